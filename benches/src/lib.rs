@@ -1,0 +1,1 @@
+//! Benchmarks only: sees everything, nobody sees it.

@@ -1,0 +1,1 @@
+//! A load generator of real fleet nodes.

@@ -1,0 +1,1 @@
+//! What a fleet node is, and how anything speaks to it.
