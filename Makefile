@@ -1,0 +1,50 @@
+# What can be done here. `make` alone prints the list.
+#
+# Nothing needs preparing: every target that builds runs tools/bootstrap first,
+# which finds or installs what is missing and says so. Only target/, .tools/
+# and results/runs/ are written, and git ignores all three.
+
+.NOTPARALLEL:
+.PHONY: help demo test lint bench doc build clean
+.DEFAULT_GOAL := help
+
+CARGO := cargo
+STEP := tools/step
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+# The steps keep the lock file as it is: what is tested is what is committed.
+LOCKED := --locked
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## enrol 1,000 nodes over TLS on this machine and say how it went
+	@tools/bootstrap 1/4
+	@$(STEP) 2/4 "building (release)" $(CARGO) build --release $(LOCKED) -p provisioner -p loadgen
+	@$(STEP) 3/4 "a fleet of 1,000" $(RELEASE)/loadgen run scenarios/quickstart.toml
+	@tools/next-steps 4/4 $(RELEASE)
+
+test: ## everything CI asks: format, lints, docs, example, tests
+	@tools/bootstrap 1/6 --lints
+	@tools/lint 2/6 3/6
+	@RUSTDOCFLAGS="-D warnings" $(STEP) 4/6 "docs" $(CARGO) doc --workspace --no-deps $(LOCKED)
+	@$(STEP) 5/6 "embedded node" $(CARGO) run $(LOCKED) -p server-core --example embedded
+	@$(STEP) --last 6/6 "tests" $(CARGO) test --workspace --no-fail-fast $(LOCKED)
+
+lint: ## format and clippy only, warnings are errors
+	@tools/bootstrap 1/3 --lints
+	@tools/lint 2/3 3/3
+
+bench: ## the benchmarks of benches/
+	@tools/bootstrap 1/2
+	@$(STEP) 2/2 "benchmarks" $(CARGO) bench $(LOCKED) -p benches
+
+doc: ## the API documentation, in target/doc
+	@tools/bootstrap 1/2
+	@RUSTDOCFLAGS="-D warnings" $(STEP) 2/2 "docs" $(CARGO) doc --workspace --no-deps $(LOCKED)
+
+build: ## release binaries: target/release/provisioner, target/release/loadgen
+	@tools/bootstrap 1/2
+	@$(STEP) 2/2 "building (release)" $(CARGO) build --release $(LOCKED) -p provisioner -p loadgen
+
+clean: ## remove what was built, installed and measured here
+	rm -rf target .tools results/runs results/up results/last-green
