@@ -1,0 +1,39 @@
+//! Numbers inside a run: what a worker counts, what the coordinator merges, what the screen draws.
+//!
+//! ```text
+//! worker: Recorder ──take()──► Snapshot (what changed since the last one) ──► coordinator
+//! coordinator: Totals::absorb(Snapshot) ──► asserts, results
+//!                    └──► RunState ──► live view, line output, json progress
+//! ```
+//!
+//! Three rules hold throughout. Durations are whole microseconds. Distributions are merged as HDR
+//! histograms, so that no code path can average percentiles. What was not measured is `None`,
+//! never 0.
+
+mod histogram;
+mod recorder;
+mod snapshot;
+mod state;
+mod totals;
+
+pub use histogram::{Hist, Quantile, Quantiles};
+pub use recorder::Recorder;
+pub use snapshot::{
+    Counter, Counters, FleetCounts, Level, LogLine, NodeState, OpDelta, OpKey, Round, Series,
+    Snapshot, WorkerHealth,
+};
+pub use state::{
+    AssertView, BrokerView, FleetView, GeneratorHealth, OpView, PhaseProgress, PhaseView, RateView,
+    RunState, Stage, TargetState, WorkerView,
+};
+pub use totals::{
+    BrokerSample, BrokerTotals, Enrolment, FaultRecord, Gauge, GeneratorTotals, Memory, OpTotal,
+    StepLatency, Storm, Totals,
+};
+
+use std::time::Duration;
+
+/// Whole microseconds of a duration, saturating: the unit of every number that is kept.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

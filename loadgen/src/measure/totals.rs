@@ -1,0 +1,442 @@
+//! Everything a run has measured so far: the one thing asserts, results and views read.
+
+use std::collections::BTreeMap;
+
+use super::{Counter, Counters, FleetCounts, Hist, OpDelta, OpKey, Round, Series, Snapshot};
+
+/// Merged numbers of a run. The coordinator owns one and feeds it; nothing else writes to it.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// What each operation did, by phase and operation.
+    pub ops: BTreeMap<OpKey, OpTotal>,
+    /// What the provisioner's ledger says of the enrolments.
+    pub enrolment: Option<Enrolment>,
+    /// Per phase, how the generator itself did.
+    pub generator: BTreeMap<String, GeneratorTotals>,
+    /// Per phase and broker, what the brokers reported.
+    pub brokers: BTreeMap<String, BTreeMap<String, BrokerTotals>>,
+    /// Faults in the order they were asked for.
+    pub faults: Vec<FaultRecord>,
+    /// Mass reconnects, one per fault that took brokers away.
+    pub storms: Vec<Storm>,
+    /// Memory at its highest.
+    pub memory: Memory,
+    /// CPU seconds of all node processes.
+    pub cpu_nodes_s: Option<f64>,
+    /// CPU seconds of all brokers we started.
+    pub cpu_brokers_s: Option<f64>,
+    /// CPU seconds of all provisioners we started.
+    pub cpu_provisioners_s: Option<f64>,
+    workers: BTreeMap<u32, LastSeen>,
+}
+
+/// The latest state a worker told of.
+#[derive(Clone, Debug, Default)]
+struct LastSeen {
+    next_seq: u64,
+    fleets: Vec<FleetCounts>,
+    cpu_s: Option<f64>,
+}
+
+impl Totals {
+    /// Nothing measured yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a snapshot taken while `phase` was running. Returns how many snapshots of that worker
+    /// were lost before it: anything but 0 means that numbers are missing.
+    pub fn absorb(&mut self, phase: &str, snapshot: &Snapshot) -> u64 {
+        for (key, delta) in &snapshot.ops {
+            self.ops.entry(key.clone()).or_default().absorb(delta);
+        }
+        let late: u64 = snapshot
+            .ops
+            .values()
+            .map(|op| op.counters.of(Counter::Late))
+            .sum();
+        let started: u64 = snapshot
+            .ops
+            .values()
+            .map(|op| op.counters.of(Counter::Started))
+            .sum();
+        self.generator
+            .entry(phase.to_owned())
+            .or_default()
+            .absorb(snapshot, started, late);
+
+        let worker = self.workers.entry(snapshot.worker).or_default();
+        let lost = snapshot.seq.saturating_sub(worker.next_seq);
+        worker.next_seq = snapshot.seq.saturating_add(1);
+        worker.fleets.clone_from(&snapshot.fleets);
+        worker.cpu_s = snapshot.health.cpu_s.or(worker.cpu_s);
+        lost
+    }
+
+    /// Adds what one broker reported while `phase` was running.
+    pub fn absorb_broker(&mut self, phase: &str, broker: &str, sample: &BrokerSample) {
+        self.brokers
+            .entry(phase.to_owned())
+            .or_default()
+            .entry(broker.to_owned())
+            .or_default()
+            .absorb(sample);
+    }
+
+    /// Tells when an operation ran, µs from the run's start; its rates are computed from it.
+    pub fn set_window(&mut self, key: &OpKey, started_us: u64, ended_us: u64) {
+        let op = self.ops.entry(key.clone()).or_default();
+        op.started_us = Some(op.started_us.map_or(started_us, |at| at.min(started_us)));
+        op.ended_us = Some(op.ended_us.map_or(ended_us, |at| at.max(ended_us)));
+    }
+
+    /// Nodes by fleet and state now, all workers together, fleets in name order.
+    pub fn fleets(&self) -> Vec<FleetCounts> {
+        let mut merged: BTreeMap<&str, FleetCounts> = BTreeMap::new();
+        for counts in self.workers.values().flat_map(|worker| &worker.fleets) {
+            let entry = merged.entry(&counts.fleet).or_insert_with(|| FleetCounts {
+                fleet: counts.fleet.clone(),
+                ..FleetCounts::default()
+            });
+            for (state, n) in &counts.nodes {
+                *entry.nodes.entry(*state).or_default() += n;
+            }
+        }
+        merged.into_values().collect()
+    }
+
+    /// The generator's health over the phases that match.
+    pub fn generator_over(&self, mut wanted: impl FnMut(&str) -> bool) -> GeneratorTotals {
+        let mut all = GeneratorTotals::default();
+        for (_, totals) in self.generator.iter().filter(|(phase, _)| wanted(phase)) {
+            all.merge(totals);
+        }
+        all
+    }
+}
+
+/// Everything one operation did.
+#[derive(Clone, Debug, Default)]
+pub struct OpTotal {
+    /// Counts.
+    pub counters: Counters,
+    /// Distributions.
+    pub series: BTreeMap<Series, Hist>,
+    /// Errors by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Rounds, warm-up ones included.
+    pub rounds: Vec<Round>,
+    /// Start, µs from the run's start.
+    pub started_us: Option<u64>,
+    /// End, µs from the run's start.
+    pub ended_us: Option<u64>,
+}
+
+impl OpTotal {
+    fn absorb(&mut self, delta: &OpDelta) {
+        self.counters.merge(&delta.counters);
+        for (series, hist) in &delta.series {
+            self.series.entry(*series).or_default().merge(hist);
+        }
+        for (kind, n) in &delta.errors {
+            *self.errors.entry(kind.clone()).or_default() += n;
+        }
+        self.rounds.extend_from_slice(&delta.rounds);
+    }
+
+    /// How long it ran, µs.
+    pub fn duration_us(&self) -> Option<u64> {
+        Some(self.ended_us?.saturating_sub(self.started_us?))
+    }
+
+    /// Operations that ended as they should, per second of the time it ran.
+    pub fn rate_per_s(&self) -> Option<f64> {
+        let ended = self
+            .counters
+            .get(Counter::Ok)
+            .or_else(|| self.counters.get(Counter::Started))?;
+        let seconds = self.duration_us()? as f64 / 1e6;
+        (seconds > 0.0).then(|| ended as f64 / seconds)
+    }
+}
+
+/// What the provisioner's ledger says of a run's enrolments.
+#[derive(Clone, Debug, Default)]
+pub struct Enrolment {
+    /// Nodes that are expected to be confirmed.
+    pub expected: u64,
+    /// Nodes that were.
+    pub confirmed: u64,
+    /// Expected to be confirmed and not, when the phase ended.
+    pub stuck: u64,
+    /// Refusals, failures and retries, all kinds.
+    pub errors: u64,
+    /// Errors by code.
+    pub errors_by_code: BTreeMap<String, u64>,
+    /// Certificates that were issued.
+    pub certificates_issued: Option<u64>,
+    /// Public keys with more than one certificate: must be 0, whatever happens.
+    pub keys_signed_twice: Option<u64>,
+    /// From the first startup event to the last confirmation, µs.
+    pub first_event_to_last_confirm_us: Option<u64>,
+    /// One distribution per step, in the order of the steps.
+    pub steps: Vec<StepLatency>,
+    /// From a node's event to the restart request.
+    pub to_restart: Option<Hist>,
+    /// From a node's event to its confirmation.
+    pub to_confirmed: Option<Hist>,
+}
+
+/// How long one step of enrolment took.
+#[derive(Clone, Debug)]
+pub struct StepLatency {
+    /// Name of the step: `queue`, `inspect`, `csr`, `sign`, `configure`, `restart`, `confirm`.
+    pub step: String,
+    /// Its distribution.
+    pub latency: Hist,
+}
+
+impl Enrolment {
+    /// Confirmed nodes per minute, from the first event to the last confirmation.
+    pub fn per_min(&self) -> Option<f64> {
+        let us = self.first_event_to_last_confirm_us.filter(|us| *us > 0)?;
+        Some(self.confirmed as f64 * 60e6 / us as f64)
+    }
+}
+
+/// The generator's own health during one phase.
+#[derive(Clone, Debug, Default)]
+pub struct GeneratorTotals {
+    /// How late timers fired while an open-paced operation was running.
+    pub sched_lag: Hist,
+    /// How late timers fired the rest of the time: reported, not judged.
+    pub sched_lag_unjudged: Hist,
+    /// CPU of the busiest worker while an open-paced operation was running, percent of one core.
+    pub cpu_pct: Gauge,
+    /// Highest share of its descriptors any worker used, percent.
+    pub fd_use_pct: Gauge,
+    /// Most descriptors any worker had open.
+    pub descriptors: Gauge,
+    /// Sends started.
+    pub sends: u64,
+    /// Sends that were late.
+    pub late_sends: u64,
+}
+
+impl GeneratorTotals {
+    fn absorb(&mut self, snapshot: &Snapshot, sends: u64, late: u64) {
+        let health = &snapshot.health;
+        if health.judged {
+            self.sched_lag.merge(&health.sched_lag);
+            self.cpu_pct.record(health.cpu_pct);
+        } else {
+            self.sched_lag_unjudged.merge(&health.sched_lag);
+        }
+        self.descriptors
+            .record(health.descriptors.map(|n| n as f64));
+        if let (Some(open), Some(limit)) = (health.descriptors, health.descriptors_limit) {
+            self.fd_use_pct
+                .record((limit > 0).then(|| open as f64 * 100.0 / limit as f64));
+        }
+        self.sends += sends;
+        self.late_sends += late;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.sched_lag.merge(&other.sched_lag);
+        self.sched_lag_unjudged.merge(&other.sched_lag_unjudged);
+        self.cpu_pct.merge(&other.cpu_pct);
+        self.fd_use_pct.merge(&other.fd_use_pct);
+        self.descriptors.merge(&other.descriptors);
+        self.sends += other.sends;
+        self.late_sends += other.late_sends;
+    }
+
+    /// Share of sends that were late, percent; `None` when nothing was sent.
+    pub fn late_sends_pct(&self) -> Option<f64> {
+        (self.sends > 0).then(|| self.late_sends as f64 * 100.0 / self.sends as f64)
+    }
+}
+
+/// What one broker reported at one moment (`/varz` and the process itself).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BrokerSample {
+    /// Client connections.
+    pub connections: Option<u64>,
+    /// Subscriptions.
+    pub subscriptions: Option<u64>,
+    /// Resident memory, bytes.
+    pub mem_bytes: Option<u64>,
+    /// Slow consumers since it started.
+    pub slow_consumers: Option<u64>,
+    /// CPU, percent of one core.
+    pub cpu_pct: Option<f64>,
+}
+
+/// One broker during one phase.
+#[derive(Clone, Debug, Default)]
+pub struct BrokerTotals {
+    /// Client connections.
+    pub connections: Gauge,
+    /// Subscriptions.
+    pub subscriptions: Gauge,
+    /// Resident memory, bytes.
+    pub mem_bytes: Gauge,
+    /// Resident memory over connections, bytes; only where it has at least 100 of them.
+    pub mem_per_conn: Gauge,
+    /// Slow consumers since it started.
+    pub slow_consumers: Gauge,
+    /// CPU, percent of one core.
+    pub cpu_pct: Gauge,
+}
+
+impl BrokerTotals {
+    fn absorb(&mut self, sample: &BrokerSample) {
+        let as_f64 = |n: Option<u64>| n.map(|n| n as f64);
+        self.connections.record(as_f64(sample.connections));
+        self.subscriptions.record(as_f64(sample.subscriptions));
+        self.mem_bytes.record(as_f64(sample.mem_bytes));
+        self.slow_consumers.record(as_f64(sample.slow_consumers));
+        self.cpu_pct.record(sample.cpu_pct);
+        if let (Some(mem), Some(connections @ 100..)) = (sample.mem_bytes, sample.connections) {
+            self.mem_per_conn
+                .record(Some(mem as f64 / connections as f64));
+        }
+    }
+}
+
+/// A value looked at from time to time: first, last, smallest, largest, mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Gauge {
+    samples: u64,
+    first: f64,
+    last: f64,
+    min: f64,
+    max: f64,
+    sum: f64,
+}
+
+impl Gauge {
+    /// Adds a look; `None` (could not be measured) adds nothing.
+    pub fn record(&mut self, value: Option<f64>) {
+        let Some(value) = value else { return };
+        self.merge(&Self {
+            samples: 1,
+            first: value,
+            last: value,
+            min: value,
+            max: value,
+            sum: value,
+        });
+    }
+
+    /// Adds the looks of another gauge, taken to be later.
+    pub fn merge(&mut self, later: &Self) {
+        if later.samples == 0 {
+            return;
+        }
+        if self.samples == 0 {
+            *self = *later;
+            return;
+        }
+        self.samples += later.samples;
+        self.last = later.last;
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        self.sum += later.sum;
+    }
+
+    /// Number of looks.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// First value.
+    pub fn first(&self) -> Option<f64> {
+        self.known(self.first)
+    }
+
+    /// Last value.
+    pub fn last(&self) -> Option<f64> {
+        self.known(self.last)
+    }
+
+    /// Smallest value.
+    pub fn min(&self) -> Option<f64> {
+        self.known(self.min)
+    }
+
+    /// Largest value.
+    pub fn max(&self) -> Option<f64> {
+        self.known(self.max)
+    }
+
+    /// Arithmetic mean.
+    pub fn mean(&self) -> Option<f64> {
+        self.known(self.sum / self.samples.max(1) as f64)
+    }
+
+    /// Last less first.
+    pub fn delta(&self) -> Option<f64> {
+        self.known(self.last - self.first)
+    }
+
+    fn known(&self, value: f64) -> Option<f64> {
+        (self.samples > 0).then_some(value)
+    }
+}
+
+/// A fault the scenario asked for, and whether it fell where it was meant to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FaultRecord {
+    /// Phase and operation that asked for it.
+    pub phase: String,
+    /// Name of the operation.
+    pub op: String,
+    /// What was done, e.g. `kill`.
+    pub kind: String,
+    /// What it was done to, e.g. `provisioner-1`.
+    pub target: String,
+    /// When, µs from the run's start; `None` when it never came to it.
+    pub at_us: Option<u64>,
+    /// How long the target was away, µs.
+    pub down_us: Option<u64>,
+    /// Whether it fell where it was meant to. When not, the run is invalid.
+    pub happened: bool,
+    /// What was seen: how far things were when it fell, or why it did not.
+    pub note: String,
+}
+
+/// A mass reconnect: what one broker fault did to the nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Storm {
+    /// Phase it belongs to.
+    pub phase: String,
+    /// When the brokers went away, µs from the run's start.
+    pub at_us: u64,
+    /// How long they were away, µs.
+    pub down_us: u64,
+    /// Nodes that lost their connection.
+    pub affected: u64,
+    /// Nodes that came back.
+    pub back: u64,
+    /// From the brokers' return to the last node's, µs.
+    pub time_to_all_us: Option<u64>,
+    /// Connection attempts by the affected nodes.
+    pub attempts: Option<u64>,
+}
+
+/// Memory at its highest, bytes; `None` where it was not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// All node processes together.
+    pub nodes_rss_bytes: Option<u64>,
+    /// Growth of the node processes over their empty size, by node.
+    pub rss_bytes_per_node: Option<u64>,
+    /// All brokers we started together.
+    pub brokers_rss_bytes: Option<u64>,
+    /// Brokers' memory over their connections.
+    pub broker_rss_bytes_per_connection: Option<u64>,
+    /// All provisioners we started together.
+    pub provisioners_rss_bytes: Option<u64>,
+}
