@@ -1,7 +1,11 @@
 //! A load generator of real fleet nodes: scenarios in, believable numbers out.
 //!
-//! ```text
-//! scenario file ──► Scenario ──► Plan ──► run ──► Totals ──► verdict, summary, results folder
-//! ```
+//! In reading order:
 
+pub mod cli;
+pub mod command;
+pub mod exit;
+pub mod formation;
+pub mod guard;
 pub mod measure;
+pub mod process;

@@ -1,0 +1,49 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::command;
+use crate::exit::{self, Exit};
+
+/// Starts real fleet nodes from a scenario file and measures what they go through.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, propagate_version = true, after_help = exit::TABLE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  loadgen completions bash > /etc/bash_completion.d/loadgen")]
+    Completions {
+        /// The shell to write for
+        shell: clap_complete::Shell,
+    },
+    /// End what is left of a run when its standard input closes
+    #[command(hide = true)]
+    Guard(command::guard::GuardArgs),
+}
+
+/// Reads the command line, does what it says and tells how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "loadgen", &mut std::io::stdout());
+            Ok(Exit::Pass)
+        }
+        Command::Guard(args) => command::guard::guard(&args),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("loadgen: {error:#}");
+            Exit::ToolError.into()
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What each subcommand does; one module each.
+
+pub mod guard;

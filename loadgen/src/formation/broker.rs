@@ -1,0 +1,247 @@
+//! One running broker: started, watched until it is ready, killed and started again by faults.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::broker_config::{BrokerConfig, Role, Tls};
+use super::monitor::Monitor;
+use super::nats_server::NatsServer;
+use crate::guard::RunMark;
+use crate::process::{Launch, Process, ProcessError, ending, last_words};
+
+/// How long a broker may take from its start until it accepts clients.
+pub const READY_WITHIN: Duration = Duration::from_secs(15);
+/// How long a broker may take to end when asked.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A broker did not come up.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// The program could not be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file the broker needs could not be written.
+    #[error("broker {name}: {path} cannot be written: {source}", path = .path.display())]
+    File {
+        /// The broker.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error(
+        "broker {name} ended with {status} before it was ready; nats-server's last words: {said} \
+         (log: {log})",
+        log = .log.display()
+    )]
+    Died {
+        /// The broker.
+        name: String,
+        /// How it ended.
+        status: String,
+        /// The last line of its log.
+        said: String,
+        /// The log.
+        log: PathBuf,
+    },
+    /// It runs and is not ready in time.
+    #[error(
+        "broker {name} was not ready after {} s; nats-server's last words: {said} (log: {log})",
+        READY_WITHIN.as_secs(),
+        log = .log.display()
+    )]
+    NotReady {
+        /// The broker.
+        name: String,
+        /// The last line of its log.
+        said: String,
+        /// The log.
+        log: PathBuf,
+    },
+}
+
+impl BrokerError {
+    /// Whether somebody else took the port between its choice and its use.
+    pub fn port_was_taken(&self) -> bool {
+        matches!(self, Self::Died { said, .. } if said.contains("address already in use"))
+    }
+}
+
+/// A broker of the formation.
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    tier: String,
+    role: Role,
+    folder: PathBuf,
+    program: PathBuf,
+    process: Option<Process>,
+}
+
+impl Broker {
+    /// Writes the configuration into `folder` and starts the broker; it is not ready yet.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written or the program cannot be started.
+    pub fn start(
+        config: BrokerConfig,
+        (tier, role): (&str, Role),
+        folder: &Path,
+        server: &NatsServer,
+        mark: &RunMark,
+    ) -> Result<Self, BrokerError> {
+        let mut broker = Self {
+            config,
+            tier: tier.to_owned(),
+            role,
+            folder: folder.to_owned(),
+            program: server.path.clone(),
+            process: None,
+        };
+        let path = broker.config_path();
+        let written = broker
+            .config
+            .render()
+            .map_err(std::io::Error::other)
+            .and_then(|text| super::files::write_secret(&path, &text));
+        written.map_err(|source| BrokerError::File {
+            name: broker.name().to_owned(),
+            path,
+            source,
+        })?;
+        broker.launch(mark)?;
+        Ok(broker)
+    }
+
+    /// Starts the process again after [`Broker::kill`], on the same ports.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn launch(&mut self, mark: &RunMark) -> Result<(), BrokerError> {
+        self.process = Some(Process::start(
+            Launch {
+                name: &self.config.name,
+                program: &self.program,
+                args: vec!["--config".into(), self.config_path().into()],
+                log: self.log_path(),
+            },
+            mark,
+        )?);
+        Ok(())
+    }
+
+    /// Waits until the broker accepts clients.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes longer than [`READY_WITHIN`].
+    pub async fn wait_ready(&mut self) -> Result<(), BrokerError> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let monitor = self.monitor();
+        loop {
+            if let Some(status) = self.ended() {
+                return Err(self.died(&status));
+            }
+            if monitor.ready().await {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(BrokerError::NotReady {
+                    name: self.name().to_owned(),
+                    said: self.last_words(),
+                    log: self.log_path(),
+                });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How it ended, when it did though nobody asked it to.
+    pub fn ended(&mut self) -> Option<String> {
+        self.process.as_mut()?.ended().map(ending)
+    }
+
+    /// The error that tells of its unexpected end.
+    pub fn died(&self, status: &str) -> BrokerError {
+        BrokerError::Died {
+            name: self.name().to_owned(),
+            status: status.to_owned(),
+            said: self.last_words(),
+            log: self.log_path(),
+        }
+    }
+
+    /// Kills it where it stands, as a fault does.
+    pub async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+
+    /// Ends it in order.
+    pub async fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.stop(STOP_WITHIN).await;
+        }
+    }
+
+    /// The broker's name: `hub-1`.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The name of its tier in the scenario: `hub`.
+    pub fn tier(&self) -> &str {
+        &self.tier
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How its clients connect.
+    pub fn tls(&self) -> Tls {
+        self.config.tls
+    }
+
+    /// Where clients reach it: `tls://127.0.0.1:41224`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.config.tls.scheme(), self.address())
+    }
+
+    /// Where clients reach it, without the scheme.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.config.port)
+    }
+
+    /// Its monitoring endpoint.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::on_loopback(self.config.monitor_port)
+    }
+
+    /// The operating system's id of its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.conf", self.config.name))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.config.name))
+    }
+
+    fn last_words(&self) -> String {
+        match last_words(&self.log_path()) {
+            Some(line) => format!("{line:?}"),
+            None => "none".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A broker's monitoring endpoint: is it ready, and how is it doing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::net::TcpStream;
+
+/// A monitoring answer larger than this is not read.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// A monitoring endpoint on loopback that takes longer than this has no answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The monitoring endpoint did not answer as it should.
+#[derive(Debug, Error)]
+pub enum MonitorError {
+    /// No connection, or it broke.
+    #[error("no answer: {0}")]
+    Connection(String),
+    /// Another status than 200.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// The answer is not what nats-server sends.
+    #[error("not understood: {0}")]
+    Content(String),
+    /// No answer in time.
+    #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
+    Late,
+}
+
+/// What is read of nats-server's `/varz`. Sizes are bytes, counters are since the broker's start.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Varz {
+    /// nats-server's version.
+    pub version: String,
+    /// The Go version it was built with.
+    pub go: String,
+    /// Go's limit of running threads.
+    pub gomaxprocs: u64,
+    /// The most client connections it accepts.
+    pub max_connections: u64,
+    /// Client connections now.
+    pub connections: u64,
+    /// Client connections since the start.
+    pub total_connections: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Resident memory.
+    pub mem: u64,
+    /// CPU use in percent of one core.
+    pub cpu: f64,
+    /// Messages received.
+    pub in_msgs: u64,
+    /// Messages sent.
+    pub out_msgs: u64,
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Bytes sent.
+    pub out_bytes: u64,
+    /// Connections it closed because they did not read fast enough.
+    pub slow_consumers: u64,
+}
+
+/// The monitoring endpoint of one broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Monitor {
+    address: SocketAddr,
+}
+
+impl Monitor {
+    /// The endpoint on this port of 127.0.0.1.
+    pub fn on_loopback(port: u16) -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+        }
+    }
+
+    /// Whether the broker is ready for clients (`/healthz`).
+    pub async fn ready(&self) -> bool {
+        self.get("/healthz").await.is_ok()
+    }
+
+    /// The broker's counters (`/varz`).
+    ///
+    /// # Errors
+    /// When the broker does not answer, or not as nats-server does.
+    pub async fn varz(&self) -> Result<Varz, MonitorError> {
+        let body = self.get("/varz").await?;
+        serde_json::from_slice(&body).map_err(|error| MonitorError::Content(error.to_string()))
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, MonitorError> {
+        tokio::time::timeout(ANSWER_WITHIN, self.exchange(path))
+            .await
+            .unwrap_or(Err(MonitorError::Late))
+    }
+
+    async fn exchange(&self, path: &str) -> Result<Bytes, MonitorError> {
+        let broken = |error: &dyn std::fmt::Display| MonitorError::Connection(error.to_string());
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|error| broken(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
+        let request = Request::get(path)
+            .header(hyper::header::HOST, self.address.to_string())
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| broken(&error))?;
+        let exchange = async {
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|error| broken(&error))?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(MonitorError::Status(status.as_u16()));
+            }
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+            let whole = body.collect().await.map_err(|error| broken(&error))?;
+            Ok(whole.to_bytes())
+        };
+        // The connection is driven beside the exchange and let go with it.
+        tokio::pin!(connection);
+        tokio::pin!(exchange);
+        tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            ended = &mut connection => match ended {
+                Err(error) => Err(broken(&error)),
+                Ok(()) => exchange.await,
+            },
+        }
+    }
+}

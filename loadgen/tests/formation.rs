@@ -1,0 +1,124 @@
+//! Formations of real brokers: they come up, keep their promises of TLS and users, and go.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::path::Path;
+use std::process::Command;
+
+use loadgen::formation::broker_config::{Role, Tls};
+use loadgen::formation::certificates::{Authority, NodeKey};
+use loadgen::formation::nats_server::NatsServer;
+use loadgen::formation::{Formation, FormationError, Tier};
+use loadgen::guard::RunMark;
+
+fn tier(name: &str, role: Role, tls: Tls, count: usize) -> Tier {
+    Tier {
+        name: name.to_owned(),
+        role,
+        tls,
+        count,
+        cluster: None,
+        leaf_of: None,
+        max_connections: Some(64),
+    }
+}
+
+fn server() -> NatsServer {
+    NatsServer::find(None).expect("nats-server: run tools/bootstrap")
+}
+
+fn verify(folder: &Path, root: &str, chain: &str, purpose: &str) {
+    let (root_path, chain_path) = (folder.join("root.pem"), folder.join("chain.pem"));
+    std::fs::write(&root_path, root).unwrap();
+    std::fs::write(&chain_path, chain).unwrap();
+    let output = Command::new("openssl")
+        .args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"])
+        .arg(&root_path)
+        .arg("-untrusted")
+        .arg(&chain_path)
+        .arg(&chain_path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn openssl_accepts_every_kind_of_certificate_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("test", time::OffsetDateTime::now_utc()).unwrap();
+    let root = authority.root();
+    let broker = authority.broker("hub-1").unwrap();
+    verify(folder.path(), root, &broker.certificate, "sslserver");
+    let caller = authority.caller("operator.mcollective").unwrap();
+    verify(folder.path(), root, &caller.certificate, "sslclient");
+    for kind in [NodeKey::P256, NodeKey::Rsa2048, NodeKey::Ed25519] {
+        let node = authority.node("n1.example.net", kind).unwrap();
+        assert_eq!(node.certificate.matches("BEGIN CERTIFICATE").count(), 2);
+        verify(folder.path(), root, &node.certificate, "sslclient");
+    }
+}
+
+#[tokio::test]
+async fn brokers_come_up_with_their_tls_and_users_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = RunMark::unique();
+    let tiers = [
+        tier("provisioning", Role::Provisioning, Tls::Server, 1),
+        tier("hub", Role::Production, Tls::Mutual, 2),
+    ];
+    let mut formation = Formation::start("test", &tiers, folder.path(), &server(), &mark)
+        .await
+        .unwrap();
+    assert_eq!(mark.processes().len(), 3);
+    let names: Vec<&str> = formation.brokers().iter().map(|b| b.name()).collect();
+    assert_eq!(names, ["provisioning-1", "hub-1", "hub-2"]);
+    for broker in formation.brokers() {
+        let varz = broker.monitor().varz().await.unwrap();
+        assert_eq!(varz.max_connections, 64);
+        assert!(varz.mem > 0);
+    }
+    formation.stop().await;
+    assert!(mark.processes().is_empty());
+}
+
+#[tokio::test]
+async fn a_killed_broker_returns_on_its_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = RunMark::unique();
+    let tiers = [tier("hub", Role::Production, Tls::None, 1)];
+    let mut formation = Formation::start("test", &tiers, folder.path(), &server(), &mark)
+        .await
+        .unwrap();
+    let broker = &mut formation.brokers_mut()[0];
+    let address = broker.address();
+    broker.kill().await;
+    assert!(!broker.monitor().ready().await);
+    broker.launch(&mark).unwrap();
+    broker.wait_ready().await.unwrap();
+    assert_eq!(broker.address(), address);
+    formation.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_is_quoted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nats-server");
+    let script = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'nats-server: v2.12.0' && exit 0\n\
+                  echo '[7] [FTL] disk on fire' >&2\nexit 3\n";
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = NatsServer::find(Some(&path)).unwrap();
+    let mark = RunMark::unique();
+    let tiers = [tier("hub", Role::Production, Tls::None, 1)];
+    let error = Formation::start("test", &tiers, folder.path(), &server, &mark)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, FormationError::Broker(_)));
+    let said = error.to_string();
+    for part in ["hub-1", "exit status 3", "disk on fire", "hub-1.log"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(mark.processes().is_empty());
+}
