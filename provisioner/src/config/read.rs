@@ -1,0 +1,347 @@
+//! From the tables of the file to a [`Config`], one function a table.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{Document, Located, Mistakes, Place, Section};
+use super::{
+    Ca, CaKind, Config, Csr, Limits, Log, NodeFiles, Production, Provisioning, Retry, Secret,
+    SecretSource, Sweep, Timeouts, Tls, Token, TokenKey,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Kinds of key that `[csr] keys` may name.
+const KEY_KINDS: [&str; 6] = ["p256", "p384", "ed25519", "rsa2048", "rsa3072", "rsa4096"];
+
+/// Reads the whole file. A value that is missing or wrong is recorded as a
+/// mistake and stood in for, so that the rest is still looked at.
+pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
+    let doc = Document::new(file, text);
+    let table = doc.parse();
+    let root = Section::root(&doc, &table);
+
+    let state_dir = root.needed_path("state_dir", "\"state\"");
+    let network = root.section("network");
+    let node = root.section("node");
+    let config = Config {
+        file: file.to_path_buf(),
+        state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
+        identity: root.text("identity", "\"provisioner1.example.net\""),
+        provisioning: provisioning(network.section("provisioning")),
+        production: production(network.section("production")),
+        token: token(root.section("token")),
+        csr: csr(root.section("csr")),
+        ca: ca(root.section("ca")),
+        node: NodeFiles {
+            settings: texts(node.section("settings"), "\"text\""),
+            policies: texts(node.section("policies"), "\"policy default deny\""),
+        },
+        limits: limits(root.section("limits")),
+        timeouts: timeouts(root.section("timeouts")),
+        retry: retry(root.section("retry")),
+        sweep: sweep(root.section("sweep")),
+        http: http(root.section("http")),
+        log: log(root.section("log")),
+    };
+    network.finish();
+    node.finish();
+    root.finish();
+
+    let list = doc.into_mistakes();
+    if list.is_empty() {
+        Ok(config)
+    } else {
+        let file = file.to_path_buf();
+        Err(Mistakes { file, list })
+    }
+}
+
+fn provisioning(section: Section<'_, '_>) -> Provisioning {
+    let servers = servers(&section, "[\"tls://provisioning.example.net:4222\"]");
+    let collective = section
+        .text("collective", "\"provisioning\"")
+        .unwrap_or_else(|| located("provisioning".to_owned()));
+    let user = section.text("user", "\"provisioner\"").map(|t| t.value);
+    let password = secret(&section, "password");
+    let ca = section.path("ca", "\"broker-ca.pem\"");
+    let default = if ca.is_some() {
+        "verified"
+    } else {
+        "anonymous"
+    };
+    let tls = match section
+        .word("tls", &["anonymous", "verified", "none"], default)
+        .as_str()
+    {
+        "none" => Tls::None,
+        "verified" => match ca {
+            Some(ca) => Tls::Verified(ca),
+            None => {
+                section.missing("ca", "\"broker-ca.pem\"");
+                Tls::Anonymous
+            }
+        },
+        _ => Tls::Anonymous,
+    };
+    section.finish();
+    Provisioning {
+        servers,
+        collective,
+        user,
+        password,
+        tls,
+    }
+}
+
+fn production(section: Section<'_, '_>) -> Production {
+    let production = Production {
+        servers: servers(&section, "[\"tls://broker.example.net:4222\"]"),
+        collective: section
+            .text("collective", "\"mcollective\"")
+            .unwrap_or_else(|| located("mcollective".to_owned())),
+        ca: needed_path(&section, "ca", "\"ca.pem\""),
+        certificate: needed_path(&section, "certificate", "\"provisioner.mcollective.pem\""),
+        key: needed_path(&section, "key", "\"provisioner.mcollective.key\""),
+    };
+    section.finish();
+    production
+}
+
+fn token(section: Section<'_, '_>) -> Token {
+    let example = "[{ name = \"factory-2026\", file = \"token-signer.pem\" }]";
+    let mut keys = Vec::new();
+    for key in section.sections("keys", example) {
+        let name = key.needed("name", "\"factory-2026\"");
+        let file = needed_path(&key, "file", "\"token-signer.pem\"");
+        keys.push(TokenKey {
+            name: name.map(|n| n.value).unwrap_or_default(),
+            file,
+        });
+        key.finish();
+    }
+    if keys.is_empty() {
+        section.missing("keys", example);
+    }
+    let node_token = secret(&section, "node_token").unwrap_or_else(|| {
+        section.missing("node_token_file", "\"node-token.secret\"");
+        SecretSource::Text(Secret::new(String::new()))
+    });
+    let token = Token {
+        keys,
+        issuers: section
+            .texts("issuers", "[\"Choria Tokens Package\"]")
+            .map_or_else(|| vec!["Choria Tokens Package".to_owned()], |t| t.value),
+        audience: section.text("audience", "\"muster\"").map(|t| t.value),
+        leeway: section.duration("leeway", 60 * SECOND, Duration::ZERO),
+        node_token,
+    };
+    section.finish();
+    token
+}
+
+fn csr(section: Section<'_, '_>) -> Csr {
+    let keys = section.texts("keys", "[\"p256\", \"rsa2048\"]");
+    for wrong in keys.iter().flat_map(|keys| {
+        let unknown = keys
+            .value
+            .iter()
+            .filter(|k| !KEY_KINDS.contains(&k.as_str()));
+        unknown.map(move |k| (keys, k))
+    }) {
+        let (keys, kind) = wrong;
+        let says = format!("has {kind:?}, not one of {}", KEY_KINDS.join(", "));
+        section.report(keys, says);
+    }
+    section.finish();
+    Csr { keys }
+}
+
+fn ca(section: Section<'_, '_>) -> Ca {
+    if !section.has("kind") {
+        section.missing("kind", "\"built-in\" (or \"exec\")");
+    }
+    let kind = match section
+        .word("kind", &["built-in", "exec"], "built-in")
+        .as_str()
+    {
+        "exec" => {
+            section.word("contract", &["choria"], "choria");
+            CaKind::Exec {
+                command: command(&section),
+                timeout: section.duration("timeout", 10 * SECOND, SECOND),
+            }
+        }
+        _ => CaKind::BuiltIn {
+            certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
+            key: needed_path(&section, "key", "\"intermediate.key\""),
+        },
+    };
+    let ca = Ca {
+        roots: needed_path(&section, "roots", "\"ca.pem\""),
+        validity: section.duration("validity", 365 * DAY, 600 * SECOND),
+        kind,
+    };
+    section.finish();
+    ca
+}
+
+fn command(section: &Section<'_, '_>) -> Located<Vec<String>> {
+    let example = "[\"/usr/local/bin/helper\"]";
+    match section.texts("command", example) {
+        Some(command) if command.value.is_empty() => {
+            section.report(&command, format!("is empty; write command = {example}"));
+            command
+        }
+        Some(command) => command,
+        None => {
+            if !section.has("command") {
+                section.missing("command", example);
+            }
+            located(Vec::new())
+        }
+    }
+}
+
+fn limits(section: Section<'_, '_>) -> Limits {
+    let limits = Limits {
+        queue: section.number("queue", 100_000, 1..10_000_001),
+        probes: section.number("probes", 1_000, 1..100_001),
+        nodes: section.number("nodes", 256, 1..100_001),
+        hook: section.number("hook", 4, 1..1_001),
+        ca: section.number("ca", 2, 1..1_001),
+        confirm: section.number("confirm", 20_000, 1..1_000_001),
+    };
+    section.finish();
+    limits
+}
+
+fn timeouts(section: Section<'_, '_>) -> Timeouts {
+    let timeouts = Timeouts {
+        probe: section.duration("probe", 2 * SECOND, 10 * MILLISECOND),
+        node: section.duration("node", 20 * SECOND, 10 * MILLISECOND),
+        restart: section.duration("restart", 5 * SECOND, 10 * MILLISECOND),
+        confirm: section.duration("confirm", 120 * SECOND, 3 * SECOND),
+        event_age: section.duration("event_age", 300 * SECOND, SECOND),
+    };
+    section.finish();
+    timeouts
+}
+
+fn retry(section: Section<'_, '_>) -> Retry {
+    let retry = Retry {
+        attempts: section.number("attempts", 2, 0..21),
+        first: section.duration("first", 5 * SECOND, 10 * MILLISECOND),
+        max: section.duration("max", 600 * SECOND, 10 * MILLISECOND),
+        forget_after: section.number("forget_after", 12, 1..1_001),
+    };
+    section.finish();
+    Retry {
+        max: retry.max.max(retry.first),
+        ..retry
+    }
+}
+
+fn sweep(section: Section<'_, '_>) -> Sweep {
+    let sweep = Sweep {
+        interval: section.duration("interval", 60 * SECOND, SECOND),
+        window: section.duration("window", 2 * SECOND, 50 * MILLISECOND),
+    };
+    section.finish();
+    sweep
+}
+
+fn http(section: Section<'_, '_>) -> Option<String> {
+    let default = "127.0.0.1:9464";
+    let listen = section.text("listen", &format!("\"{default}\""));
+    let address = match &listen {
+        None => Some(default.to_owned()),
+        Some(text) if text.value == "off" => None,
+        Some(text) => {
+            if text.value.parse::<std::net::SocketAddr>().is_err() {
+                let says = format!(
+                    "{:?} is not an address and port; write listen = \"{default}\" or \"off\"",
+                    text.value
+                );
+                section.report(text, says);
+            }
+            Some(text.value.clone())
+        }
+    };
+    section.finish();
+    address
+}
+
+fn log(section: Section<'_, '_>) -> Log {
+    let level = section
+        .text("level", "\"info\"")
+        .unwrap_or_else(|| located("info".to_owned()));
+    if let Err(error) = level.value.parse::<tracing_subscriber::filter::Targets>() {
+        section.report(
+            &level,
+            format!("{:?} is no log filter: {error}", level.value),
+        );
+    }
+    let json = section.word("format", &["text", "json"], "text") == "json";
+    section.finish();
+    Log { level, json }
+}
+
+/// Broker URLs: at least one, each `nats://` or `tls://`.
+fn servers(section: &Section<'_, '_>, example: &str) -> Vec<String> {
+    let Some(servers) = section.texts("servers", example) else {
+        if !section.has("servers") {
+            section.missing("servers", example);
+        }
+        return Vec::new();
+    };
+    if servers.value.is_empty() {
+        section.report(&servers, format!("is empty; write servers = {example}"));
+    }
+    for url in &servers.value {
+        if !url.starts_with("tls://") && !url.starts_with("nats://") {
+            section.report(
+                &servers,
+                format!("has {url:?}, which starts neither with tls:// nor with nats://"),
+            );
+        }
+    }
+    servers.value
+}
+
+/// `KEY` or `KEY_file`, not both.
+fn secret(section: &Section<'_, '_>, key: &str) -> Option<SecretSource> {
+    let file_key = format!("{key}_file");
+    let text = section.text(key, "\"…\"");
+    let file = section.path(&file_key, "\"file.secret\"");
+    match (text, file) {
+        (Some(text), Some(_)) => {
+            section.report(&text, format!("and `{file_key}` are both there; keep one"));
+            None
+        }
+        (Some(text), None) => Some(SecretSource::Text(Secret::new(text.value))),
+        (None, Some(file)) => Some(SecretSource::File(file)),
+        (None, None) => None,
+    }
+}
+
+fn needed_path(section: &Section<'_, '_>, key: &str, example: &str) -> Located<PathBuf> {
+    section
+        .needed_path(key, example)
+        .unwrap_or_else(|| located(PathBuf::new()))
+}
+
+fn texts(section: Section<'_, '_>, example: &str) -> Vec<(String, Located<String>)> {
+    section.entries(example)
+}
+
+/// Stands in for a value that is not in the file.
+fn located<T>(value: T) -> Located<T> {
+    Located {
+        value,
+        key: String::new(),
+        place: Place::default(),
+    }
+}

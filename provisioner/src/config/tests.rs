@@ -1,0 +1,141 @@
+//! The example is complete, and mistakes are told all at once.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{CaKind, Config, Tls};
+
+const EXAMPLE: &str = include_str!("../../example.toml");
+
+fn mistakes(text: &str) -> String {
+    let found = Config::parse(Path::new("provisioner.toml"), text);
+    found.err().map(|m| m.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn the_example_is_a_configuration() {
+    let config = Config::parse(Path::new("/etc/muster/provisioner.toml"), EXAMPLE).unwrap();
+    assert_eq!(config.state_dir, Path::new("/etc/muster/state"));
+    assert!(matches!(config.provisioning.tls, Tls::Anonymous));
+    assert!(matches!(config.ca.kind, CaKind::BuiltIn { .. }));
+    assert_eq!(config.limits.nodes, 256);
+}
+
+/// Every commented-out default, taken at its word, changes nothing and is known.
+#[test]
+fn the_defaults_in_the_example_are_the_defaults() {
+    let mut spoken = String::new();
+    for line in EXAMPLE.lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        let is_default = line.starts_with("# ")
+            && bare.split_once(" = ").is_some_and(|(key, value)| {
+                let simple = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+                simple && !value.contains('…') && !value.starts_with("the ")
+            });
+        let skip = [
+            "kind", "command", "timeout", "contract", "roots", "ca", "tls",
+        ];
+        let key = bare.split(' ').next().unwrap_or_default();
+        let again = line.starts_with("# validity") && line.contains("longest");
+        if is_default && !skip.contains(&key) && !again {
+            spoken.push_str(bare);
+        } else {
+            spoken.push_str(line);
+        }
+        spoken.push('\n');
+    }
+    let said = Config::parse(Path::new("p.toml"), &spoken).unwrap();
+    let unsaid = Config::parse(Path::new("p.toml"), EXAMPLE).unwrap();
+    assert_ne!(spoken, EXAMPLE);
+    for (a, b) in [
+        (format!("{:?}", said.limits), format!("{:?}", unsaid.limits)),
+        (
+            format!("{:?}", said.timeouts),
+            format!("{:?}", unsaid.timeouts),
+        ),
+        (format!("{:?}", said.retry), format!("{:?}", unsaid.retry)),
+        (format!("{:?}", said.sweep), format!("{:?}", unsaid.sweep)),
+        (format!("{:?}", said.http), format!("{:?}", unsaid.http)),
+        (
+            format!("{:?}", said.ca.validity),
+            format!("{:?}", unsaid.ca.validity),
+        ),
+        (
+            format!("{:?}", said.token.issuers),
+            format!("{:?}", unsaid.token.issuers),
+        ),
+        (
+            format!("{:?}", said.token.leeway),
+            format!("{:?}", unsaid.token.leeway),
+        ),
+    ] {
+        assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn every_mistake_is_told_in_one_go() {
+    let text = EXAMPLE
+        .replace("state_dir = ", "state_dri = ")
+        .replace("# nodes = 256 ", "nodes = \"5\" #")
+        .replace("# probe = \"2s\"", "probe = 2")
+        .replace("[ca]\nkind = \"built-in\"", "[ca]\nkind = \"buildin\"");
+    let told = mistakes(&text);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 5, "{told}");
+    assert!(
+        told.contains("`state_dir` is missing; write state_dir = \"state\""),
+        "{told}"
+    );
+    assert!(
+        told.contains("unknown key `state_dri` at the top of the file; did you mean `state_dir`?")
+    );
+    assert!(
+        told.contains(
+            "`ca.kind` is \"buildin\", not one of built-in, exec; did you mean `built-in`?"
+        )
+    );
+    assert!(
+        told.contains("`limits.nodes` is text, and a whole number is wanted; write nodes = 256")
+    );
+    assert!(told.contains(
+        "`timeouts.probe` is integer, and a duration in quotes is wanted; write probe = \"2s\""
+    ));
+    assert!(lines.iter().all(|l| l.starts_with("provisioner.toml:")));
+}
+
+#[test]
+fn the_place_is_line_and_column() {
+    let told = mistakes(&format!("{EXAMPLE}\n[limitz]\n"));
+    let line = EXAMPLE.lines().count() + 2;
+    let wanted = format!(
+        "provisioner.toml:{line}:2: unknown key `limitz` at the top of the file; did you mean `limits`?"
+    );
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn broken_toml_is_a_mistake_with_a_place() {
+    let told = mistakes("state_dir = \n");
+    assert!(told.starts_with("provisioner.toml:1:"), "{told}");
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let text = EXAMPLE.replace(
+        "password_file = \"provisioning.password\"",
+        "password = \"hunter2\"",
+    );
+    let config = Config::parse(Path::new("p.toml"), &text).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn durations_have_a_least() {
+    let told = mistakes(&EXAMPLE.replace("# confirm = \"2m\"", "confirm = \"1s\""));
+    assert!(told.contains("is below its least, 3s"), "{told}");
+    let config = Config::parse(Path::new("p.toml"), EXAMPLE).unwrap();
+    assert_eq!(config.timeouts.confirm, Duration::from_secs(120));
+}

@@ -1,0 +1,127 @@
+//! What the service tells about itself: the shapes of `provisioner status`,
+//! `nodes` and `show`, as JSON and as text.
+//!
+//! `provisioner status --json` prints one [`Status`]:
+//!
+//! ```json
+//! {
+//!   "schema": 1,
+//!   "service": "running",
+//!   "ready": true,
+//!   "http": "127.0.0.1:9464",
+//!   "states": { "queued": 0, "working": 12, "parked": 1, "quarantined": 0, "refused": 0, "confirmed": 987, "banned": 0 },
+//!   "confirmed": 987,
+//!   "certificates_issued": 999,
+//!   "keys_signed_twice": 0,
+//!   "first_event": "2026-11-22T14:03:11.020Z",
+//!   "last_confirm": "2026-11-22T14:03:16.300Z",
+//!   "steps": {
+//!     "arrive": { "count": 1000, "latency_us": { "p50": null, "p90": null, "p99": null, "max": null }, "hist": null },
+//!     "queue":  { "count": 1000, "latency_us": { "p50": 310, "p90": 2100, "p99": 4000, "max": 5200 }, "hist": "HISTFAAA…" }
+//!   },
+//!   "errors": { "node.silent": 3 }
+//! }
+//! ```
+//!
+//! - `service` is `running` when a running service answered, `stopped` when the
+//!   ledger was read instead. The numbers mean the same either way: all of them
+//!   come from the ledger and survive a kill. `ready` is false and `http` null
+//!   when stopped.
+//! - `steps` has the eight steps in order. `count` is how often the step was
+//!   completed (so `steps.sign.count` is how many nodes have got as far as a
+//!   certificate), the latencies are in microseconds of wall time between two
+//!   entries of the ledger, and `hist` is the whole histogram: HDR V2,
+//!   deflated, base64 (1 µs to 1 h, three significant digits). A percentile is
+//!   null until there are samples enough for it (p50 2, p90 10, p99 100).
+//! - `errors` counts every setback by its code since the ledger began.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON shapes in this module.
+pub const SCHEMA: u32 = 1;
+
+/// Whether a running service answered or the ledger was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// A running service answered.
+    Running,
+    /// No service runs; the ledger was read.
+    Stopped,
+}
+
+/// `provisioner status --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Who answered.
+    pub service: Service,
+    /// Both networks connected and the hook in order; false when stopped.
+    pub ready: bool,
+    /// Where `/metrics` is served.
+    pub http: Option<String>,
+    /// Enrolments by state; every state is there.
+    pub states: BTreeMap<String, u64>,
+    /// Enrolments confirmed, the same as `states.confirmed`.
+    pub confirmed: u64,
+    /// Certificates in the ledger.
+    pub certificates_issued: u64,
+    /// Public keys with more than one certificate.
+    pub keys_signed_twice: u64,
+    /// First arrival, RFC 3339.
+    pub first_event: Option<String>,
+    /// Latest confirmation, RFC 3339.
+    pub last_confirm: Option<String>,
+    /// The eight steps in order.
+    pub steps: Steps,
+    /// Setbacks by code.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// One entry a step, in the order of the flow.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Steps {
+    /// Event or sweep.
+    pub arrive: StepReport,
+    /// Waiting for a place.
+    pub queue: StepReport,
+    /// Token and inventory.
+    pub inspect: StepReport,
+    /// Key and request, judged.
+    pub csr: StepReport,
+    /// Hook and authority, the certificate judged.
+    pub sign: StepReport,
+    /// Configuration sent.
+    pub configure: StepReport,
+    /// Told to restart.
+    pub restart: StepReport,
+    /// Seen on the production network.
+    pub confirm: StepReport,
+}
+
+/// How often a step was completed and how long it took.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Completions.
+    pub count: u64,
+    /// Percentiles, microseconds.
+    pub latency_us: Latency,
+    /// The histogram itself: HDR V2 deflated, base64.
+    pub hist: Option<String>,
+}
+
+/// Percentiles in microseconds; null without samples enough.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// Longest.
+    pub max: Option<u64>,
+}
