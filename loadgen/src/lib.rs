@@ -8,4 +8,7 @@ pub mod exit;
 pub mod formation;
 pub mod guard;
 pub mod measure;
+pub mod preflight;
 pub mod process;
+pub mod provisioner;
+pub mod resources;
