@@ -3,8 +3,16 @@
 //!
 //! In reading order:
 //!
+//! - [`code`]: the stable codes of everything that can keep a node out
 //! - [`config`]: `provisioner.toml`, read strictly
+//! - [`judge`]: requests, tokens and settings, judged by pure functions
+//! - [`ca`]: the built-in authority, and the judgement of every certificate
+//! - [`hook`]: who decides about a node: the built-in authority or a helper
 //! - [`report`]: what the service tells about itself
 
+pub mod ca;
+pub mod code;
 pub mod config;
+pub mod hook;
+pub mod judge;
 pub mod report;

@@ -1,0 +1,13 @@
+//! Certificates: the built-in authority that makes them and the judgement of every one returned.
+//!
+//! [`authority`] signs with an intermediate, `init` makes a root and an intermediate,
+//! [`judgement`] looks at what any authority returned, [`trust`] is what it is held against.
+
+pub mod authority;
+pub mod judgement;
+mod keyfile;
+pub mod trust;
+
+pub use authority::{Authority, AuthoritySettings, ToBeSigned};
+pub use judgement::{CertificatePolicy, JudgedChain, judge_chain};
+pub use trust::TrustStore;

@@ -1,0 +1,435 @@
+//! The built-in authority: an intermediate that signs what policy says for a judged public key.
+//!
+//! Issuing has two halves. [`Authority::prepare`] fixes everything the certificate will say, with
+//! its serial number and dates; the caller records that. [`Authority::sign`] turns the record into
+//! a certificate, and does so again after a crash: the same serial, the same dates, the same
+//! to-be-signed bytes. It is one certificate, even where the signature itself differs because
+//! ECDSA draws a random number for each.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use der::{Decode, Encode, Tag, Tagged};
+use jiff::{SignedDuration, Timestamp};
+use rand::RngCore;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm,
+};
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use x509_cert::Certificate;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::name::Name;
+use x509_cert::spki::SubjectPublicKeyInfoRef;
+
+use super::keyfile;
+use super::trust::{TrustStore, certificates, to_pem};
+use crate::code::{Code, Refusal};
+use crate::judge::request::sha256;
+use crate::judge::{JudgedRequest, KeyKind};
+
+/// How far a certificate's start lies before now, for nodes whose clock is behind.
+const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
+/// An authority with less time left than this is not used.
+const LEAST_LEFT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Where the authority's files are and what its certificates say.
+#[derive(Clone, Debug)]
+pub struct AuthoritySettings {
+    /// PEM of the certificate that signs, and of any further intermediates above it.
+    pub certificate: PathBuf,
+    /// PEM of its private key; only its owner may read it.
+    pub key: PathBuf,
+    /// PEM of the trust anchors nodes are sent.
+    pub roots: PathBuf,
+    /// How long certificates are valid, at most until the authority's own expires.
+    pub validity: Duration,
+    /// Whether certificates are for servers as well as for clients.
+    pub server_auth: bool,
+}
+
+/// Everything a certificate will say, fixed and recorded before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToBeSigned {
+    /// The common name and the DNS name.
+    pub identity: String,
+    /// Addresses beside the name.
+    pub addresses: Vec<IpAddr>,
+    /// The kind of key.
+    pub key: KeyKind,
+    /// The public key as DER `SubjectPublicKeyInfo`, hexadecimal.
+    pub spki: String,
+    /// The serial number, 20 bytes, hexadecimal.
+    pub serial: String,
+    /// The first second of validity.
+    pub not_before: Timestamp,
+    /// The last second of validity.
+    pub not_after: Timestamp,
+    /// Whether the certificate is for servers as well as for clients.
+    pub server_auth: bool,
+    /// The SHA-256 of the certificate that signs, hexadecimal.
+    pub issuer_sha256: String,
+}
+
+/// An authority that signs in this process.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    issuer_sha256: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    trust: TrustStore,
+    validity: SignedDuration,
+    server_auth: bool,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority")
+            .field("issuer_sha256", &self.issuer_sha256)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Loads the authority and proves that what it signs leads to the roots.
+    ///
+    /// # Errors
+    /// `ca.config`, naming the file and what to do.
+    pub fn load(settings: &AuthoritySettings) -> Result<Self, Refusal> {
+        let key_pem = keyfile::read(&settings.key)?;
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))
+        };
+        Self::from_pem(
+            &read(&settings.certificate)?,
+            &key_pem,
+            &read(&settings.roots)?,
+            settings.validity,
+            settings.server_auth,
+        )
+        .map_err(|refusal| {
+            wrong(format!(
+                "{} with {} and {}: {}",
+                settings.certificate.display(),
+                settings.key.display(),
+                settings.roots.display(),
+                refusal.message
+            ))
+        })
+    }
+
+    /// An authority from PEM texts: its certificate (with intermediates above it), its key, the
+    /// trust anchors.
+    ///
+    /// # Errors
+    /// `ca.config` when they do not fit together.
+    pub fn from_pem(
+        certificate: &str,
+        key: &str,
+        roots: &str,
+        validity: Duration,
+        server_auth: bool,
+    ) -> Result<Self, Refusal> {
+        let trust = TrustStore::from_pem(roots, certificate)?;
+        let der = certificates(certificate)
+            .map_err(wrong)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| wrong("the authority's file holds no certificate".to_owned()))?;
+        let parsed = Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
+        let key = KeyPair::from_pem(key).map_err(|error| {
+            wrong(format!("the private key cannot be used: {error}; it must be PKCS #8, PKCS #1 or SEC 1 in PEM, unencrypted"))
+        })?;
+        let tbs = parsed.tbs_certificate();
+        let spki = tbs.subject_public_key_info().to_der().map_err(internal)?;
+        if key.subject_public_key_info() != spki {
+            return Err(wrong("the private key is not the certificate's".to_owned()));
+        }
+        may_sign(&parsed)?;
+        let time = |time: x509_cert::time::Time| {
+            Timestamp::new(
+                i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX),
+                0,
+            )
+            .map_err(|error| wrong(error.to_string()))
+        };
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name(tbs.subject())?;
+        if let Ok(Some((_, id))) = tbs.get_extension::<SubjectKeyIdentifier>() {
+            params.key_identifier_method = KeyIdMethod::PreSpecified(id.0.as_bytes().to_vec());
+        }
+        let validity = SignedDuration::try_from(validity)
+            .ok()
+            .filter(|validity| *validity >= SignedDuration::from_mins(1))
+            .ok_or_else(|| wrong("the validity must be a minute or more".to_owned()))?;
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            issuer_sha256: hex::encode(sha256(&der)),
+            not_before: time(tbs.validity().not_before)?,
+            not_after: time(tbs.validity().not_after)?,
+            certificate: der,
+            trust,
+            validity,
+            server_auth,
+        })
+    }
+
+    /// What certificates of this authority are held against.
+    #[must_use]
+    pub const fn trust(&self) -> &TrustStore {
+        &self.trust
+    }
+
+    /// When the authority's own certificate expires.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Fixes what the certificate for a judged request will say.
+    ///
+    /// # Errors
+    /// `ca.config` when the authority's own certificate has no time left.
+    pub fn prepare(
+        &self,
+        request: &JudgedRequest,
+        now: Timestamp,
+        rng: &mut dyn RngCore,
+    ) -> Result<ToBeSigned, Refusal> {
+        self.check_time(now)?;
+        let mut serial = [0; 20];
+        rng.fill_bytes(&mut serial);
+        // A positive number of exactly 20 bytes, whatever was drawn (RFC 5280 §4.1.2.2).
+        serial[0] = serial[0] & 0x7f | 0x40;
+        let second = |time: Timestamp| Timestamp::new(time.as_second(), 0).unwrap_or(time);
+        let not_before = (now - BACKDATE).max(self.not_before);
+        let not_after = now
+            .checked_add(self.validity)
+            .map_or(self.not_after, |end| end.min(self.not_after));
+        Ok(ToBeSigned {
+            identity: request.identity().to_owned(),
+            addresses: request.addresses().to_vec(),
+            key: request.key(),
+            spki: hex::encode(request.spki()),
+            serial: hex::encode(serial),
+            not_before: second(not_before),
+            not_after: second(not_after),
+            server_auth: self.server_auth,
+            issuer_sha256: self.issuer_sha256.clone(),
+        })
+    }
+
+    /// Signs what was prepared; PEM of the leaf and of the intermediates above it.
+    ///
+    /// # Errors
+    /// `ca.unknown_outcome` when it was prepared for another authority, `ca.unavailable` when
+    /// signing fails.
+    pub fn sign(&self, what: &ToBeSigned) -> Result<String, Refusal> {
+        if what.issuer_sha256 != self.issuer_sha256 {
+            return Err(Refusal::new(
+                Code::CaUnknownOutcome,
+                "the authority was replaced between the preparation of this certificate and its \
+                 signature; the node is asked for a new key",
+            ));
+        }
+        let key = PublicKey::read(what)?;
+        let leaf = params(what)?
+            .signed_by(&key, &self.issuer)
+            .map_err(|error| {
+                Refusal::new(
+                    Code::CaUnavailable,
+                    format!("the built-in authority could not sign: {error}"),
+                )
+            })?;
+        let above = self.trust.intermediates();
+        Ok(std::iter::once(leaf.der())
+            .chain(above)
+            .map(|certificate| to_pem(certificate))
+            .collect())
+    }
+
+    /// Proves with a throwaway request that what is signed now leads to the trust anchors.
+    ///
+    /// # Errors
+    /// `ca.config`, saying what does not fit.
+    pub fn self_test(&self, now: Timestamp) -> Result<(), Refusal> {
+        self.check_time(now)?;
+        let probe = ToBeSigned {
+            identity: "self-test".to_owned(),
+            addresses: Vec::new(),
+            key: KeyKind::Ed25519,
+            spki: format!("302a300506032b6570032100{}", "09".repeat(32)),
+            serial: "40".repeat(20),
+            not_before: now,
+            not_after: self.not_after,
+            server_auth: self.server_auth,
+            issuer_sha256: self.issuer_sha256.clone(),
+        };
+        let chain = certificates(&self.sign(&probe)?).map_err(wrong)?;
+        super::judgement::path(&chain, &self.trust, now).map_err(|refusal| {
+            wrong(format!(
+                "what this authority signs does not lead to the trust anchors: {}",
+                refusal.message
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
+        if now < self.not_before {
+            return Err(wrong(format!(
+                "the authority's certificate is only valid from {}",
+                self.not_before
+            )));
+        }
+        if now + LEAST_LEFT > self.not_after {
+            return Err(wrong(format!(
+                "the authority's certificate expires at {}; make a new one",
+                self.not_after
+            )));
+        }
+        Ok(())
+    }
+
+    /// The certificate that signs.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+}
+
+/// Whether a certificate may sign others' (RFC 5280 §4.2.1.3 and §4.2.1.9).
+fn may_sign(certificate: &Certificate) -> Result<(), Refusal> {
+    let tbs = certificate.tbs_certificate();
+    let authority = matches!(
+        tbs.get_extension::<BasicConstraints>(),
+        Ok(Some((_, BasicConstraints { ca: true, .. })))
+    );
+    let usage = tbs
+        .get_extension::<KeyUsage>()
+        .is_ok_and(|usage| usage.is_none_or(|(_, usage)| usage.key_cert_sign()));
+    if authority && usage {
+        Ok(())
+    } else {
+        Err(wrong(
+            "the certificate is not an authority's; it needs basic constraints CA:TRUE and the \
+             key usage certificate sign"
+                .to_owned(),
+        ))
+    }
+}
+
+/// What the leaf says: policy and nothing of the request but its key.
+fn params(what: &ToBeSigned) -> Result<CertificateParams, Refusal> {
+    let time = |time: Timestamp| {
+        time::OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(|error| internal(error))
+    };
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, what.identity.as_str());
+    let dns = SanType::DnsName(what.identity.as_str().try_into().map_err(internal)?);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name;
+    params.subject_alt_names = std::iter::once(dns)
+        .chain(what.addresses.iter().copied().map(SanType::IpAddress))
+        .collect();
+    params.serial_number = Some(SerialNumber::from(
+        hex::decode(&what.serial).map_err(internal)?,
+    ));
+    params.not_before = time(what.not_before)?;
+    params.not_after = time(what.not_after)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if what.server_auth {
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// The node's public key, with the algorithm its own encoding names.
+struct PublicKey {
+    algorithm: &'static SignatureAlgorithm,
+    bytes: Vec<u8>,
+}
+
+impl PublicKey {
+    fn read(what: &ToBeSigned) -> Result<Self, Refusal> {
+        let spki = hex::decode(&what.spki).map_err(internal)?;
+        let spki = SubjectPublicKeyInfoRef::from_der(&spki).map_err(internal)?;
+        Ok(Self {
+            algorithm: match what.key {
+                KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
+                KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+                KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+                KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+            },
+            bytes: spki.subject_public_key.raw_bytes().to_vec(),
+        })
+    }
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+/// The authority's name in the builder's form, string types kept, so that leaf and authority
+/// agree byte for byte.
+fn distinguished_name(name: &Name) -> Result<DistinguishedName, Refusal> {
+    let mut built = DistinguishedName::new();
+    let unsupported = || {
+        wrong(format!(
+            "the authority's name \"{name}\" cannot be written into certificates; it needs one \
+             value for each attribute, as text"
+        ))
+    };
+    for rdn in name.iter_rdn() {
+        let mut values = rdn.iter();
+        let (Some(attribute), None) = (values.next(), values.next()) else {
+            return Err(unsupported());
+        };
+        let arcs: Vec<u64> = attribute.oid.arcs().map(u64::from).collect();
+        let kind = DnType::from_oid(&arcs);
+        let text = std::str::from_utf8(attribute.value.value()).map_err(|_| unsupported())?;
+        let value = match attribute.value.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => {
+                DnValue::PrintableString(text.try_into().map_err(|_| unsupported())?)
+            }
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| unsupported())?),
+            _ => return Err(unsupported()),
+        };
+        if built.get(&kind).is_some() {
+            return Err(unsupported());
+        }
+        built.push(kind, value);
+    }
+    Ok(built)
+}
+
+fn wrong(what: String) -> Refusal {
+    Refusal::new(Code::CaConfig, what)
+}
+
+/// A record that is not what [`Authority::prepare`] wrote.
+fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(
+        Code::CaUnavailable,
+        format!("the recorded preparation cannot be signed: {error}"),
+    )
+}

@@ -1,0 +1,133 @@
+//! The hook: who decides about a node and has its certificate made.
+//!
+//! One trait, two transports: [`builtin`] signs with an authority of its own, `exec` runs a
+//! helper program that speaks the Choria provisioner's helper contract (Choria). Whatever a
+//! hook answers is only a proposal: each certificate goes through [`crate::ca::judgement`] and
+//! each configuration through [`crate::judge::configuration`] before a node sees it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rand::RngCore;
+
+use crate::ca::ToBeSigned;
+use crate::code::Refusal;
+use crate::judge::JudgedRequest;
+
+pub mod builtin;
+
+pub use builtin::BuiltinHook;
+
+/// Why a hook gave no decision; the code's class says what becomes of the node.
+pub type HookError = Refusal;
+
+/// Everything a hook may know about a node. Never a private key, never the raw token.
+#[derive(Clone, Debug)]
+pub struct HookRequest {
+    /// The judged request: the node's name and its public key.
+    pub request: JudgedRequest,
+    /// The node's reply to `gencsr`, for helpers that want it as it came.
+    pub csr: CsrReply,
+    /// The node's inventory: data the node says about itself, not to be trusted.
+    pub inventory: serde_json::Value,
+    /// The claims of the node's verified provisioning token, an object or null.
+    pub claims: serde_json::Value,
+    /// Which try this is for this node, counting from 1.
+    pub attempt: u32,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+/// What a node answered to `choria_provision#gencsr`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsrReply {
+    /// The request, PEM.
+    pub csr: String,
+    /// The public key, PEM as the node wrote it (the original labels PKCS#1 as `PUBLIC KEY`).
+    pub public_key: String,
+    /// The directory in which the node keeps its TLS files.
+    pub ssldir: String,
+}
+
+/// A hook's answer: the decision and, in the hook's words, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookAnswer {
+    /// What to do with the node.
+    pub decision: Decision,
+    /// A sentence for people, shown by `provisioner show`; empty when there was none.
+    pub message: String,
+}
+
+/// What to do with the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Send it this certificate and configuration, once both are judged.
+    Issue(Box<Issued>),
+    /// Park it and ask again later.
+    Defer,
+    /// This request is refused for good.
+    Refuse,
+    /// Freeze the identity until a person decides.
+    Quarantine,
+    /// Have the node shut down.
+    Shutdown,
+}
+
+/// What a hook proposes to send to a node; nothing of it is judged yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// PEM certificates: the leaf and whatever the hook sent along.
+    pub certificate: String,
+    /// PEM trust anchors the hook named, if it did; the configured ones are what is sent.
+    pub ca: Option<String>,
+    /// The directory of the TLS files on the node, if the hook named one.
+    pub ssldir: Option<String>,
+    /// The node's settings; without them the configured templates are used.
+    pub configuration: Option<BTreeMap<String, String>>,
+    /// Action policies by file name (`<agent>.policy`).
+    pub action_policies: BTreeMap<String, String>,
+    /// Open Policy Agent policies by file name (`<name>.rego`).
+    pub opa_policies: BTreeMap<String, String>,
+    /// The version the node should run before it is configured.
+    pub upgrade: Option<String>,
+}
+
+/// Who decides about a node and has its certificate made.
+///
+/// The caller commits to its ledger between the two calls: first what [`Hook::prepare`] returned,
+/// together with the fact that this key is being asked for, then the answer of [`Hook::decide`].
+/// After a crash between the two it calls `decide` again with the recorded preparation if there
+/// is one, and otherwise never asks for that key again (`ca.unknown_outcome`).
+#[async_trait]
+pub trait Hook: Send + Sync + std::fmt::Debug {
+    /// What kind of hook this is, for logs and metrics: `built-in` or `exec`.
+    fn kind(&self) -> &'static str;
+
+    /// Whether the hook could work now; called once before the service is ready.
+    ///
+    /// # Errors
+    /// `hook.config` or `ca.config`, saying what to repair.
+    fn self_test(&self) -> Result<(), HookError>;
+
+    /// Fixes everything about the certificate that is not decided by the request, so that asking
+    /// again gives the same certificate. `None` when this hook cannot promise that.
+    ///
+    /// # Errors
+    /// `ca.config` when the authority cannot issue at that time.
+    fn prepare(
+        &self,
+        request: &HookRequest,
+        rng: &mut dyn RngCore,
+    ) -> Result<Option<ToBeSigned>, HookError>;
+
+    /// Decides about one node.
+    ///
+    /// # Errors
+    /// A `hook.*` or `ca.*` code; nothing was decided.
+    async fn decide(
+        &self,
+        request: &HookRequest,
+        prepared: Option<&ToBeSigned>,
+    ) -> Result<HookAnswer, HookError>;
+}

@@ -1,0 +1,19 @@
+//! The judges: pure functions that say of one thing from outside whether it may go on.
+//!
+//! [`request`] judges a node's certificate request, `token` its provisioning token and
+//! [`configuration`] what is about to be sent to it. Each returns a type that only a judge can
+//! make, so that nothing unjudged fits into the next step, or a [`crate::code::Refusal`].
+
+pub mod configuration;
+pub(crate) mod extensions;
+pub mod identity;
+mod key;
+mod pem;
+pub mod policy;
+mod proof;
+pub mod request;
+mod weak;
+
+pub use key::KeyKind;
+pub use policy::RequestPolicy;
+pub use request::{JudgedRequest, judge};
