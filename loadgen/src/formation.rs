@@ -7,9 +7,11 @@
 pub mod broker;
 pub mod broker_config;
 pub mod certificates;
+pub mod credentials;
 pub mod files;
 pub mod monitor;
 pub mod nats_server;
+pub mod policies;
 pub mod ports;
 
 use std::path::{Path, PathBuf};

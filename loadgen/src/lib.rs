@@ -7,6 +7,7 @@ pub mod command;
 pub mod exit;
 pub mod formation;
 pub mod guard;
+pub mod handout;
 pub mod measure;
 pub mod preflight;
 pub mod process;

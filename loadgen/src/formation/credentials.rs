@@ -1,0 +1,159 @@
+//! What the parties of a run prove themselves with: callers' certificates, the intermediate of the
+//! provisioner's authority, and the provisioning token that nodes carry.
+
+use std::path::{Path, PathBuf};
+
+use server_core::trust::jwt::{self, ProvisioningClaims, SigningKey};
+use server_core::trust::{KeyAlgorithm, KeyPair};
+use thiserror::Error;
+
+use super::certificates::{Authority, CertificateError, Issued};
+use super::files;
+
+/// The caller that loadgen's own requests are signed by.
+pub const LOADGEN: &str = "loadgen.mcollective";
+/// The caller that is handed to whoever works with the fleet.
+pub const OPERATOR: &str = "operator.mcollective";
+/// The caller of the provisioner.
+pub const PROVISIONER: &str = "provisioner.mcollective";
+
+/// How long the provisioning token is valid, seconds.
+const TOKEN_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// Credentials could not be made or written.
+#[derive(Debug, Error)]
+pub enum CredentialsError {
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The token or its key could not be made.
+    #[error("the provisioning token could not be made: {0}")]
+    Token(String),
+    /// A file could not be written.
+    #[error("{path} cannot be written: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// A certificate with its key in two files.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate, and its intermediates if any.
+    pub certificate: PathBuf,
+    /// The key, readable by its owner.
+    pub key: PathBuf,
+}
+
+/// The callers of a run.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// Trust anchors.
+    pub ca: PathBuf,
+    /// [`OPERATOR`], for people and their programs.
+    pub operator: Pair,
+    /// [`PROVISIONER`].
+    pub provisioner: Pair,
+    /// [`LOADGEN`]; it stays in memory.
+    pub loadgen: Issued,
+}
+
+impl Callers {
+    /// Makes the callers and writes those that others read into `folder`.
+    ///
+    /// # Errors
+    /// When a certificate cannot be made or a file cannot be written.
+    pub fn write(authority: &Authority, folder: &Path) -> Result<Self, CredentialsError> {
+        let ca = folder.join("ca.pem");
+        files::write_public(&ca, authority.root()).map_err(file_error(&ca))?;
+        Ok(Self {
+            ca,
+            operator: write_pair(folder, OPERATOR, &authority.caller(OPERATOR)?)?,
+            provisioner: write_pair(folder, PROVISIONER, &authority.caller(PROVISIONER)?)?,
+            loadgen: authority.caller(LOADGEN)?,
+        })
+    }
+}
+
+/// Writes `NAME.pem` and `NAME.key` into `folder`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_pair(folder: &Path, name: &str, issued: &Issued) -> Result<Pair, CredentialsError> {
+    let pair = Pair {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+    };
+    files::write_public(&pair.certificate, &issued.certificate)
+        .map_err(file_error(&pair.certificate))?;
+    files::write_secret(&pair.key, &issued.key).map_err(file_error(&pair.key))?;
+    Ok(pair)
+}
+
+/// The provisioning token of a run, with what a provisioner checks it by.
+#[derive(Clone)]
+pub struct ProvisioningToken {
+    /// The text of a node's `provisioning.jwt`.
+    pub jwt: String,
+    /// Public key that verifies it, PEM.
+    pub public_key: String,
+    /// The secret that a node wants to see in every request (claim `cht`).
+    pub node_token: String,
+}
+
+impl std::fmt::Debug for ProvisioningToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProvisioningToken").finish_non_exhaustive()
+    }
+}
+
+impl ProvisioningToken {
+    /// Makes a signing key and a token that sends nodes to `servers` with this user and password.
+    ///
+    /// # Errors
+    /// When the cryptography library refuses.
+    pub fn new(
+        servers: &[String],
+        (user, password): (&str, &str),
+        now: i64,
+    ) -> Result<Self, CredentialsError> {
+        fn failed(error: impl std::fmt::Display) -> CredentialsError {
+            CredentialsError::Token(error.to_string())
+        }
+        let pair = KeyPair::generate(KeyAlgorithm::Rsa2048).map_err(failed)?;
+        let key = SigningKey::new(&pair).map_err(failed)?;
+        let node_token = uuid::Uuid::new_v4().simple().to_string();
+        let claims = ProvisioningClaims {
+            cht: node_token.clone(),
+            chs: true,
+            chpd: true,
+            chu: servers.join(","),
+            chusr: user.to_owned(),
+            chpwd: password.to_owned(),
+            ou: "choria".to_owned(),
+            purpose: jwt::PURPOSE.to_owned(),
+            sub: jwt::PURPOSE.to_owned(),
+            iss: jwt::CHORIA_ISSUER.to_owned(),
+            iat: Some(now),
+            nbf: Some(now - 60),
+            exp: Some(now + TOKEN_SECONDS),
+            jti: uuid::Uuid::new_v4().simple().to_string(),
+            ..ProvisioningClaims::default()
+        };
+        Ok(Self {
+            jwt: jwt::issue(&claims, &key).map_err(failed)?,
+            public_key: key.public_pem().to_owned(),
+            node_token,
+        })
+    }
+}
+
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> CredentialsError + '_ {
+    move |source| CredentialsError::File {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,171 @@
+//! What `loadgen up` hands to whoever wants to work with the fleet: a NATS context, a
+//! configuration for the original Choria client with the description of our load agent, and the
+//! command lines that use them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use thiserror::Error;
+
+use crate::formation::broker_config::Tls;
+use crate::formation::credentials::{OPERATOR, Pair};
+use crate::formation::files::write_public;
+
+/// The description (DDL) of the load agent; the original client refuses agents without one.
+pub const MUSTER_DDL: &str = include_str!("handout/muster.json");
+
+/// A file could not be written.
+#[derive(Debug, Error)]
+#[error("{path} cannot be written: {source}", path = .path.display())]
+pub struct HandoutError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Where the fleet is and how to get in.
+#[derive(Debug)]
+pub struct Access<'a> {
+    /// Addresses of the production brokers, `host:port`.
+    pub brokers: Vec<String>,
+    /// How they are secured.
+    pub tls: Tls,
+    /// Trust anchors.
+    pub ca: &'a Path,
+    /// The operator's certificate and key.
+    pub operator: &'a Pair,
+}
+
+/// The files that were written.
+#[derive(Debug)]
+pub struct Handout {
+    /// The NATS context.
+    pub context: PathBuf,
+    /// The configuration of the Choria client.
+    pub choria: PathBuf,
+    tls: Tls,
+}
+
+impl Handout {
+    /// Writes the files into `folder`; paths inside them are absolute.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(folder: &Path, access: &Access<'_>) -> Result<Self, HandoutError> {
+        let folder = std::path::absolute(folder).map_err(error(folder))?;
+        let agents = folder.join("lib/mcollective/agent");
+        std::fs::create_dir_all(&agents).map_err(error(&agents))?;
+        put(&agents.join("muster.json"), MUSTER_DDL)?;
+        let handout = Self {
+            context: folder.join("nats.json"),
+            choria: folder.join("choria.conf"),
+            tls: access.tls,
+        };
+        put(&handout.context, &nats_context(access)?)?;
+        put(&handout.choria, &choria_conf(&folder, access)?)?;
+        Ok(handout)
+    }
+
+    /// The command lines to paste, each with what it is for.
+    pub fn commands(&self) -> [(&'static str, String); 4] {
+        let plain = match self.tls {
+            Tls::None => "INSECURE_DISABLE_TLS=true ",
+            Tls::Server | Tls::Mutual => "",
+        };
+        // A user who is not root would otherwise be taken for USER.mcollective.
+        let choria = |what: &str| {
+            format!(
+                "{plain}MCOLLECTIVE_CERTNAME={OPERATOR} choria {what} --config {}",
+                quoted(&self.choria)
+            )
+        };
+        [
+            ("NATS CLI", format!("nats --context {} sub '>'", quoted(&self.context))),
+            ("Choria", choria("ping")),
+            ("Choria", choria("req muster echo size=16 --limit 3")),
+            ("Choria", choria("inventory --list-fact site")),
+        ]
+    }
+}
+
+/// A context as the `nats` command line reads it from a file.
+fn nats_context(access: &Access<'_>) -> Result<String, HandoutError> {
+    let scheme = access.tls.scheme();
+    let urls: Vec<String> = access
+        .brokers
+        .iter()
+        .map(|broker| format!("{scheme}://{broker}"))
+        .collect();
+    let mut context = json!({
+        "description": "the fleet of loadgen up",
+        "url": urls.join(","),
+    });
+    if access.tls != Tls::None {
+        context["ca"] = absolute(access.ca)?.into();
+    }
+    if access.tls == Tls::Mutual {
+        context["cert"] = absolute(&access.operator.certificate)?.into();
+        context["key"] = absolute(&access.operator.key)?.into();
+    }
+    Ok(format!("{context:#}\n"))
+}
+
+fn choria_conf(folder: &Path, access: &Access<'_>) -> Result<String, HandoutError> {
+    let scheme = access.tls.scheme();
+    let hosts: Vec<String> = access
+        .brokers
+        .iter()
+        .map(|broker| match access.tls {
+            Tls::None => format!("{scheme}://{broker}"),
+            Tls::Server | Tls::Mutual => broker.clone(),
+        })
+        .collect();
+    let lines = [
+        ("collectives", "mcollective".to_owned()),
+        ("main_collective", "mcollective".to_owned()),
+        ("libdir", absolute(&folder.join("lib"))?),
+        ("loglevel", "warn".to_owned()),
+        ("default_discovery_method", "broadcast".to_owned()),
+        ("plugin.choria.middleware_hosts", hosts.join(", ")),
+        ("plugin.choria.use_srv", "false".to_owned()),
+        ("plugin.security.provider", "file".to_owned()),
+        (
+            "plugin.security.file.certificate",
+            absolute(&access.operator.certificate)?,
+        ),
+        ("plugin.security.file.key", absolute(&access.operator.key)?),
+        ("plugin.security.file.ca", absolute(access.ca)?),
+    ];
+    let mut text = String::from("# Written by loadgen up: a Choria client of this fleet.\n");
+    for (key, value) in lines {
+        text.push_str(&format!("{key} = {value}\n"));
+    }
+    Ok(text)
+}
+
+fn absolute(path: &Path) -> Result<String, HandoutError> {
+    let absolute = std::path::absolute(path).map_err(error(path))?;
+    Ok(absolute.display().to_string())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn put(path: &Path, text: &str) -> Result<(), HandoutError> {
+    write_public(path, text).map_err(error(path))
+}
+
+fn error(path: &Path) -> impl Fn(io::Error) -> HandoutError + '_ {
+    move |source| HandoutError {
+        path: path.to_owned(),
+        source,
+    }
+}
