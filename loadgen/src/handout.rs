@@ -80,7 +80,10 @@ impl Handout {
             )
         };
         [
-            ("NATS CLI", format!("nats --context {} sub '>'", quoted(&self.context))),
+            (
+                "NATS CLI",
+                format!("nats --context {} sub '>'", quoted(&self.context)),
+            ),
             ("Choria", choria("ping")),
             ("Choria", choria("req muster echo size=16 --limit 3")),
             ("Choria", choria("inventory --list-fact site")),
@@ -167,5 +170,81 @@ fn error(path: &Path) -> impl Fn(io::Error) -> HandoutError + '_ {
     move |source| HandoutError {
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn write(tls: Tls, folder: &Path) -> Handout {
+        let operator = Pair {
+            certificate: "op.pem".into(),
+            key: "op.key".into(),
+        };
+        let access = Access {
+            brokers: vec!["127.0.0.1:4222".to_owned(), "127.0.0.1:4223".to_owned()],
+            tls,
+            ca: Path::new("ca.pem"),
+            operator: &operator,
+        };
+        Handout::write(folder, &access).unwrap()
+    }
+
+    #[test]
+    fn a_client_finds_everything_by_absolute_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let handout = write(Tls::Mutual, folder.path());
+        let conf = std::fs::read_to_string(&handout.choria).unwrap();
+        let value = |key: &str| {
+            let line = conf.lines().find(|line| line.starts_with(key));
+            line.unwrap().split_once(" = ").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            value("plugin.choria.middleware_hosts"),
+            "127.0.0.1:4222, 127.0.0.1:4223"
+        );
+        for key in ["certificate", "key", "ca"] {
+            let path = value(&format!("plugin.security.file.{key}"));
+            assert!(Path::new(&path).is_absolute(), "{path}");
+        }
+        let ddl = Path::new(&value("libdir")).join("mcollective/agent/muster.json");
+        let ddl: serde_json::Value = serde_json::from_slice(&std::fs::read(ddl).unwrap()).unwrap();
+        assert_eq!(ddl["metadata"]["name"], "muster");
+
+        let context = std::fs::read_to_string(&handout.context).unwrap();
+        let context: serde_json::Value = serde_json::from_str(&context).unwrap();
+        assert_eq!(context["url"], "tls://127.0.0.1:4222,tls://127.0.0.1:4223");
+        assert!(Path::new(context["cert"].as_str().unwrap()).is_absolute());
+    }
+
+    #[test]
+    fn commands_can_be_pasted_whatever_the_folder_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("it's here");
+        std::fs::create_dir(&odd).unwrap();
+        let commands = write(Tls::Mutual, &odd).commands();
+        let (_, ping) = &commands[1];
+        assert!(
+            ping.starts_with("MCOLLECTIVE_CERTNAME=operator.mcollective choria ping --config '")
+        );
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &ping.replace("choria ping --config", "test -f")])
+            .status();
+        assert!(shell.unwrap().success(), "{ping}");
+    }
+
+    #[test]
+    fn plain_brokers_are_said_to_be_plain() {
+        let folder = tempfile::tempdir().unwrap();
+        let handout = write(Tls::None, folder.path());
+        let conf = std::fs::read_to_string(&handout.choria).unwrap();
+        assert!(conf.contains("nats://127.0.0.1:4222"), "{conf}");
+        assert!(
+            handout.commands()[1]
+                .1
+                .starts_with("INSECURE_DISABLE_TLS=true")
+        );
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod coordinator;
 pub mod exit;
 pub mod formation;
 pub mod guard;

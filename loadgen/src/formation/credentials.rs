@@ -157,3 +157,36 @@ fn file_error(path: &Path) -> impl Fn(std::io::Error) -> CredentialsError + '_ {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use server_core::trust::jwt::{JwtKey, NamedKey, Rules};
+    use server_core::words::UnixTime;
+
+    #[test]
+    fn the_token_is_what_its_key_says_and_holds_what_a_node_needs() {
+        let now = 1_800_000_000;
+        let servers = [
+            "tls://127.0.0.1:1".to_owned(),
+            "tls://127.0.0.1:2".to_owned(),
+        ];
+        let token = ProvisioningToken::new(&servers, ("node", "enrol"), now).unwrap();
+        let keys = [NamedKey {
+            name: "run".to_owned(),
+            key: JwtKey::parse(&token.public_key).unwrap(),
+        }];
+        let at = UnixTime::from_secs(now + 60);
+        let verified = jwt::verify(&token.jwt, &keys, &Rules::default(), at);
+        let (name, claims) = verified.unwrap();
+        assert_eq!(name, "run");
+        assert_eq!(claims.servers(), servers);
+        assert!(claims.chs && claims.chpd);
+        assert_eq!(
+            (claims.chusr.as_str(), claims.chpwd.as_str()),
+            ("node", "enrol")
+        );
+        assert_eq!(claims.cht, token.node_token);
+    }
+}

@@ -1,0 +1,3 @@
+//! The coordinator: takes the run through its phases.
+
+pub mod machine;
