@@ -14,3 +14,4 @@ pub mod preflight;
 pub mod process;
 pub mod provisioner;
 pub mod resources;
+pub mod view;
