@@ -4,8 +4,17 @@
 //!
 //! * [`words`]: the nouns of the field (identities, callers, subjects, time, randomness);
 //! * [`wire`]: messages of Choria protocol 1 as bytes, and nothing about who may send them;
-//! * [`trust`]: keys, certificates, tokens, and the verdict on a request.
+//! * [`trust`]: keys, certificates, tokens, and the verdict on a request;
+//! * [`bus`]: the one seam through which everything touches the network;
+//! * [`storage`] and [`server_conf`]: a node's files, and the one that says what it is;
+//! * [`events`]: what a node tells of its life;
+//! * [`agents`]: request in, answer out, authorization before any agent code.
 
+pub mod agents;
+pub mod bus;
+pub mod events;
+pub mod server_conf;
+pub mod storage;
 pub mod trust;
 pub mod wire;
 pub mod words;

@@ -1,0 +1,129 @@
+//! Who is dialled next, after which delay, and with whose permission.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{ReconnectToServer, Server};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::explain;
+use crate::bus::{BusError, Delays, Dial, DialLimit, DialProgress, DialStep};
+
+/// The dialling state of one connection, asked before every attempt of its life.
+pub(super) struct Attempts {
+    limit: DialLimit,
+    progress: Option<Arc<dyn DialProgress>>,
+    servers: Vec<String>,
+    made: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    delays: Delays,
+    /// Whether the next attempt follows a failure or a loss, and so has to wait.
+    wait: bool,
+    turn: usize,
+    server: String,
+    /// The place under the dial limit, held from the start of an attempt to its outcome.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Attempts {
+    pub(super) fn new(dial: &Dial, limit: DialLimit) -> Arc<Self> {
+        let mut delays = dial.reconnect.delays();
+        let turn = delays.pick(dial.servers.len());
+        Arc::new(Self {
+            limit,
+            progress: dial.progress.clone(),
+            servers: dial.servers.clone(),
+            made: AtomicU64::new(0),
+            state: Mutex::new(State {
+                delays,
+                wait: false,
+                turn,
+                server: "unknown".to_owned(),
+                place: None,
+            }),
+        })
+    }
+
+    /// Called by the client library before each attempt: waits, takes a place, names the server.
+    pub(super) async fn next(&self, pool: &[Server]) -> Option<ReconnectToServer> {
+        let (delay, turn) = {
+            let mut state = self.state();
+            state.place = None;
+            let delay = state.wait.then(|| state.delays.after_failure());
+            state.wait = true;
+            state.turn = state.turn.wrapping_add(1);
+            (delay, state.turn)
+        };
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
+        let place = self.limit.enter().await;
+        let chosen = pool.get(turn % pool.len().max(1))?;
+        let server = self
+            .servers
+            .get(turn % self.servers.len().max(1))
+            .map_or_else(|| chosen.addr.host().to_owned(), |text| redact(text));
+        self.made.fetch_add(1, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            progress.step(DialStep::Attempt { server: &server });
+        }
+        let mut state = self.state();
+        state.place = place;
+        state.server = server;
+        Some(ReconnectToServer {
+            addr: chosen.addr.clone(),
+            delay: Some(std::time::Duration::ZERO),
+        })
+    }
+
+    /// The attempt failed before there was a connection.
+    pub(super) fn failed(&self, error: &async_nats::ConnectError) -> BusError {
+        let mut state = self.state();
+        state.place = None;
+        explain(&state.server, error)
+    }
+
+    /// The connection is up: gives the place back and starts the delays afresh.
+    pub(super) fn connected(&self) {
+        let mut state = self.state();
+        state.place = None;
+        state.delays.reset();
+    }
+
+    pub(super) fn server(&self) -> String {
+        self.state().server.clone()
+    }
+
+    pub(super) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address without user and password.
+fn redact(server: &str) -> String {
+    match server.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://{host}"),
+            None => server.to_owned(),
+        },
+        None => server.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn passwords_never_reach_a_hop_trace() {
+        assert_eq!(redact("tls://u:p@host:4222"), "tls://host:4222");
+        assert_eq!(redact("nats://host:4222"), "nats://host:4222");
+    }
+}
