@@ -12,6 +12,8 @@ mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::judge::{KeyKind, RequestPolicy};
+
 pub use reader::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
 
@@ -130,8 +132,10 @@ pub struct TokenKey {
 /// `[csr]`.
 #[derive(Clone, Debug)]
 pub struct Csr {
-    /// Accepted kinds of key; `None` is the judge's own list.
-    pub keys: Option<Located<Vec<String>>>,
+    /// Accepted kinds of key.
+    pub keys: Vec<KeyKind>,
+    /// What a request may hold beyond the node's own name.
+    pub policy: RequestPolicy,
 }
 
 /// `[ca]`.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rand::RngCore;
+use serde::{Deserialize, Serialize};
 
 use crate::ca::ToBeSigned;
 use crate::code::Refusal;
@@ -40,7 +41,7 @@ pub struct HookRequest {
 }
 
 /// What a node answered to `choria_provision#gencsr`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsrReply {
     /// The request, PEM.
     pub csr: String,

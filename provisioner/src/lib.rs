@@ -8,6 +8,9 @@
 //! - [`judge`]: requests, tokens and settings, judged by pure functions
 //! - [`ca`]: the built-in authority, and the judgement of every certificate
 //! - [`hook`]: who decides about a node: the built-in authority or a helper
+//! - [`template`]: what a node is sent
+//! - [`step`]: the words of an enrolment: its eight steps and its states
+//! - [`ledger`]: what was decided, signed, delivered and confirmed, on disk
 //! - [`report`]: what the service tells about itself
 
 pub mod ca;
@@ -15,4 +18,7 @@ pub mod code;
 pub mod config;
 pub mod hook;
 pub mod judge;
+pub mod ledger;
 pub mod report;
+pub mod step;
+pub mod template;

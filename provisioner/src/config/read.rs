@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Document, Located, Mistakes, Place, Section};
+use crate::judge::RequestPolicy;
+use crate::judge::policy::Oid;
+
 use super::{
     Ca, CaKind, Config, Csr, Limits, Log, NodeFiles, Production, Provisioning, Retry, Secret,
     SecretSource, Sweep, Timeouts, Tls, Token, TokenKey,
@@ -143,20 +146,48 @@ fn token(section: Section<'_, '_>) -> Token {
 }
 
 fn csr(section: Section<'_, '_>) -> Csr {
-    let keys = section.texts("keys", "[\"p256\", \"rsa2048\"]");
-    for wrong in keys.iter().flat_map(|keys| {
-        let unknown = keys
-            .value
+    let keys = parsed(&section, "keys", "[\"p256\", \"rsa2048\"]", |text| {
+        serde_json::from_value(text.into())
+            .map_err(|_| format!("has {text:?}, not one of {}", KEY_KINDS.join(", ")))
+    });
+    let policy = RequestPolicy {
+        punycode: section.flag("punycode", false),
+        subject_attributes: parsed(&section, "subject_attributes", "[\"2.5.4.10\"]", |text| {
+            Oid::try_from(text.to_owned())
+        }),
+        ip_ranges: parsed(&section, "ip_ranges", "[\"10.1.0.0/16\"]", str::parse),
+    };
+    let every_kind = || {
+        KEY_KINDS
             .iter()
-            .filter(|k| !KEY_KINDS.contains(&k.as_str()));
-        unknown.map(move |k| (keys, k))
-    }) {
-        let (keys, kind) = wrong;
-        let says = format!("has {kind:?}, not one of {}", KEY_KINDS.join(", "));
-        section.report(keys, says);
-    }
+            .filter_map(|k| serde_json::from_value((*k).into()).ok())
+    };
+    let keys = if section.has("keys") {
+        keys
+    } else {
+        every_kind().collect()
+    };
     section.finish();
-    Csr { keys }
+    Csr { keys, policy }
+}
+
+/// A list of texts, each read by `read`.
+fn parsed<T>(
+    section: &Section<'_, '_>,
+    key: &str,
+    example: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    let mut values = Vec::new();
+    if let Some(texts) = section.texts(key, example) {
+        for text in &texts.value {
+            match read(text) {
+                Ok(value) => values.push(value),
+                Err(says) => section.report(&texts, says),
+            }
+        }
+    }
+    values
 }
 
 fn ca(section: Section<'_, '_>) -> Ca {

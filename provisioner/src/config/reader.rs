@@ -314,6 +314,17 @@ impl<'d, 'a> Section<'d, 'a> {
         }
     }
 
+    /// True or false.
+    pub(crate) fn flag(&self, key: &str, default: bool) -> bool {
+        let Some((value, place)) = self.take(key) else {
+            return default;
+        };
+        value.as_bool().unwrap_or_else(|| {
+            self.wrong(place, key, value, "true or false", &default.to_string());
+            default
+        })
+    }
+
     /// One of a few words.
     pub(crate) fn word(&self, key: &str, words: &[&str], default: &str) -> String {
         let example = format!("\"{default}\"");

@@ -1,0 +1,301 @@
+//! What a change does to the records: pure, so that the same changes always
+//! give the same ledger.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
+use crate::step::{State, Step};
+
+/// The outcome of one change on the records it touches.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) applied: Applied,
+    /// To be written, unless the change was refused.
+    pub(super) entry: Option<Entry>,
+    /// A step that was completed, with its duration in microseconds where the
+    /// ledger knows when it began.
+    pub(super) completed: Option<(Step, Option<u64>)>,
+    /// The key record changed.
+    pub(super) key_changed: bool,
+    /// A certificate that was not known before.
+    pub(super) new_certificate: bool,
+    /// The key's second certificate.
+    pub(super) signed_twice: bool,
+}
+
+impl Outcome {
+    fn refused(applied: Applied) -> Self {
+        Self {
+            applied,
+            entry: None,
+            completed: None,
+            key_changed: false,
+            new_certificate: false,
+            signed_twice: false,
+        }
+    }
+}
+
+/// A first record of an identity.
+pub(super) fn newcomer(at: Timestamp) -> Enrolment {
+    Enrolment {
+        state: State::Queued,
+        step: Step::Arrive,
+        since: at,
+        first_seen: at,
+        mark: at,
+        attempts: 0,
+        setbacks: 0,
+        answered: false,
+        code: None,
+        says: String::new(),
+        next_try: None,
+        key: None,
+        enrolled_key: None,
+        next_entry: 0,
+    }
+}
+
+/// The key a change is about, if any.
+pub(super) fn key_of(act: &Act) -> Option<&str> {
+    match act {
+        Act::Requested { key, .. }
+        | Act::Asked { key, .. }
+        | Act::Declined { key }
+        | Act::Signed { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+/// Applies one change. `key` is the record of [`key_of`], if there is one.
+pub(super) fn apply(
+    change: &Change,
+    enrolment: &mut Enrolment,
+    key: &mut Option<KeyRecord>,
+) -> Outcome {
+    if let Some(refused) = refusal(change, enrolment, key.as_ref()) {
+        return Outcome::refused(refused);
+    }
+    let at = change.at;
+    let (mut key_changed, mut new_certificate, mut signed_twice) = (false, false, false);
+    let done = |enrolment: &mut Enrolment, step: Step, state: State, since, says: String| {
+        let took_us = (step != Step::Arrive).then(|| micros(since, at));
+        enter(enrolment, step, state, at);
+        enrolment.mark = at;
+        (Some((step, took_us)), took_us, What::Done { says })
+    };
+    let (completed, took_us, what) = match &change.act {
+        Act::Arrived { source, version } => {
+            let says = arrival(*source, version.as_deref());
+            let completed = done(enrolment, Step::Arrive, State::Queued, at, says);
+            enrolment.step = Step::Queue;
+            completed
+        }
+        Act::Taken { since } => {
+            enrolment.attempts += 1;
+            enrolment.next_try = None;
+            let completed = done(
+                enrolment,
+                Step::Queue,
+                State::Working,
+                *since,
+                String::new(),
+            );
+            enrolment.step = Step::Inspect;
+            completed
+        }
+        Act::Inspected { says } => {
+            enrolment.answered = true;
+            let since = enrolment.mark;
+            done(
+                enrolment,
+                Step::Inspect,
+                State::Working,
+                since,
+                says.clone(),
+            )
+        }
+        Act::Requested {
+            key: name,
+            csr,
+            says,
+        } => {
+            match key {
+                // A node that kept its key: what was asked and signed for it stands.
+                Some(record) => record.csr = csr.clone(),
+                None => {
+                    *key = Some(KeyRecord {
+                        identity: change.identity.clone(),
+                        csr: csr.clone(),
+                        asks: Vec::new(),
+                        serials: Vec::new(),
+                        issuance: None,
+                    });
+                }
+            }
+            key_changed = true;
+            enrolment.key = Some(name.clone());
+            let since = enrolment.mark;
+            done(enrolment, Step::Csr, State::Working, since, says.clone())
+        }
+        Act::Asked {
+            key: name,
+            by,
+            prepared,
+        } => {
+            if let Some(record) = key {
+                record.asks.push(Ask {
+                    at,
+                    by: by.clone(),
+                    prepared: prepared.as_ref().map(|bytes| STANDARD.encode(bytes)),
+                    settled: false,
+                });
+                key_changed = true;
+            }
+            enrolment.step = Step::Sign;
+            let (by, key) = (by.clone(), name.clone());
+            (None, None, What::Asked { by, key })
+        }
+        Act::Declined { key: name } => {
+            key_changed = settle(key.as_mut());
+            (None, None, What::Declined { key: name.clone() })
+        }
+        Act::Signed { issuance, .. } => {
+            settle(key.as_mut());
+            if let Some(record) = key {
+                new_certificate = !record.serials.contains(&issuance.serial);
+                if new_certificate {
+                    record.serials.push(issuance.serial.clone());
+                    signed_twice = record.serials.len() == 2;
+                }
+                record.issuance = Some((**issuance).clone());
+                key_changed = true;
+            }
+            let says = format!("certificate {}", issuance.serial);
+            let since = enrolment.mark;
+            done(enrolment, Step::Sign, State::Working, since, says)
+        }
+        Act::Configured { says } => {
+            let since = enrolment.mark;
+            done(
+                enrolment,
+                Step::Configure,
+                State::Working,
+                since,
+                says.clone(),
+            )
+        }
+        Act::Restarted { by } => {
+            let since = enrolment.mark;
+            done(
+                enrolment,
+                Step::Restart,
+                State::Working,
+                since,
+                by.says().to_owned(),
+            )
+        }
+        Act::Confirmed { by } => {
+            enrolment.enrolled_key = enrolment.key.take();
+            enrolment.setbacks = 0;
+            (enrolment.code, enrolment.says) = (None, String::new());
+            let since = enrolment.mark;
+            done(
+                enrolment,
+                Step::Confirm,
+                State::Confirmed,
+                since,
+                by.says().to_owned(),
+            )
+        }
+        Act::SetBack(setback) => {
+            enter(enrolment, setback.step, setback.state, at);
+            enrolment.setbacks += 1;
+            enrolment.code = Some(setback.code);
+            enrolment.says.clone_from(&setback.says);
+            enrolment.next_try = setback.next_try;
+            if setback.new_key {
+                enrolment.key = None;
+            }
+            let what = What::SetBack {
+                state: setback.state,
+                code: setback.code,
+                says: setback.says.clone(),
+                next_try: setback.next_try,
+            };
+            (None, None, what)
+        }
+    };
+    let step = match &change.act {
+        Act::SetBack(setback) => setback.step,
+        Act::Asked { .. } | Act::Declined { .. } => Step::Sign,
+        _ => completed.map_or(enrolment.step, |(step, _)| step),
+    };
+    Outcome {
+        applied: Applied::Done,
+        entry: Some(Entry {
+            at,
+            step,
+            took_us,
+            what,
+        }),
+        completed,
+        key_changed,
+        new_certificate,
+        signed_twice,
+    }
+}
+
+/// The rules only the ledger can know.
+fn refusal(change: &Change, enrolment: &Enrolment, key: Option<&KeyRecord>) -> Option<Applied> {
+    if matches!(enrolment.state, State::Banned | State::Quarantined) {
+        return Some(Applied::NotNow(enrolment.state));
+    }
+    let Act::Requested { key: name, .. } = &change.act else {
+        return None;
+    };
+    if let Some(record) = key.filter(|record| record.identity != change.identity) {
+        return Some(Applied::KeyHeldBy(record.identity.clone()));
+    }
+    match &enrolment.enrolled_key {
+        Some(enrolled) if enrolled != name => Some(Applied::EnrolledWith(enrolled.clone())),
+        _ => None,
+    }
+}
+
+fn enter(enrolment: &mut Enrolment, step: Step, state: State, at: Timestamp) {
+    enrolment.step = step;
+    if enrolment.state != state {
+        enrolment.state = state;
+        enrolment.since = at;
+    }
+}
+
+fn settle(key: Option<&mut KeyRecord>) -> bool {
+    let Some(ask) = key.and_then(|record| record.asks.last_mut()) else {
+        return false;
+    };
+    ask.settled = true;
+    true
+}
+
+fn arrival(source: Source, version: Option<&str>) -> String {
+    let how = match source {
+        Source::Startup => "startup event",
+        Source::Alive => "alive event",
+        Source::Sweep => "answered a sweep",
+        Source::Ledger => "taken up again",
+    };
+    match version {
+        Some(version) => format!("{how}, version {version}"),
+        None => how.to_owned(),
+    }
+}
+
+/// Microseconds from one time to another; 0 when the clock went back.
+fn micros(from: Timestamp, to: Timestamp) -> u64 {
+    let micros = to.as_microsecond().saturating_sub(from.as_microsecond());
+    u64::try_from(micros).unwrap_or(0)
+}

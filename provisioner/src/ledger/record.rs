@@ -1,0 +1,312 @@
+//! The records of the ledger, and the changes that make them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::hook::CsrReply;
+use crate::step::{State, Step};
+
+/// What told of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Its `startup` event.
+    Startup,
+    /// An `alive` event: its startup was missed.
+    Alive,
+    /// It answered a sweep.
+    Sweep,
+    /// A parked or resumed enrolment whose time came.
+    Ledger,
+}
+
+impl Source {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Alive => "alive",
+            Self::Sweep => "sweep",
+            Self::Ledger => "ledger",
+        }
+    }
+}
+
+/// One transition of one enrolment.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The node.
+    pub identity: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub act: Act,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// The node was heard of and waits for a place.
+    Arrived {
+        /// How.
+        source: Source,
+        /// The version it runs, where the event says so.
+        version: Option<String>,
+    },
+    /// It got a place; it had been waiting since then.
+    Taken {
+        /// Begin of the wait.
+        since: Timestamp,
+    },
+    /// Its token is good and its inventory read.
+    Inspected {
+        /// What was seen, for people.
+        says: String,
+    },
+    /// It made a key and a request that may be signed.
+    Requested {
+        /// SHA-256 of the public key's SPKI, hex.
+        key: String,
+        /// Its reply to `gencsr`.
+        csr: CsrReply,
+        /// What was seen, for people.
+        says: String,
+    },
+    /// An authority is about to be asked.
+    Asked {
+        /// The key.
+        key: String,
+        /// Kind of hook.
+        by: String,
+        /// The bytes to be signed, where the hook fixes them beforehand.
+        prepared: Option<Vec<u8>>,
+    },
+    /// An authority answered without a certificate, and none exists.
+    Declined {
+        /// The key.
+        key: String,
+    },
+    /// A certificate exists and was judged good.
+    Signed {
+        /// The key.
+        key: String,
+        /// What the node is to be sent.
+        issuance: Box<Issuance>,
+    },
+    /// The node has certificate and settings.
+    Configured {
+        /// What was seen, for people.
+        says: String,
+    },
+    /// The node is restarting.
+    Restarted {
+        /// What said so.
+        by: Evidence,
+    },
+    /// The node was seen on the production network.
+    Confirmed {
+        /// What said so.
+        by: Evidence,
+    },
+    /// It does not go on for now.
+    SetBack(Setback),
+}
+
+/// Why an enrolment does not go on, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// The step it happened in.
+    pub step: Step,
+    /// What it is now.
+    pub state: State,
+    /// Why, for machines.
+    pub code: Code,
+    /// Why, for people.
+    pub says: String,
+    /// When it is tried again; never, when there is no time.
+    pub next_try: Option<Timestamp>,
+    /// The node has to make a new key next time.
+    pub new_key: bool,
+}
+
+/// What settled a step that a reply may miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The node's reply.
+    Reply,
+    /// A lifecycle event that stands for it.
+    Event,
+    /// Event and ping on the production network.
+    StartupAndPing,
+    /// A ping alone: the event fell into a time when nobody listened.
+    PingAfterGap,
+}
+
+impl Evidence {
+    /// A phrase for people.
+    #[must_use]
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::Reply => "the node said so",
+            Self::Event => "its event said so, the reply was lost",
+            Self::StartupAndPing => "startup event seen, ping answered",
+            Self::PingAfterGap => {
+                "ping answered; its startup event fell into a gap of this service"
+            }
+        }
+    }
+}
+
+/// A certificate and what goes with it, as the hook gave it and the judge passed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuance {
+    /// Leaf and intermediates, PEM, as the node is sent them.
+    pub chain: String,
+    /// Serial number of the leaf, hex.
+    pub serial: String,
+    /// End of the leaf's life.
+    pub not_after: Option<Timestamp>,
+    /// Folder of the TLS files, where the hook named one.
+    pub ssldir: Option<String>,
+    /// Settings of the hook; the templates apply when there are none.
+    pub configuration: Option<BTreeMap<String, String>>,
+    /// Action policies of the hook.
+    pub action_policies: BTreeMap<String, String>,
+    /// Open Policy Agent policies of the hook.
+    pub opa_policies: BTreeMap<String, String>,
+}
+
+/// What is known of one identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// What it is doing.
+    pub state: State,
+    /// The step it is in, or got stuck in.
+    pub step: Step,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// When it was first heard of.
+    pub first_seen: Timestamp,
+    /// End of the last completed step: the next one is timed from here.
+    pub mark: Timestamp,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Setbacks in a row.
+    pub setbacks: u32,
+    /// Whether the node ever answered.
+    pub answered: bool,
+    /// Why it does not go on.
+    pub code: Option<Code>,
+    /// The same for people.
+    pub says: String,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+    /// The key the node holds now: its recorded request is used, not a new one.
+    pub key: Option<String>,
+    /// The key it was confirmed with.
+    pub enrolled_key: Option<String>,
+    /// Number of the next entry.
+    pub next_entry: u64,
+}
+
+/// What is known of one public key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Whose it is.
+    pub identity: String,
+    /// The reply to `gencsr` it came in.
+    pub csr: CsrReply,
+    /// Every time an authority was asked to sign for it.
+    pub asks: Vec<Ask>,
+    /// Serial numbers of the certificates that exist for it.
+    pub serials: Vec<String>,
+    /// The latest of them with what goes along.
+    pub issuance: Option<Issuance>,
+}
+
+/// One time an authority was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// When.
+    pub at: Timestamp,
+    /// Kind of hook.
+    pub by: String,
+    /// The bytes to be signed, base64.
+    pub prepared: Option<String>,
+    /// Whether the answer is known.
+    pub settled: bool,
+}
+
+impl KeyRecord {
+    /// The last question nobody knows the answer of.
+    #[must_use]
+    pub fn open_ask(&self) -> Option<&Ask> {
+        self.asks.last().filter(|ask| !ask.settled)
+    }
+}
+
+/// One line of an identity's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// In which step.
+    pub step: Step,
+    /// How long the step took, microseconds, when this completes it.
+    pub took_us: Option<u64>,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What an entry tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// The step was completed.
+    Done {
+        /// What was seen.
+        says: String,
+    },
+    /// An authority was asked.
+    Asked {
+        /// Kind of hook.
+        by: String,
+        /// The key.
+        key: String,
+    },
+    /// The authority gave no certificate.
+    Declined {
+        /// The key.
+        key: String,
+    },
+    /// The enrolment did not go on.
+    SetBack {
+        /// What it became.
+        state: State,
+        /// Why.
+        code: Code,
+        /// The same for people.
+        says: String,
+        /// When it was to be tried again.
+        next_try: Option<Timestamp>,
+    },
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It happened.
+    Done,
+    /// Refused: the key belongs to another identity.
+    KeyHeldBy(String),
+    /// Refused: the identity is confirmed with another key.
+    EnrolledWith(String),
+    /// Refused: the identity is banned, quarantined or unknown here.
+    NotNow(State),
+}

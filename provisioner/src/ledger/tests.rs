@@ -1,0 +1,290 @@
+//! What is promised to survive, survives; what must not happen twice, does not.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Setback, Source, Store,
+};
+use crate::code::Code;
+use crate::hook::CsrReply;
+use crate::step::{State, Step};
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_795_395_487_000 + ms)
+}
+
+fn change(identity: &str, ms: i64, act: Act) -> Change {
+    let identity = identity.to_owned();
+    Change {
+        identity,
+        at: at(ms),
+        act,
+    }
+}
+
+fn requested(key: &str) -> Act {
+    let csr = CsrReply {
+        csr: "PEM".to_owned(),
+        ..CsrReply::default()
+    };
+    Act::Requested {
+        key: key.to_owned(),
+        csr,
+        says: String::new(),
+    }
+}
+
+fn signed(key: &str, serial: &str) -> Act {
+    let issuance = Issuance {
+        serial: serial.to_owned(),
+        ..Issuance::default()
+    };
+    Act::Signed {
+        key: key.to_owned(),
+        issuance: Box::new(issuance),
+    }
+}
+
+fn asked(key: &str) -> Act {
+    let prepared = Some(b"to be signed".to_vec());
+    Act::Asked {
+        key: key.to_owned(),
+        by: "built-in".to_owned(),
+        prepared,
+    }
+}
+
+fn open(dir: &std::path::Path) -> Ledger {
+    // The writer of the ledger before lets go of the file when it ends.
+    for _ in 0..200 {
+        match Ledger::open(dir, |_| {}) {
+            Err(LedgerError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the ledger stays in use");
+}
+
+async fn enrol(ledger: &Ledger, identity: &str, key: &str, serial: &str) {
+    let acts = [
+        Act::Arrived {
+            source: Source::Startup,
+            version: None,
+        },
+        Act::Taken { since: at(0) },
+        Act::Inspected {
+            says: String::new(),
+        },
+        requested(key),
+        asked(key),
+        signed(key, serial),
+        Act::Configured {
+            says: String::new(),
+        },
+        Act::Restarted {
+            by: Evidence::Reply,
+        },
+        Act::Confirmed {
+            by: Evidence::StartupAndPing,
+        },
+    ];
+    for (ms, act) in (0..).step_by(10).zip(acts) {
+        let applied = ledger.commit(change(identity, ms, act)).await.unwrap();
+        assert_eq!(applied, Applied::Done);
+    }
+}
+
+#[tokio::test]
+async fn an_enrolment_is_all_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    drop(ledger);
+
+    let ledger = open(dir.path());
+    let store = ledger.store();
+    let enrolment = store.enrolment("n1").unwrap().unwrap();
+    assert_eq!(enrolment.state, State::Confirmed);
+    assert_eq!(enrolment.enrolled_key.as_deref(), Some("k1"));
+    let entries = store.entries("n1").unwrap();
+    assert_eq!(entries.len(), 9);
+    assert_eq!(
+        entries[2].took_us,
+        Some(10_000),
+        "inspect is timed from queue"
+    );
+    assert_eq!(
+        entries[5].took_us,
+        Some(20_000),
+        "sign is timed from csr, not from asked"
+    );
+    let counters = store.counters().unwrap();
+    assert_eq!(counters.get("state.confirmed"), 1);
+    assert_eq!(counters.get("state.working"), 0);
+    assert_eq!(counters.get("certificates"), 1);
+    assert_eq!(counters.get("keys_signed_twice"), 0);
+    for step in Step::ALL {
+        assert_eq!(counters.get(&format!("done.{step}")), 1, "{step}");
+    }
+    let timed: u64 = store
+        .latencies(Step::Csr)
+        .unwrap()
+        .iter()
+        .map(|(_, n)| n)
+        .sum();
+    assert_eq!(timed, 1);
+}
+
+#[tokio::test]
+async fn what_was_asked_is_known_until_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for act in [requested("k1"), asked("k1")] {
+        ledger.commit(change("n1", 0, act)).await.unwrap();
+    }
+    drop(ledger);
+
+    let ledger = open(dir.path());
+    let key = ledger.store().key("k1").unwrap().unwrap();
+    assert_eq!(
+        key.open_ask().unwrap().prepared.as_deref(),
+        Some("dG8gYmUgc2lnbmVk")
+    );
+    ledger
+        .commit(change("n1", 1, signed("k1", "01")))
+        .await
+        .unwrap();
+    let key = ledger.store().key("k1").unwrap().unwrap();
+    assert!(key.open_ask().is_none());
+    ledger
+        .commit(change("n1", 2, signed("k1", "01")))
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.store().counters().unwrap().get("keys_signed_twice"),
+        0
+    );
+    ledger
+        .commit(change("n1", 3, signed("k1", "02")))
+        .await
+        .unwrap();
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("keys_signed_twice"), 1);
+    assert_eq!(counters.get("certificates"), 2);
+}
+
+#[tokio::test]
+async fn one_key_is_one_identity_and_an_enrolled_identity_keeps_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    let stolen = ledger
+        .commit(change("n2", 0, requested("k1")))
+        .await
+        .unwrap();
+    assert_eq!(stolen, Applied::KeyHeldBy("n1".to_owned()));
+    let again = ledger
+        .commit(change("n1", 0, requested("k2")))
+        .await
+        .unwrap();
+    assert_eq!(again, Applied::EnrolledWith("k1".to_owned()));
+    let same = ledger
+        .commit(change("n1", 0, requested("k1")))
+        .await
+        .unwrap();
+    assert_eq!(same, Applied::Done);
+
+    ledger
+        .commit(change("n3", 0, requested("k3")))
+        .await
+        .unwrap();
+    let unconfirmed = ledger
+        .commit(change("n3", 1, requested("k4")))
+        .await
+        .unwrap();
+    assert_eq!(
+        unconfirmed,
+        Applied::Done,
+        "a key that was never confirmed is no conflict"
+    );
+}
+
+#[tokio::test]
+async fn a_setback_counts_and_may_void_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    ledger
+        .commit(change("n1", 0, requested("k1")))
+        .await
+        .unwrap();
+    let setback = Setback {
+        step: Step::Sign,
+        state: State::Parked,
+        code: Code::CaUnknownOutcome,
+        says: "asked, no answer".to_owned(),
+        next_try: Some(at(5_000)),
+        new_key: true,
+    };
+    ledger
+        .commit(change("n1", 1, Act::SetBack(setback)))
+        .await
+        .unwrap();
+    let enrolment = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!((enrolment.state, enrolment.key), (State::Parked, None));
+    assert_eq!(enrolment.setbacks, 1);
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("code.ca.unknown_outcome"), 1);
+    assert_eq!(counters.get("state.parked"), 1);
+}
+
+#[tokio::test]
+async fn history_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for ms in 0..450 {
+        let act = Act::Taken { since: at(0) };
+        ledger.note(change("n1", ms, act)).await.unwrap();
+    }
+    ledger
+        .commit(change("n1", 450, Act::Taken { since: at(0) }))
+        .await
+        .unwrap();
+    assert_eq!(ledger.store().entries("n1").unwrap().len(), 200);
+}
+
+#[test]
+fn a_second_process_is_told_and_a_missing_ledger_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(missing, LedgerError::Missing(_)), "{missing}");
+    let _first = Store::create(dir.path()).unwrap();
+    let second = Store::create(dir.path()).unwrap_err();
+    assert!(matches!(second, LedgerError::InUse(_)), "{second}");
+}
+
+/// Many flows at once share their flushes. The bound is far below what an idle
+/// machine does, so that a busy one does not fail it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_share_a_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let begin = Instant::now();
+    let mut flows = tokio::task::JoinSet::new();
+    for n in 0..300 {
+        let ledger = ledger.clone();
+        flows.spawn(async move {
+            let (identity, key) = (format!("n{n}"), format!("k{n}"));
+            enrol(&ledger, &identity, &key, "01").await;
+        });
+    }
+    while let Some(flow) = flows.join_next().await {
+        flow.unwrap();
+    }
+    let rate = 2_700.0 / begin.elapsed().as_secs_f64();
+    println!("{rate:.0} durable changes a second");
+    assert!(rate > 300.0, "{rate:.0} durable changes a second");
+}

@@ -1,0 +1,300 @@
+//! The one writer: as many changes as are waiting go into one transaction.
+//!
+//! While the disk is busy with one batch the next one gathers, so the cost of a
+//! flush is shared by everything that happened meanwhile and no change waits
+//! longer than two flushes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread;
+
+use hdrhistogram::Histogram;
+use redb::{ReadableTable, Table, WriteTransaction};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::apply::{apply, key_of, newcomer};
+use super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use super::store::{
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, Store, state_counter,
+};
+use crate::code::Code;
+use crate::step::{State, Step};
+
+/// Changes in one transaction.
+const BATCH: usize = 2_048;
+/// Entries kept for one identity; the oldest go first.
+const HISTORY: u64 = 200;
+/// Longest duration a step is timed with, microseconds.
+pub(crate) const LONGEST_US: u64 = 3_600_000_000;
+
+pub(super) type Done = oneshot::Sender<Result<Applied, LedgerError>>;
+
+/// A change on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) change: Change,
+    pub(super) done: Option<Done>,
+}
+
+/// A change that is durable, as metrics and logs want to know it.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The node.
+    pub identity: String,
+    /// A step that was completed.
+    pub completed: Option<(Step, Option<u64>)>,
+    /// A setback.
+    pub setback: Option<(Step, State, Code)>,
+}
+
+/// Starts the thread. It ends when every sender is gone.
+pub(super) fn start(
+    store: Arc<Store>,
+    mut waiting: mpsc::Receiver<Job>,
+    observe: impl Fn(&[Committed]) + Send + 'static,
+) -> Result<(), LedgerError> {
+    let failed = store.failed::<std::io::Error>();
+    let thread = {
+        let store = Arc::clone(&store);
+        move || {
+            let mut jobs = Vec::with_capacity(BATCH);
+            while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
+                match write(&store, &jobs) {
+                    Ok((applied, committed)) => {
+                        observe(&committed);
+                        for (job, applied) in jobs.drain(..).zip(applied) {
+                            answer(job, Ok(applied));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, changes = jobs.len(), "the ledger cannot be written");
+                        for job in jobs.drain(..) {
+                            answer(job, Err(error.clone()));
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let spawned = thread::Builder::new()
+        .name("ledger".to_owned())
+        .spawn(thread);
+    spawned.map(drop).map_err(failed)
+}
+
+fn answer(job: Job, result: Result<Applied, LedgerError>) {
+    // Whoever asked may be gone by now, and the change stands all the same.
+    if let Some(done) = job.done {
+        let _ = done.send(result);
+    }
+}
+
+/// Applies the jobs in order, in one durable transaction.
+fn write(store: &Store, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
+    let transaction = store.database.begin_write().map_err(store.failed())?;
+    let mut batch = Batch::new(store, &transaction)?;
+    let mut applied = Vec::with_capacity(jobs.len());
+    let mut committed = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let (result, seen) = batch.change(&job.change)?;
+        applied.push(result);
+        committed.extend(seen);
+    }
+    batch.finish()?;
+    transaction.commit().map_err(store.failed())?;
+    Ok((applied, committed))
+}
+
+/// The tables of one transaction, and what was read or counted in it.
+struct Batch<'t> {
+    store: &'t Store,
+    enrolments: Table<'t, &'static str, &'static [u8]>,
+    entries: Table<'t, (&'static str, u64), &'static [u8]>,
+    keys: Table<'t, &'static str, &'static [u8]>,
+    counters: Table<'t, &'static str, u64>,
+    latencies: Table<'t, (u8, u64), u64>,
+    read: HashMap<String, (Enrolment, Option<State>)>,
+    counted: BTreeMap<String, i64>,
+    timed: BTreeMap<(u8, u64), u64>,
+    scale: Histogram<u64>,
+}
+
+impl<'t> Batch<'t> {
+    fn new(store: &'t Store, transaction: &'t WriteTransaction) -> Result<Self, LedgerError> {
+        Ok(Self {
+            store,
+            enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
+            entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
+            keys: transaction.open_table(KEYS).map_err(store.failed())?,
+            counters: transaction.open_table(COUNTERS).map_err(store.failed())?,
+            latencies: transaction.open_table(LATENCIES).map_err(store.failed())?,
+            read: HashMap::new(),
+            counted: BTreeMap::new(),
+            timed: BTreeMap::new(),
+            scale: Histogram::new_with_bounds(1, LONGEST_US, 3).map_err(store.failed())?,
+        })
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(Applied, Option<Committed>), LedgerError> {
+        let (mut enrolment, before) = self.enrolment(change)?;
+        let key_name = key_of(&change.act);
+        let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
+        let outcome = apply(change, &mut enrolment, &mut key);
+        let Some(entry) = &outcome.entry else {
+            self.read
+                .insert(change.identity.clone(), (enrolment, before));
+            return Ok((outcome.applied, None));
+        };
+
+        let number = enrolment.next_entry;
+        enrolment.next_entry += 1;
+        let bytes = self.encode(entry)?;
+        let at = (change.identity.as_str(), number);
+        self.entries
+            .insert(at, bytes.as_slice())
+            .map_err(self.store.failed())?;
+        if let Some(old) = number.checked_sub(HISTORY) {
+            let old = (change.identity.as_str(), old);
+            self.entries.remove(old).map_err(self.store.failed())?;
+        }
+        if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
+            let bytes = self.encode(record)?;
+            self.keys
+                .insert(name, bytes.as_slice())
+                .map_err(self.store.failed())?;
+        }
+
+        let now = enrolment.state;
+        self.read
+            .insert(change.identity.clone(), (enrolment, before));
+        self.count_change(change, &outcome, before, now)
+    }
+
+    fn count_change(
+        &mut self,
+        change: &Change,
+        outcome: &super::apply::Outcome,
+        before: Option<State>,
+        now: State,
+    ) -> Result<(Applied, Option<Committed>), LedgerError> {
+        if before != Some(now) {
+            self.count(state_counter(now), 1);
+            if let Some(before) = before {
+                self.count(state_counter(before), -1);
+            }
+            if let Some((_, seen)) = self.read.get_mut(&change.identity) {
+                *seen = Some(now);
+            }
+        }
+        if outcome.new_certificate {
+            self.count("certificates".to_owned(), 1);
+        }
+        if outcome.signed_twice {
+            self.count("keys_signed_twice".to_owned(), 1);
+        }
+        if let Some((step, took_us)) = outcome.completed {
+            self.count(format!("done.{step}"), 1);
+            if let Some(took) = took_us {
+                let bucket = self.scale.highest_equivalent(took.clamp(1, LONGEST_US));
+                *self.timed.entry((step.index(), bucket)).or_default() += 1;
+            }
+            self.mark_time(step, change)?;
+        }
+        let setback = match &change.act {
+            Act::SetBack(s) => Some((s.step, s.state, s.code)),
+            _ => None,
+        };
+        if let Some((_, _, code)) = setback {
+            self.count(format!("code.{code}"), 1);
+        }
+        let committed = Committed {
+            identity: change.identity.clone(),
+            completed: outcome.completed,
+            setback,
+        };
+        Ok((outcome.applied.clone(), Some(committed)))
+    }
+
+    /// First arrival and last confirmation, microseconds since 1970.
+    fn mark_time(&mut self, step: Step, change: &Change) -> Result<(), LedgerError> {
+        let at = u64::try_from(change.at.as_microsecond()).unwrap_or(0);
+        let (name, overwrite) = match step {
+            Step::Arrive => ("first_event_us", false),
+            Step::Confirm => ("last_confirm_us", true),
+            _ => return Ok(()),
+        };
+        let known = self
+            .counters
+            .get(name)
+            .map_err(self.store.failed())?
+            .is_some();
+        if overwrite || !known {
+            self.counters
+                .insert(name, at)
+                .map_err(self.store.failed())?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    fn finish(mut self) -> Result<(), LedgerError> {
+        for (identity, (enrolment, _)) in std::mem::take(&mut self.read) {
+            let bytes = self.encode(&enrolment)?;
+            self.enrolments
+                .insert(identity.as_str(), bytes.as_slice())
+                .map_err(self.store.failed())?;
+        }
+        for (name, by) in &self.counted {
+            let found = self
+                .counters
+                .get(name.as_str())
+                .map_err(self.store.failed())?;
+            let sum = found.map_or(0, |n| n.value()).saturating_add_signed(*by);
+            self.counters
+                .insert(name.as_str(), sum)
+                .map_err(self.store.failed())?;
+        }
+        for (bucket, by) in &self.timed {
+            let found = self.latencies.get(bucket).map_err(self.store.failed())?;
+            let sum = found.map_or(0, |n| n.value()) + by;
+            self.latencies
+                .insert(bucket, sum)
+                .map_err(self.store.failed())?;
+        }
+        Ok(())
+    }
+
+    fn enrolment(&mut self, change: &Change) -> Result<(Enrolment, Option<State>), LedgerError> {
+        if let Some(read) = self.read.remove(&change.identity) {
+            return Ok(read);
+        }
+        let found = self
+            .enrolments
+            .get(change.identity.as_str())
+            .map_err(self.store.failed())?;
+        match found {
+            Some(bytes) => {
+                let enrolment: Enrolment = self.store.decode(bytes.value())?;
+                let state = enrolment.state;
+                Ok((enrolment, Some(state)))
+            }
+            None => Ok((newcomer(change.at), None)),
+        }
+    }
+
+    fn key(&self, name: &str) -> Result<Option<KeyRecord>, LedgerError> {
+        let found = self.keys.get(name).map_err(self.store.failed())?;
+        found
+            .map(|bytes| self.store.decode(bytes.value()))
+            .transpose()
+    }
+
+    fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, LedgerError> {
+        serde_json::to_vec(value).map_err(self.store.failed())
+    }
+
+    fn count(&mut self, name: String, by: i64) {
+        *self.counted.entry(name).or_default() += by;
+    }
+}
