@@ -1,9 +1,10 @@
 //! Certificates: the built-in authority that makes them and the judgement of every one returned.
 //!
-//! [`authority`] signs with an intermediate, `init` makes a root and an intermediate,
+//! [`authority`] signs with an intermediate, [`init`] makes a root and an intermediate,
 //! [`judgement`] looks at what any authority returned, [`trust`] is what it is held against.
 
 pub mod authority;
+pub mod init;
 pub mod judgement;
 mod keyfile;
 pub mod trust;
@@ -11,3 +12,11 @@ pub mod trust;
 pub use authority::{Authority, AuthoritySettings, ToBeSigned};
 pub use judgement::{CertificatePolicy, JudgedChain, judge_chain};
 pub use trust::TrustStore;
+
+/// Writes a file that only its owner may read and that must not exist yet.
+///
+/// # Errors
+/// [`std::io::ErrorKind::AlreadyExists`] when there is one, and whatever else the system says.
+pub(crate) fn write_secret(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    keyfile::create(path, text, 0o600)
+}

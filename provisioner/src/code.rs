@@ -126,10 +126,8 @@ codes! {
     /// The identity was banned.
     IdentityBanned = "identity.banned", Refuse;
 
-    /// The provisioning token is larger than a token can honestly be.
-    JwtTooLarge = "jwt.too_large", Refuse;
-    /// The provisioning token is not a JWT of three parts.
-    JwtFormat = "jwt.format", Refuse;
+    /// The provisioning token is not a JWT, or longer than one can honestly be.
+    JwtForm = "jwt.form", Refuse;
     /// The provisioning token's algorithm is not the one of the configured key.
     JwtAlg = "jwt.alg", Refuse;
     /// The provisioning token is not signed by a configured key.

@@ -1,7 +1,7 @@
 //! The hook: who decides about a node and has its certificate made.
 //!
-//! One trait, two transports: [`builtin`] signs with an authority of its own, `exec` runs a
-//! helper program that speaks the Choria provisioner's helper contract (Choria). Whatever a
+//! One trait, two transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
+//! helper program that speaks the Choria provisioner's helper contract ([`choria`]). Whatever a
 //! hook answers is only a proposal: each certificate goes through [`crate::ca::judgement`] and
 //! each configuration through [`crate::judge::configuration`] before a node sees it.
 
@@ -17,8 +17,13 @@ use crate::code::Refusal;
 use crate::judge::JudgedRequest;
 
 pub mod builtin;
+pub mod choria;
+pub mod exec;
+mod process;
+mod redact;
 
 pub use builtin::BuiltinHook;
+pub use exec::{ExecHook, ExecSettings};
 
 /// Why a hook gave no decision; the code's class says what becomes of the node.
 pub type HookError = Refusal;

@@ -1,6 +1,6 @@
 //! The judges: pure functions that say of one thing from outside whether it may go on.
 //!
-//! [`request`] judges a node's certificate request, `token` its provisioning token and
+//! [`request`] judges a node's certificate request, [`token`] its provisioning token and
 //! [`configuration`] what is about to be sent to it. Each returns a type that only a judge can
 //! make, so that nothing unjudged fits into the next step, or a [`crate::code::Refusal`].
 
@@ -12,6 +12,7 @@ mod pem;
 pub mod policy;
 mod proof;
 pub mod request;
+pub mod token;
 mod weak;
 
 pub use key::KeyKind;

@@ -12,9 +12,11 @@
 //! - [`step`]: the words of an enrolment: its eight steps and its states
 //! - [`ledger`]: what was decided, signed, delivered and confirmed, on disk
 //! - [`report`]: what the service tells about itself
+//! - [`command`]: what a person meets on the command line
 
 pub mod ca;
 pub mod code;
+pub mod command;
 pub mod config;
 pub mod hook;
 pub mod judge;

@@ -138,21 +138,8 @@ impl Authority {
         server_auth: bool,
     ) -> Result<Self, Refusal> {
         let trust = TrustStore::from_pem(roots, certificate)?;
-        let der = certificates(certificate)
-            .map_err(wrong)?
-            .into_iter()
-            .next()
-            .ok_or_else(|| wrong("the authority's file holds no certificate".to_owned()))?;
-        let parsed = Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
-        let key = KeyPair::from_pem(key).map_err(|error| {
-            wrong(format!("the private key cannot be used: {error}; it must be PKCS #8, PKCS #1 or SEC 1 in PEM, unencrypted"))
-        })?;
-        let tbs = parsed.tbs_certificate();
-        let spki = tbs.subject_public_key_info().to_der().map_err(internal)?;
-        if key.subject_public_key_info() != spki {
-            return Err(wrong("the private key is not the certificate's".to_owned()));
-        }
-        may_sign(&parsed)?;
+        let (issuer, parsed, der) = signing(certificate, key)?;
+        let validity_of = parsed.tbs_certificate().validity();
         let time = |time: x509_cert::time::Time| {
             Timestamp::new(
                 i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX),
@@ -160,20 +147,15 @@ impl Authority {
             )
             .map_err(|error| wrong(error.to_string()))
         };
-        let mut params = CertificateParams::default();
-        params.distinguished_name = distinguished_name(tbs.subject())?;
-        if let Ok(Some((_, id))) = tbs.get_extension::<SubjectKeyIdentifier>() {
-            params.key_identifier_method = KeyIdMethod::PreSpecified(id.0.as_bytes().to_vec());
-        }
         let validity = SignedDuration::try_from(validity)
             .ok()
             .filter(|validity| *validity >= SignedDuration::from_mins(1))
             .ok_or_else(|| wrong("the validity must be a minute or more".to_owned()))?;
         Ok(Self {
-            issuer: Issuer::new(params, key),
+            issuer,
             issuer_sha256: hex::encode(sha256(&der)),
-            not_before: time(tbs.validity().not_before)?,
-            not_after: time(tbs.validity().not_after)?,
+            not_before: time(validity_of.not_before)?,
+            not_after: time(validity_of.not_after)?,
             certificate: der,
             trust,
             validity,
@@ -303,6 +285,55 @@ impl Authority {
     pub const fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
+}
+
+/// The signing half of an authority from its PEM texts, for those who only sign with it.
+///
+/// # Errors
+/// `ca.config` when certificate and key do not fit together, or may not sign.
+pub(super) fn issuer_for(
+    certificate: &str,
+    key: &str,
+) -> Result<Issuer<'static, KeyPair>, Refusal> {
+    signing(certificate, key).map(|(issuer, ..)| issuer)
+}
+
+/// The first certificate of a PEM text with its key.
+fn signing(
+    certificate: &str,
+    key: &str,
+) -> Result<
+    (
+        Issuer<'static, KeyPair>,
+        Certificate,
+        CertificateDer<'static>,
+    ),
+    Refusal,
+> {
+    let der = certificates(certificate)
+        .map_err(wrong)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| wrong("the authority's file holds no certificate".to_owned()))?;
+    let parsed = Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
+    let key = KeyPair::from_pem(key).map_err(|error| {
+        wrong(format!(
+            "the private key cannot be used: {error}; it must be PKCS #8, PKCS #1 or SEC 1 in \
+             PEM, unencrypted"
+        ))
+    })?;
+    let tbs = parsed.tbs_certificate();
+    let spki = tbs.subject_public_key_info().to_der().map_err(internal)?;
+    if key.subject_public_key_info() != spki {
+        return Err(wrong("the private key is not the certificate's".to_owned()));
+    }
+    may_sign(&parsed)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished_name(tbs.subject())?;
+    if let Ok(Some((_, id))) = tbs.get_extension::<SubjectKeyIdentifier>() {
+        params.key_identifier_method = KeyIdMethod::PreSpecified(id.0.as_bytes().to_vec());
+    }
+    Ok((Issuer::new(params, key), parsed, der))
 }
 
 /// Whether a certificate may sign others' (RFC 5280 §4.2.1.3 and §4.2.1.9).

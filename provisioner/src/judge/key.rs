@@ -45,6 +45,16 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// Every kind that can be certified.
+    pub const ALL: &'static [Self] = &[
+        Self::P256,
+        Self::P384,
+        Self::Ed25519,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
     /// Whether the key is an RSA key.
     #[must_use]
     pub const fn is_rsa(self) -> bool {

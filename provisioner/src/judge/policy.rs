@@ -6,10 +6,14 @@ use std::str::FromStr;
 use der::asn1::ObjectIdentifier;
 use serde::{Deserialize, Serialize};
 
+use super::key::KeyKind;
+
 /// Policy for certificate requests; the default grants the node's own name only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestPolicy {
+    /// The kinds of key that are certified; all that can be unless told otherwise.
+    pub keys: Vec<KeyKind>,
     /// Accept encoded international names (`xn--…`).
     pub punycode: bool,
     /// Subject attributes beside the common name that are tolerated, as dotted object
@@ -17,6 +21,17 @@ pub struct RequestPolicy {
     pub subject_attributes: Vec<Oid>,
     /// Address ranges from which a node may ask for addresses as alternative names.
     pub ip_ranges: Vec<IpRange>,
+}
+
+impl Default for RequestPolicy {
+    fn default() -> Self {
+        Self {
+            keys: KeyKind::ALL.to_vec(),
+            punycode: false,
+            subject_attributes: Vec::new(),
+            ip_ranges: Vec::new(),
+        }
+    }
 }
 
 impl RequestPolicy {

@@ -98,6 +98,15 @@ pub fn judge(pem: &[u8], identity: &str, policy: &RequestPolicy) -> Result<Judge
     let asked = Asked::read(&request.info.attributes)?;
 
     let key = PublicKey::judge(request.info.public_key.owned_to_ref())?;
+    if !policy.keys.contains(&key.kind) {
+        return Err(Refusal::new(
+            Code::KeyAlgorithm,
+            format!(
+                "the key is {}, a kind that this site's policy does not certify (rule 8)",
+                key.kind
+            ),
+        ));
+    }
     let algorithm = proof::algorithm(key.kind, request.algorithm.owned_to_ref())?;
     weak::judge(&key)?;
     let signed = request.info.to_der().map_err(not_der)?;

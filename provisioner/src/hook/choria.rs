@@ -1,0 +1,195 @@
+//! The helper contract of the Choria provisioner, accepted unchanged.
+//!
+//! A helper reads one JSON object from standard input, five keys always present, and writes one
+//! JSON object to standard output, every key optional, unknown keys ignored. What this service
+//! refuses of an answer, and why, is said in [`read_answer`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use server_core::wire::to_go_json;
+use zeroize::Zeroizing;
+
+use super::redact::shown;
+use super::{Decision, HookAnswer, HookError, HookRequest, Issued};
+use crate::code::{Code, Refusal};
+
+/// What a helper reads, in the order in which the original writes it.
+#[derive(Serialize)]
+struct Question<'a> {
+    identity: &'a str,
+    csr: QuestionCsr<'a>,
+    ed25519_pubkey: Option<()>,
+    inventory: String,
+    jwt: &'a Value,
+}
+
+#[derive(Serialize)]
+struct QuestionCsr<'a> {
+    csr: &'a str,
+    public_key: &'a str,
+    ssldir: &'a str,
+}
+
+/// The bytes a helper reads from its standard input.
+///
+/// # Errors
+/// `hook.protocol` when the inventory cannot be written as JSON.
+pub(super) fn question(request: &HookRequest) -> Result<Zeroizing<Vec<u8>>, HookError> {
+    let unwritable = |error: &dyn std::fmt::Display| {
+        Refusal::new(
+            Code::HookProtocol,
+            format!("the helper's question cannot be written as JSON: {error}"),
+        )
+    };
+    let inventory = to_go_json(&sorted(&request.inventory)).map_err(|error| unwritable(&error))?;
+    let question = Question {
+        identity: request.request.identity(),
+        csr: QuestionCsr {
+            csr: &request.csr.csr,
+            public_key: &request.csr.public_key,
+            ssldir: &request.csr.ssldir,
+        },
+        ed25519_pubkey: None,
+        inventory: String::from_utf8(inventory).map_err(|error| unwritable(&error))?,
+        jwt: &request.claims,
+    };
+    to_go_json(&question)
+        .map(Zeroizing::new)
+        .map_err(|error| unwritable(&error))
+}
+
+/// The same value with the keys of every object sorted, as the original writes inventories.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.iter().collect();
+            entries.sort_by_key(|(key, _)| key.as_str());
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.clone(), sorted(value)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        Value::Array(values) => values.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
+/// What a helper writes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    defer: Option<bool>,
+    shutdown: Option<bool>,
+    msg: Option<String>,
+    key: Option<String>,
+    certificate: Option<String>,
+    ca: Option<String>,
+    ssldir: Option<String>,
+    server_claims: Option<Map<String, Value>>,
+    configuration: Option<Map<String, Value>>,
+    action_policies: Option<Map<String, Value>>,
+    opa_policies: Option<Map<String, Value>>,
+    upgrade: Option<String>,
+}
+
+/// Reads what a helper printed.
+///
+/// `defer` counts before `shutdown`, and both before anything else. A private key in the answer is
+/// refused (`hook.key`): keys are made by nodes. Claims for a server token are refused
+/// (`hook.unsupported`): they belong to networks with an organization issuer.
+///
+/// # Errors
+/// `hook.protocol`, saying where the JSON is wrong or which key is; `hook.key`,
+/// `hook.unsupported`.
+pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
+    if output.iter().all(u8::is_ascii_whitespace) {
+        return Err(protocol("it printed nothing"));
+    }
+    let answer: Answer = serde_json::from_slice(output)
+        .map_err(|error| protocol(&format!("it did not print one JSON object: {error}")))?;
+    let message = shown(answer.msg.as_deref().unwrap_or_default().as_bytes(), &[]);
+    let decided = |decision| {
+        Ok(HookAnswer {
+            decision,
+            message: message.clone(),
+        })
+    };
+    if answer.defer == Some(true) {
+        return decided(Decision::Defer);
+    }
+    if answer.shutdown == Some(true) {
+        return decided(Decision::Shutdown);
+    }
+    if answer
+        .key
+        .map(Zeroizing::new)
+        .is_some_and(|key| !key.is_empty())
+    {
+        return Err(Refusal::new(
+            Code::HookKey,
+            "the helper answered with a private key; a node makes its own and never gets one \
+             here. Have the helper sign the request it is given",
+        ));
+    }
+    if answer
+        .server_claims
+        .is_some_and(|claims| !claims.is_empty())
+    {
+        return Err(Refusal::new(
+            Code::HookUnsupported,
+            "the helper answered with server_claims, which are for networks with an organization \
+             issuer; this network uses certificates",
+        ));
+    }
+    let certificate = answer
+        .certificate
+        .filter(|certificate| !certificate.trim().is_empty())
+        .ok_or_else(|| protocol("it neither put the node off nor gave it a certificate"))?;
+    decided(Decision::Issue(Box::new(Issued {
+        certificate,
+        ca: answer.ca.filter(|ca| !ca.trim().is_empty()),
+        ssldir: answer.ssldir.filter(|ssldir| !ssldir.is_empty()),
+        configuration: answer
+            .configuration
+            .filter(|settings| !settings.is_empty())
+            .map(|settings| texts("configuration", settings))
+            .transpose()?,
+        action_policies: texts(
+            "action_policies",
+            answer.action_policies.unwrap_or_default(),
+        )?,
+        opa_policies: texts("opa_policies", answer.opa_policies.unwrap_or_default())?,
+        upgrade: answer.upgrade.filter(|version| !version.is_empty()),
+    })))
+}
+
+/// An object whose values are all text, as the contract has it.
+fn texts(whole: &str, object: Map<String, Value>) -> Result<BTreeMap<String, String>, HookError> {
+    object
+        .into_iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => Ok((key, text)),
+            other => Err(protocol(&format!(
+                "{whole}.{} is {}; every value must be text in quotes",
+                shown(key.as_bytes(), &[]),
+                match other {
+                    Value::Null => "null",
+                    Value::Bool(_) => "true or false without quotes",
+                    Value::Number(_) => "a number",
+                    Value::Array(_) => "a list",
+                    Value::Object(_) | Value::String(_) => "an object",
+                }
+            ))),
+        })
+        .collect()
+}
+
+fn protocol(what: &str) -> Refusal {
+    Refusal::new(
+        Code::HookProtocol,
+        format!("the helper does not keep to the contract: {what}"),
+    )
+}
