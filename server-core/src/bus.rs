@@ -272,3 +272,42 @@ pub(crate) fn is_subscribable(subject: &str) -> bool {
     }
     sound
 }
+
+/// NATS matching: `*` is one token, a final `>` is one or more.
+pub(crate) fn subject_matches(pattern: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for expected in pattern.split('.') {
+        match (expected, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (word, Some(token)) if word == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_subscribable, subject_matches};
+
+    #[test]
+    fn wildcards_match_as_in_a_broker() {
+        assert!(subject_matches("a.*.c", "a.b.c"));
+        assert!(subject_matches("a.>", "a.b.c"));
+        assert!(!subject_matches("a.>", "a"));
+        assert!(!subject_matches("a.*", "a.b.c"));
+        assert!(!subject_matches("a.b.c", "a.b"));
+        assert!(subject_matches(">", "a"));
+    }
+
+    #[test]
+    fn only_whole_wildcards_are_subscribed_to() {
+        for good in ["a", "a.*", "a.>", ">", "*.b.>"] {
+            assert!(is_subscribable(good), "{good:?}");
+        }
+        for bad in ["", "a..b", "a.>.b", "a b", "a*", "a.b>", ".", "a."] {
+            assert!(!is_subscribable(bad), "{bad:?}");
+        }
+    }
+}

@@ -8,10 +8,12 @@
 //! * [`bus`]: the one seam through which everything touches the network;
 //! * [`storage`] and [`server_conf`]: a node's files, and the one that says what it is;
 //! * [`events`]: what a node tells of its life;
-//! * [`agents`]: request in, answer out, authorization before any agent code.
+//! * [`agents`]: request in, answer out, authorization before any agent code;
+//! * [`client`]: asking nodes, with an account of every answer.
 
 pub mod agents;
 pub mod bus;
+pub mod client;
 pub mod events;
 pub mod server_conf;
 pub mod storage;

@@ -16,7 +16,7 @@ use futures::task::AtomicWaker;
 
 use super::{
     Bus, BusError, BusStats, Dial, DialStep, Dialer, Inbound, Incoming, Link, Message,
-    SubscriptionId, is_subscribable,
+    SubscriptionId, is_subscribable, subject_matches as matches,
 };
 use crate::words::subject::is_publishable;
 
@@ -359,36 +359,7 @@ impl Stream for MemoryInbound {
     }
 }
 
-/// NATS matching: `*` is one token, a final `>` is one or more.
-fn matches(pattern: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for expected in pattern.split('.') {
-        match (expected, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (word, Some(token)) if word == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
 /// A poisoned lock only means a test panicked elsewhere; the data is plain counters and queues.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn wildcards() {
-        assert!(matches("a.*.c", "a.b.c"));
-        assert!(matches("a.>", "a.b.c"));
-        assert!(!matches("a.>", "a"));
-        assert!(!matches("a.*", "a.b.c"));
-        assert!(!matches("a.b.c", "a.b"));
-        assert!(matches(">", "a"));
-    }
 }
