@@ -150,7 +150,8 @@ fn csr(section: Section<'_, '_>) -> Csr {
         serde_json::from_value(text.into())
             .map_err(|_| format!("has {text:?}, not one of {}", KEY_KINDS.join(", ")))
     });
-    let policy = RequestPolicy {
+    let mut policy = RequestPolicy {
+        keys: Vec::new(),
         punycode: section.flag("punycode", false),
         subject_attributes: parsed(&section, "subject_attributes", "[\"2.5.4.10\"]", |text| {
             Oid::try_from(text.to_owned())
@@ -167,6 +168,7 @@ fn csr(section: Section<'_, '_>) -> Csr {
     } else {
         every_kind().collect()
     };
+    policy.keys.clone_from(&keys);
     section.finish();
     Csr { keys, policy }
 }
