@@ -27,7 +27,7 @@ pub use logs::Logs;
 pub use screen::SMALLEST;
 pub use summary::{Ending, summary};
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -44,6 +44,12 @@ use crate::measure::RunState;
 
 /// How long the end of a run waits for whoever reads its output.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Prints last words on standard output. A reader that has gone away is no reason to fail.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
 
 /// How progress is shown: the values of `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -70,6 +70,10 @@ pub(super) fn screen(
 /// watched from outside this process.
 fn end_at_once() -> ! {
     terminal::give_back();
+    let _ = writeln!(
+        io::stderr(),
+        "ended at once; brokers, provisioners and workers end with this process"
+    );
     std::process::exit(i32::from(Exit::Interrupted.code()))
 }
 
