@@ -1,0 +1,40 @@
+//! A scenario: a TOML file that says who takes part in a load test, what happens in which order
+//! and what must hold.
+//!
+//! ```text
+//! file ──► tree (values with places) ──include, --set, ${…}──► tree ──read, check──► Scenario
+//! ```
+//!
+//! All mistakes are told at once, each with file, line, column, the nearest valid name and what to
+//! write. Nothing of a scenario is looked at again as text after this.
+
+mod asserts;
+mod capabilities;
+mod fleets;
+mod keys;
+mod load;
+mod mistake;
+mod model;
+mod paces;
+mod phases;
+mod read;
+mod share;
+mod topology;
+mod tree;
+mod words;
+
+pub use capabilities::Capabilities;
+pub(crate) use keys::{Key, Kind, Need, OP_KEYS, SCENARIO, Section};
+pub use load::{Assignment, load, parse};
+pub(crate) use mistake::suggestion;
+pub use mistake::{Location, Mistake, Mistakes, Source, nearest};
+pub use model::{
+    Abort, Action, Assert, Call, External, Fact, FaultOf, FaultOp, Fleet, Generator, Limits,
+    Moment, Op, Output, Phase, Preflight, ProgressStep, Provisioner, Reconnect, RequestOp,
+    Scenario, Target, Tier, Topology, Until,
+};
+pub use share::{Share, ShareError, split};
+pub use words::{
+    AssertLevel, Behaviour, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
+    Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,
+};

@@ -1,0 +1,418 @@
+//! Every section and key a scenario may have: the one place that says so.
+//!
+//! The reader refuses what is not here, error messages suggest from here, and `loadgen schema`
+//! prints it.
+
+/// A section of a scenario file: a table with a closed set of keys.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// As it is written in a file, e.g. `[[fleet]]`.
+    pub(crate) title: &'static str,
+    /// What it is for, one line.
+    pub(crate) about: &'static str,
+    /// Its keys, in the order they are explained.
+    pub(crate) keys: &'static [Key],
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) need: Need,
+    /// What it means, one line.
+    pub(crate) about: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Debug)]
+pub(crate) enum Need {
+    Required,
+    Optional,
+    /// Optional, with this value when it is left out.
+    Default(&'static str),
+}
+
+/// What a key's value is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Text,
+    /// A name: letters, digits and dashes, unique in its section.
+    Name,
+    /// A whole number from the first to the second.
+    Whole(i64, i64),
+    /// A number from the first to the second, fractions allowed.
+    Number(f64, f64),
+    Duration,
+    Rate,
+    Size,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    TextList,
+    /// A list of these words.
+    ChoiceList(&'static [&'static str]),
+    /// A number or one of these words.
+    NumberOr(&'static [&'static str]),
+    /// The name of a `[pace.NAME]`, or such a table itself.
+    Pace,
+    /// A moment: a duration or a progress such as `signed 30 %`.
+    Moment,
+    /// Any table of values, handed on.
+    Data,
+    Table(&'static Section),
+    /// `[[…]]`, any number of them.
+    Tables(&'static Section),
+    /// `[….NAME]`, any number of them.
+    Named(&'static Section),
+}
+
+impl Kind {
+    /// What to write, with an article: follows "write".
+    pub(crate) fn wanted(&self) -> String {
+        match self {
+            Self::Text | Self::Name => "text in quotes".to_owned(),
+            Self::Whole(..) => "a number".to_owned(),
+            Self::Number(..) => "a number".to_owned(),
+            Self::Duration => "a duration in quotes".to_owned(),
+            Self::Rate => "a rate in quotes".to_owned(),
+            Self::Size => "a size in quotes".to_owned(),
+            Self::Choice(words) => format!("one of {}", quoted(words)),
+            Self::TextList => "a list of texts".to_owned(),
+            Self::ChoiceList(words) => format!("a list of {}", quoted(words)),
+            Self::NumberOr(words) => {
+                format!("a number or {}", quoted(words))
+            }
+            Self::Pace => "the name of a pace in quotes, or a table".to_owned(),
+            Self::Moment => "a time or a progress in quotes".to_owned(),
+            Self::Data | Self::Table(_) => "a table".to_owned(),
+            Self::Tables(section) => format!("it as {}, a table each", section.title),
+            Self::Named(section) => format!("it as {}, a table each", section.title),
+        }
+    }
+
+    /// A value that is right, as it would be written.
+    pub(crate) fn example(&self) -> String {
+        match self {
+            Self::Text => "\"text\"".to_owned(),
+            Self::Name => "\"name\"".to_owned(),
+            Self::Whole(low, _) => (*low).max(5).to_string(),
+            Self::Number(low, high) => (low.max(0.5)).min(*high).to_string(),
+            Self::Duration => "\"5s\"".to_owned(),
+            Self::Rate => "\"800/s\"".to_owned(),
+            Self::Size => "\"2KiB\"".to_owned(),
+            Self::Choice(words) => format!("\"{}\"", words[0]),
+            Self::TextList => "[\"text\"]".to_owned(),
+            Self::ChoiceList(words) => format!("[\"{}\"]", words[0]),
+            Self::NumberOr(_) => "50".to_owned(),
+            Self::Pace => "\"join\"".to_owned(),
+            Self::Moment => "\"5s\"".to_owned(),
+            Self::Data | Self::Table(_) | Self::Named(_) => "{ … }".to_owned(),
+            Self::Tables(_) => "[{ … }]".to_owned(),
+        }
+    }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    words.join(", ")
+}
+
+const fn key(name: &'static str, kind: Kind, need: Need, about: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        need,
+        about,
+    }
+}
+
+use Kind::{
+    Choice, ChoiceList, Data, Duration, Moment, Name, Named, Number, NumberOr, Pace, Rate, Size,
+    Table, Tables, Text, TextList, Whole,
+};
+use Need::{Default, Optional, Required};
+
+/// The version of the format this tool reads.
+pub(crate) const SCHEMA: i64 = 1;
+
+#[rustfmt::skip] // one key a line, so that this reads as the table it is
+pub(crate) static SCENARIO: Section = Section {
+    title: "the scenario",
+    about: "A load test of a fleet: who takes part, what happens in which order, and what must hold.",
+    keys: &[
+        key("schema", Whole(1, i64::MAX), Required, "Version of this format; 1."),
+        key("name", Name, Required, "Name of the scenario, part of every run's name."),
+        key("about", Text, Optional, "What it is about, one line."),
+        key("seed", Whole(0, i64::MAX), Default("1"), "Every random choice derives from this."),
+        key("include", TextList, Optional, "Files whose sections are read first, relative to this one."),
+        key("params", Data, Optional, "Values for \"${name}\", overridden with --set name=value."),
+        key("limits", Table(&LIMITS), Optional, "Breaching one makes the run invalid, not failed."),
+        key("preflight", Table(&PREFLIGHT), Optional, "What is checked before the first socket opens."),
+        key("generator", Table(&GENERATOR), Optional, "The worker processes."),
+        key("topology", Table(&TOPOLOGY), Required, "The brokers and how they are laid out."),
+        key("provisioner", Table(&PROVISIONER), Optional, "The enrolment service."),
+        key("fleet", Tables(&FLEET), Required, "The nodes."),
+        key("pace", Named(&PACE), Optional, "Arrival shapes by name."),
+        key("phase", Tables(&PHASE), Required, "What happens, in order."),
+        key("assert", Tables(&ASSERT), Optional, "What must hold."),
+        key("output", Table(&OUTPUT), Optional, "What is written."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static LIMITS: Section = Section {
+    title: "[limits]",
+    about: "A breach says that the measurement is worthless; an assert says that the target is too slow.",
+    keys: &[
+        key("wall_time", Duration, Optional, "The whole run may take this long."),
+        key("gen_cpu_pct", Number(0.0, 100.0), Optional, "CPU of the busiest worker, percent of one core, while an open-paced op runs."),
+        key("gen_sched_lag_p99", Duration, Optional, "How late the generator's timers fire, 99th percentile, while an open-paced op runs."),
+        key("fd_use_pct", Number(0.0, 100.0), Optional, "Share of its descriptors any worker uses, percent."),
+        key("late_sends_pct", Number(0.0, 100.0), Optional, "Share of sends that could not start in time, percent."),
+    ],
+};
+
+/// What the preflight can be asked to check.
+pub(crate) const CHECKS: &[&str] = &[
+    "nofile",
+    "ports",
+    "memory",
+    "broker-max-conns",
+    "survivor-capacity",
+    "clock",
+    "nats-server",
+    "provisioner",
+];
+
+#[rustfmt::skip]
+pub(crate) static PREFLIGHT: Section = Section {
+    title: "[preflight]",
+    about: "What is checked before the first socket opens.",
+    keys: &[
+        key("require", ChoiceList(CHECKS), Optional, "The checks; all of them when left out."),
+        key("on_fail", Choice(&["stop", "warn"]), Default("\"stop\""), "Whether a failed check stops the run."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static GENERATOR: Section = Section {
+    title: "[generator]",
+    about: "The worker processes that host the nodes.",
+    keys: &[
+        key("workers", Whole(1, 1024), Optional, "How many; from the descriptors each may have when left out."),
+        key("source", Choice(&["unbound", "bind-no-port", "bind"]), Default("\"unbound\""), "How a connection gets its source address."),
+        key("addrs", TextList, Optional, "Source addresses for source = \"bind\" and \"bind-no-port\"."),
+        key("read_buffer", Size, Optional, "Read buffer of one connection."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static TOPOLOGY: Section = Section {
+    title: "[topology]",
+    about: "The brokers and how they are laid out.",
+    keys: &[
+        key("manage", Choice(&["local", "external"]), Default("\"local\""), "Whether we start and stop the brokers, or they are somebody else's."),
+        key("broker", Tables(&BROKER), Required, "A tier of brokers."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static BROKER: Section = Section {
+    title: "[[topology.broker]]",
+    about: "A tier: brokers of one kind, named NAME-1 to NAME-n.",
+    keys: &[
+        key("name", Name, Required, "Name of the tier."),
+        key("role", Choice(&["production", "provisioning"]), Default("\"production\""), "Which network it carries."),
+        key("count", Whole(1, 1000), Default("1"), "How many brokers."),
+        key("cluster", Name, Optional, "The cluster they form; tiers of one name form one cluster."),
+        key("leaf_of", Name, Optional, "The tier they dial as leaf nodes, round robin."),
+        key("gateway", Name, Optional, "The region of a supercluster they belong to."),
+        key("max_conns", Whole(1, 10_000_000), Optional, "Connections one broker accepts."),
+        key("tls", Choice(&["mutual", "server", "none"]), Default("\"mutual\""), "Transport: both sides show a certificate, the broker alone does, or plain TCP."),
+        key("servers", TextList, Optional, "external: addresses, tls://host:port or nats://host:port."),
+        key("context", Text, Optional, "external: a NATS context file."),
+        key("credentials", Text, Optional, "external: a NATS credentials file."),
+        key("ca", Text, Optional, "external: the file of trusted certificates."),
+        key("certificate", Text, Optional, "external: our certificate file."),
+        key("key", Text, Optional, "external: our key file."),
+        key("user", Text, Optional, "external: user name."),
+        key("password_file", Text, Optional, "external: the file that holds the password."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static PROVISIONER: Section = Section {
+    title: "[provisioner]",
+    about: "The enrolment service.",
+    keys: &[
+        key("manage", Choice(&["local", "external", "none"]), Default("\"local\""), "Child processes of ours, somebody else's, or none."),
+        key("count", Whole(1, 64), Default("1"), "How many; named provisioner-1 to provisioner-n."),
+    ],
+};
+
+/// How a node may behave.
+pub(crate) const BEHAVIOURS: &[&str] = &[
+    "honest",
+    "dead",
+    "slow",
+    "garbage-csr",
+    "wrong-identity",
+    "foreign-token",
+    "expired-token",
+];
+
+/// What may come of a node's enrolment.
+pub(crate) const OUTCOMES: &[&str] = &[
+    "confirmed",
+    "unconfirmed",
+    "parked",
+    "quarantined",
+    "refused",
+    "banned",
+];
+
+#[rustfmt::skip]
+pub(crate) static FLEET: Section = Section {
+    title: "[[fleet]]",
+    about: "Nodes of one kind, named NAME-00001.example.net and on.",
+    keys: &[
+        key("name", Name, Required, "Name of the fleet."),
+        key("nodes", Whole(1, 10_000_000), Optional, "How many nodes."),
+        key("share", NumberOr(&["rest"]), Optional, "How many percent of params.nodes, or \"rest\"."),
+        key("attach", Name, Optional, "The production tier they connect to; may be left out where there is one."),
+        key("start", Choice(&["unprovisioned", "production"]), Optional, "Without credentials, or with certificate and policies in place."),
+        key("key", Choice(&["p256", "rsa2048", "ed25519"]), Default("\"p256\""), "Algorithm of the nodes' keys."),
+        key("collectives", TextList, Default("[\"mcollective\"]"), "The collectives they are in."),
+        key("agents", Whole(1, 1000), Default("5"), "Agents in all: built-ins first, then idle ones."),
+        key("facts", Data, Optional, "Facts: a value, a list dealt out in turn, or \"seq:1..40\"."),
+        key("reconnect", Table(&RECONNECT), Optional, "How a lost connection is opened again."),
+        key("behaviour", Choice(BEHAVIOURS), Default("\"honest\""), "How they behave."),
+        key("expect", Choice(OUTCOMES), Optional, "What should come of their enrolment; confirmed for honest ones."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static RECONNECT: Section = Section {
+    title: "fleet.reconnect",
+    about: "How a lost connection is opened again.",
+    keys: &[
+        key("policy", Choice(&["jitter", "choria", "nats-default"]), Default("\"jitter\""), "Random within bounds, as Choria's servers do, or as NATS clients do."),
+        key("min", Duration, Optional, "jitter: shortest delay."),
+        key("max", Duration, Optional, "jitter: longest delay."),
+        key("spread", Duration, Optional, "jitter: random time on top."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static PACE: Section = Section {
+    title: "[pace.NAME]",
+    about: "An arrival shape. open: by the clock, however slow the target is. closed: by what is under way.",
+    keys: &[
+        key("model", Choice(&["open", "closed"]), Required, "Whether the clock sets the pace, or the target."),
+        key("kind", Choice(&["constant", "every", "ramp", "poisson", "in-flight"]), Required, "The shape."),
+        key("rate", Rate, Optional, "constant, poisson: how often."),
+        key("every", Duration, Optional, "every: the time between two."),
+        key("count", Whole(1, i64::MAX), Optional, "How many; until the phase ends when left out."),
+        key("steps", TextList, Optional, "ramp: [\"0/s..200/s over 10s\", \"200/s for 5m\"]."),
+        key("limit", Whole(1, 10_000_000), Optional, "in-flight: how many may be under way."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static PHASE: Section = Section {
+    title: "[[phase]]",
+    about: "Phases run in order; the ops inside one run side by side.",
+    keys: &[
+        key("name", Name, Required, "Name of the phase."),
+        key("about", Text, Optional, "What it shows, one line."),
+        key("until", Table(&UNTIL), Optional, "The condition that ends it."),
+        key("timeout", Duration, Optional, "With until: failed when it takes longer."),
+        key("duration", Duration, Optional, "It ends after this time."),
+        key("warmup", Whole(0, 1_000_000), Default("0"), "First rounds recorded apart and not asserted on."),
+        key("keep", TextList, Optional, "Earlier phases whose ops keep running underneath."),
+        key("op", Tables(&OP), Required, "An operation."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static UNTIL: Section = Section {
+    title: "phase.until",
+    about: "The condition that ends a phase, over the nodes that are expected to get there.",
+    keys: &[
+        key("every", Choice(&["connected", "confirmed"]), Required, "What every node must be."),
+        key("ratio", Number(0.0, 1.0), Default("1.0"), "The share of them that is enough."),
+        key("settle", Duration, Default("\"0s\""), "For how long it must have been so."),
+    ],
+};
+
+/// The keys of an op that belong to some `do` only; the rest belong to all.
+pub(crate) const OP_KEYS: &[(&str, &[&str])] = &[
+    ("connect", &["fleet", "pace"]),
+    ("provision", &["fleet", "pace"]),
+    (
+        "request",
+        &["to", "agent", "action", "data", "expect", "collect", "pace"],
+    ),
+    ("publish", &["fleet", "body", "pace"]),
+    ("disconnect", &["fleet", "pace"]),
+    ("fault", &["kind", "target", "at", "down"]),
+];
+
+#[rustfmt::skip]
+pub(crate) static OP: Section = Section {
+    title: "[[phase.op]]",
+    about: "One operation of a phase.",
+    keys: &[
+        key("do", Choice(&["connect", "provision", "request", "publish", "disconnect", "fault"]), Required, "What is done."),
+        key("name", Name, Optional, "Its name in metrics; what it does when left out."),
+        key("fleet", Text, Default("\"*\""), "connect, provision, publish, disconnect: a fleet's name or pattern."),
+        key("pace", Pace, Optional, "How fast; all at once when left out where that has a meaning."),
+        key("to", Text, Default("\"all\""), "request: \"all\", \"random:N\" or \"fleet:NAME\"."),
+        key("agent", Text, Optional, "request: the agent that is asked; a discovery ping when left out."),
+        key("action", Text, Optional, "request: what it is asked."),
+        key("data", Data, Optional, "request: the input of the action."),
+        key("expect", Choice(&["one-reply-per-node", "any"]), Default("\"one-reply-per-node\""), "request: what a right answer is."),
+        key("collect", Duration, Default("\"5s\""), "request: how long replies are waited for."),
+        key("body", Size, Default("\"256B\""), "publish: size of the event."),
+        key("kind", Choice(&["kill", "restart", "lame-duck", "freeze", "cut-link", "slow-link"]), Optional, "fault: what is done to the target."),
+        key("target", Text, Optional, "fault: a name or pattern of brokers or provisioners."),
+        key("at", Moment, Default("\"0s\""), "fault: a time after the phase began, or a progress such as \"signed 30 %\"."),
+        key("down", Duration, Optional, "fault: how long it lasts."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static ASSERT: Section = Section {
+    title: "[[assert]]",
+    about: "What must hold.",
+    keys: &[
+        key("phase", Name, Optional, "The phase it is about."),
+        key("level", Choice(&["fail", "warn"]), Default("\"fail\""), "Whether a breach fails the run."),
+        key("that", TextList, Required, "Expressions: metric.stat op value."),
+        key("baseline", Text, Optional, "A results folder; its value of the same metric is `baseline`."),
+        key("abort", Table(&ABORT), Optional, "End the run early when it is breached."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static ABORT: Section = Section {
+    title: "assert.abort",
+    about: "When a breach ends the run early.",
+    keys: &[
+        key("grace", Duration, Default("\"0s\""), "Not in the first part of the phase."),
+        key("lasting", Duration, Default("\"0s\""), "Only when it has been breached for this long."),
+    ],
+};
+
+/// What can be written into the results folder.
+pub(crate) const FORMATS: &[&str] = &["json", "csv", "hlog", "html", "junit", "prometheus"];
+
+#[rustfmt::skip]
+pub(crate) static OUTPUT: Section = Section {
+    title: "[output]",
+    about: "What is written into the results folder.",
+    keys: &[
+        key("interval", Duration, Default("\"1s\""), "Time between two rows of the time series."),
+        key("formats", ChoiceList(FORMATS), Default("[\"json\", \"csv\", \"hlog\"]"), "Kinds of files."),
+    ],
+};

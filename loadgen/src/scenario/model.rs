@@ -1,0 +1,543 @@
+//! What a scenario says, typed: every value parsed, every default filled in, every name resolved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::mistake::{Location, Source};
+use super::words::{
+    AssertLevel, Behaviour, Check, Expect, FaultKind, Format, KeyKind, Manage, OnFail, Outcome,
+    Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,
+};
+use crate::assert::Expression;
+use crate::pace::Pace;
+use crate::units::{Size, as_optional_text, as_text};
+
+/// A load test: who takes part, what happens in which order, what must hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scenario {
+    /// Name, part of every run's name.
+    pub name: String,
+    /// What it is about, one line.
+    pub about: String,
+    /// Every random choice derives from this.
+    pub seed: u64,
+    /// Parameters after `--set`.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// What makes a run worthless.
+    pub limits: Limits,
+    /// What is checked before the first socket opens.
+    pub preflight: Preflight,
+    /// The worker processes.
+    pub generator: Generator,
+    /// The brokers.
+    pub topology: Topology,
+    /// The enrolment service.
+    pub provisioner: Provisioner,
+    /// The nodes.
+    pub fleets: Vec<Fleet>,
+    /// What happens, in order.
+    pub phases: Vec<Phase>,
+    /// What must hold.
+    pub asserts: Vec<Assert>,
+    /// What is written.
+    pub output: Output,
+    /// The files it was read from, the scenario itself first.
+    #[serde(skip)]
+    pub sources: Vec<Source>,
+}
+
+impl Scenario {
+    /// Nodes of all fleets together.
+    pub fn nodes(&self) -> u64 {
+        self.fleets.iter().map(|fleet| fleet.nodes).sum()
+    }
+
+    /// The phase of that name.
+    pub fn phase(&self, name: &str) -> Option<&Phase> {
+        self.phases.iter().find(|phase| phase.name == name)
+    }
+
+    /// The tier of that name.
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.topology.tiers.iter().find(|tier| tier.name == name)
+    }
+
+    /// Whether any node has to be enrolled.
+    pub fn enrols(&self) -> bool {
+        let unprovisioned = |fleet: &Fleet| fleet.start == Start::Unprovisioned;
+        self.fleets.iter().any(unprovisioned)
+    }
+}
+
+/// Limits of the generator: breaching one makes the run invalid. `None` is not judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// The whole run may take this long.
+    #[serde(serialize_with = "as_optional_text")]
+    pub wall_time: Option<Duration>,
+    /// CPU of the busiest worker, percent of one core.
+    pub gen_cpu_pct: Option<f64>,
+    /// How late the generator's timers fire, 99th percentile.
+    #[serde(serialize_with = "as_optional_text")]
+    pub gen_sched_lag_p99: Option<Duration>,
+    /// Share of its descriptors any worker uses, percent.
+    pub fd_use_pct: Option<f64>,
+    /// Share of sends that could not start in time, percent.
+    pub late_sends_pct: Option<f64>,
+}
+
+/// What is checked before the first socket opens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Preflight {
+    /// The checks.
+    pub require: Vec<Check>,
+    /// What a failed one does.
+    pub on_fail: OnFail,
+}
+
+/// The worker processes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generator {
+    /// How many; from the descriptors each may have when not given.
+    pub workers: Option<u32>,
+    /// How a connection gets its source address.
+    pub source: SourceAddress,
+    /// Source addresses to bind.
+    pub addrs: Vec<std::net::IpAddr>,
+    /// Read buffer of one connection.
+    pub read_buffer: Option<Size>,
+}
+
+/// The brokers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Topology {
+    /// Whether we start them.
+    pub manage: Manage,
+    /// Tiers in the order they are written.
+    pub tiers: Vec<Tier>,
+}
+
+/// Brokers of one kind, named `NAME-1` to `NAME-n`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tier {
+    /// Name of the tier.
+    pub name: String,
+    /// Which network it carries.
+    pub role: Role,
+    /// How many brokers.
+    pub count: u32,
+    /// The cluster they form.
+    pub cluster: Option<String>,
+    /// The tier they dial as leaf nodes.
+    pub leaf_of: Option<String>,
+    /// The region of a supercluster they belong to.
+    pub gateway: Option<String>,
+    /// Connections one broker accepts.
+    pub max_conns: Option<u64>,
+    /// How the transport is protected.
+    pub tls: Tls,
+    /// Where they are and how to get in, when they are somebody else's.
+    pub external: Option<External>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+impl Tier {
+    /// The names of its brokers.
+    pub fn brokers(&self) -> impl Iterator<Item = String> + '_ {
+        (1..=self.count).map(move |number| format!("{}-{number}", self.name))
+    }
+}
+
+/// Brokers of somebody else: addresses and credentials. Paths are relative to the scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct External {
+    /// Addresses, `tls://host:port` or `nats://host:port`.
+    pub servers: Vec<String>,
+    /// A NATS context file.
+    pub context: Option<String>,
+    /// A NATS credentials file.
+    pub credentials: Option<String>,
+    /// The file of trusted certificates.
+    pub ca: Option<String>,
+    /// Our certificate file.
+    pub certificate: Option<String>,
+    /// Our key file.
+    pub key: Option<String>,
+    /// User name.
+    pub user: Option<String>,
+    /// The file that holds the password.
+    pub password_file: Option<String>,
+}
+
+/// The enrolment service.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provisioner {
+    /// Who runs it.
+    pub manage: Manage,
+    /// How many.
+    pub count: u32,
+    /// Where it is written, or the scenario's beginning.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+/// Nodes of one kind, named `NAME-00001.example.net` and on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fleet {
+    /// Name of the fleet.
+    pub name: String,
+    /// How many nodes, shares already worked out.
+    pub nodes: u64,
+    /// The production tier they connect to.
+    pub attach: String,
+    /// How they begin.
+    pub start: Start,
+    /// Algorithm of their keys.
+    pub key: KeyKind,
+    /// The collectives they are in.
+    pub collectives: Vec<String>,
+    /// Agents in all, the built-in ones included.
+    pub agents: u32,
+    /// Facts by name.
+    pub facts: BTreeMap<String, Fact>,
+    /// How a lost connection is opened again.
+    pub reconnect: Reconnect,
+    /// How they behave.
+    pub behaviour: Behaviour,
+    /// What should come of their enrolment.
+    pub expect: Outcome,
+    /// Where it is written.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+impl Fleet {
+    /// Subscriptions of one of its nodes on the production network: each collective has one for
+    /// every agent and one for the node itself.
+    pub fn subscriptions(&self) -> u64 {
+        self.collectives.len() as u64 * (u64::from(self.agents) + 1)
+    }
+
+    /// How many of its nodes should end as confirmed.
+    pub fn expected_confirmed(&self) -> u64 {
+        match self.expect {
+            Outcome::Confirmed => self.nodes,
+            _ => 0,
+        }
+    }
+}
+
+/// Where the value of a fact comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Fact {
+    /// The same for every node.
+    Value(serde_json::Value),
+    /// Dealt out in turn, from a place the seed chooses.
+    OneOf(Vec<serde_json::Value>),
+    /// Whole numbers in turn, from the first to the last and again.
+    Sequence {
+        /// The first.
+        from: i64,
+        /// The last, included.
+        to: i64,
+    },
+}
+
+/// How a lost connection is opened again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reconnect {
+    /// The policy.
+    pub policy: ReconnectPolicy,
+    /// Shortest delay.
+    #[serde(serialize_with = "as_text")]
+    pub min: Duration,
+    /// Longest delay.
+    #[serde(serialize_with = "as_text")]
+    pub max: Duration,
+    /// Random time on top.
+    #[serde(serialize_with = "as_text")]
+    pub spread: Duration,
+}
+
+/// A part of a run: its operations run side by side.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    /// Name.
+    pub name: String,
+    /// What it shows, one line.
+    pub about: String,
+    /// The condition that ends it.
+    pub until: Option<Until>,
+    /// Failed when the condition is not met in this time.
+    #[serde(serialize_with = "as_optional_text")]
+    pub timeout: Option<Duration>,
+    /// It ends after this time.
+    #[serde(serialize_with = "as_optional_text")]
+    pub duration: Option<Duration>,
+    /// First rounds recorded apart and not asserted on.
+    pub warmup: u64,
+    /// Earlier phases whose operations keep running underneath.
+    pub keep: Vec<String>,
+    /// Operations.
+    pub ops: Vec<Op>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+/// The condition that ends a phase, over the nodes that are expected to get there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Until {
+    /// What every node must be.
+    pub every: Reached,
+    /// The share of them that is enough.
+    pub ratio: f64,
+    /// For how long it must have been so.
+    #[serde(serialize_with = "as_text")]
+    pub settle: Duration,
+}
+
+/// An operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Op {
+    /// Its name in metrics.
+    pub name: String,
+    /// What it does, to whom.
+    #[serde(flatten)]
+    pub action: Action,
+    /// How fast.
+    pub pace: Pace,
+    /// Where it is written.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Opens first connections and subscribes; announces nothing.
+    Connect {
+        /// Names of the fleets that do it.
+        fleets: Vec<String>,
+    },
+    /// Publishes startup events and follows the nodes until confirmed.
+    Provision {
+        /// Names of the fleets that do it.
+        fleets: Vec<String>,
+    },
+    /// Asks many nodes and counts the answers.
+    Request(RequestOp),
+    /// Lets nodes publish events.
+    Publish {
+        /// Names of the fleets that do it.
+        fleets: Vec<String>,
+        /// Size of one event.
+        body: Size,
+    },
+    /// Closes connections.
+    Disconnect {
+        /// Names of the fleets that do it.
+        fleets: Vec<String>,
+    },
+    /// Disturbs brokers or provisioners.
+    Fault(FaultOp),
+}
+
+impl Action {
+    /// The word of `do`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Provision { .. } => "provision",
+            Self::Request(_) => "request",
+            Self::Publish { .. } => "publish",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    /// The fleets whose nodes take part, one send each at a time; empty for requests and faults.
+    pub fn fleets(&self) -> &[String] {
+        match self {
+            Self::Connect { fleets }
+            | Self::Provision { fleets }
+            | Self::Publish { fleets, .. }
+            | Self::Disconnect { fleets } => fleets,
+            Self::Request(_) | Self::Fault(_) => &[],
+        }
+    }
+
+    /// Whether each node does it exactly once.
+    pub fn once_per_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Provision { .. } | Self::Disconnect { .. }
+        )
+    }
+}
+
+/// A request to many nodes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RequestOp {
+    /// Who is asked.
+    pub to: Target,
+    /// The agent and what it is asked; a discovery ping when `None`.
+    pub call: Option<Call>,
+    /// What a right answer is.
+    pub expect: Expect,
+    /// How long replies are waited for.
+    #[serde(serialize_with = "as_text")]
+    pub collect: Duration,
+}
+
+/// An agent's action and its input.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    /// The agent.
+    pub agent: String,
+    /// Its action.
+    pub action: String,
+    /// Its input, a JSON object.
+    pub data: serde_json::Value,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Every node, by broadcast.
+    All,
+    /// So many nodes, chosen anew for each round.
+    Random(u64),
+    /// Every node of one fleet.
+    Fleet(String),
+}
+
+/// A disturbance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultOp {
+    /// What is done.
+    pub kind: FaultKind,
+    /// The target as written.
+    pub target: String,
+    /// Names of the brokers or provisioners it stands for.
+    pub targets: Vec<String>,
+    /// What they are.
+    pub of: FaultOf,
+    /// When.
+    pub at: Moment,
+    /// How long it lasts; for ever when `None`.
+    #[serde(serialize_with = "as_optional_text")]
+    pub down: Option<Duration>,
+}
+
+/// What a fault falls on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultOf {
+    /// Brokers.
+    Brokers,
+    /// Provisioners.
+    Provisioners,
+}
+
+/// When a fault falls.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// So long after the phase began.
+    After(#[serde(serialize_with = "as_text")] Duration),
+    /// When so many percent of the nodes that are to be enrolled have finished a step.
+    Progress {
+        /// The step that is finished.
+        step: ProgressStep,
+        /// Percent of the nodes.
+        percent: f64,
+    },
+}
+
+/// A finished step of enrolment, in the word that says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProgressStep {
+    /// `arrive`
+    Arrived,
+    /// `inspect`
+    Inspected,
+    /// `csr`
+    Requested,
+    /// `sign`
+    Signed,
+    /// `configure`
+    Configured,
+    /// `restart`
+    Restarted,
+    /// `confirm`
+    Confirmed,
+}
+
+impl ProgressStep {
+    /// Every one with its word and the name of its step.
+    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+        (Self::Arrived, "arrived", "arrive"),
+        (Self::Inspected, "inspected", "inspect"),
+        (Self::Requested, "requested", "csr"),
+        (Self::Signed, "signed", "sign"),
+        (Self::Configured, "configured", "configure"),
+        (Self::Restarted, "restarted", "restart"),
+        (Self::Confirmed, "confirmed", "confirm"),
+    ];
+
+    /// The name of the step, as the provisioner's status has it.
+    pub fn step(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(step, _, _)| *step == self)
+            .map_or("", |(_, _, name)| name)
+    }
+}
+
+/// Expressions that must hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct Assert {
+    /// The phase they are about; the whole run when `None`.
+    pub phase: Option<String>,
+    /// What a breach means.
+    pub level: AssertLevel,
+    /// The expressions.
+    pub that: Vec<Expression>,
+    /// The results folder `baseline` stands for.
+    pub baseline: Option<String>,
+    /// When a breach ends the run early.
+    pub abort: Option<Abort>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub location: Location,
+}
+
+/// When a breach ends the run early.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Abort {
+    /// Not in the first part of the phase.
+    #[serde(serialize_with = "as_text")]
+    pub grace: Duration,
+    /// Only when it has been breached for this long.
+    #[serde(serialize_with = "as_text")]
+    pub lasting: Duration,
+}
+
+/// What is written into the results folder.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Output {
+    /// Time between two rows of the time series.
+    #[serde(serialize_with = "as_text")]
+    pub interval: Duration,
+    /// Kinds of files.
+    pub formats: Vec<Format>,
+}

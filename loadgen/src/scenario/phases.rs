@@ -1,0 +1,542 @@
+//! Reads `[[phase]]` and its operations: what happens, in order.
+
+use std::time::Duration;
+
+use super::keys::OP_KEYS;
+use super::mistake::suggestion;
+use super::model::{
+    Action, Call, FaultOf, FaultOp, Fleet, Moment, Op, Phase, ProgressStep, Provisioner, RequestOp,
+    Target, Topology, Until,
+};
+use super::paces::{Paces, read_op_pace};
+use super::read::{Context, Reader};
+use super::topology::{matches_pattern, targets};
+use super::tree::Value;
+use super::words::{Do, Expect, FaultKind, Reached};
+use crate::assert::Domain;
+use crate::pace::Pace;
+use crate::units::{Size, grouped, parse_duration};
+
+/// Whether any phase enrols nodes, seen before anything else is read because defaults follow it.
+pub(super) fn has_provision(reader: &Reader<'_>) -> bool {
+    let tables = |value: &Value| match value {
+        Value::List(items) => items.clone(),
+        _ => Vec::new(),
+    };
+    let Some(phases) = reader.item("phase") else {
+        return false;
+    };
+    tables(&phases.value)
+        .iter()
+        .any(|phase| match &phase.value {
+            Value::Table(phase) => phase.get("op").is_some_and(|ops| {
+                tables(&ops.item.value).iter().any(|op| match &op.value {
+                    Value::Table(op) => op.get("do").is_some_and(
+                        |word| matches!(&word.item.value, Value::Text(word) if word == "provision"),
+                    ),
+                    _ => false,
+                })
+            }),
+            _ => false,
+        })
+}
+
+/// What operations refer to.
+struct Scene<'a> {
+    paces: &'a Paces,
+    fleets: &'a [Fleet],
+    topology: &'a Topology,
+    provisioner: &'a Provisioner,
+}
+
+pub(super) fn read_phases(
+    reader: &Reader<'_>,
+    paces: &Paces,
+    fleets: &[Fleet],
+    topology: &Topology,
+    provisioner: &Provisioner,
+    cx: &mut Context,
+) -> Vec<Phase> {
+    let scene = Scene {
+        paces,
+        fleets,
+        topology,
+        provisioner,
+    };
+    let mut phases: Vec<Phase> = Vec::new();
+    for reader in reader.sections("phase", cx) {
+        let Some(phase) = read_phase(&reader, &phases, &scene, cx) else {
+            continue;
+        };
+        if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
+            let message = format!(
+                "phase `{}` is already there (line {})",
+                phase.name, first.location.line
+            );
+            cx.mistake(reader.place_of("name"), message);
+        }
+        phases.push(phase);
+    }
+    phases
+}
+
+fn read_phase(
+    reader: &Reader<'_>,
+    before: &[Phase],
+    scene: &Scene<'_>,
+    cx: &mut Context,
+) -> Option<Phase> {
+    let name = reader.name("name", cx);
+    if let Some(name) = &name {
+        refuse_prefix(&name.value, name.place, cx);
+    }
+    let until = reader
+        .section("until", cx)
+        .and_then(|reader| read_until(&reader, cx));
+    let timeout = reader.duration("timeout", cx).map(|at| at.value);
+    let duration = reader.duration("duration", cx).map(|at| at.value);
+    let keep = read_keep(reader, before, cx);
+    let readers = reader.sections("op", cx);
+    let mut ops: Vec<Op> = Vec::with_capacity(readers.len());
+    let mut all_read = true;
+    for op in &readers {
+        match read_op(op, scene, cx) {
+            Some(read) => {
+                if ops.iter().any(|other| other.name == read.name) {
+                    let message = format!(
+                        "operation `{}` is in this phase twice; give one a name = \"…\"",
+                        read.name
+                    );
+                    cx.mistake(op.place_of("name"), message);
+                }
+                ops.push(read);
+            }
+            None => all_read = false,
+        }
+    }
+    let phase = Phase {
+        name: String::new(),
+        about: reader
+            .text("about", cx)
+            .map(|at| at.value)
+            .unwrap_or_default(),
+        until,
+        timeout,
+        duration,
+        warmup: reader.count("warmup", cx).map_or(0, |at| at.value),
+        keep,
+        ops,
+        location: cx.locate(reader.place()),
+    };
+    check_end(reader, &phase, all_read, cx);
+    check_progress(&phase, before, cx);
+    Some(Phase {
+        name: name?.value,
+        ..phase
+    })
+}
+
+fn read_until(reader: &Reader<'_>, cx: &mut Context) -> Option<Until> {
+    Some(Until {
+        ratio: reader.number("ratio", cx).map_or(1.0, |at| at.value),
+        settle: reader
+            .duration("settle", cx)
+            .map_or(Duration::ZERO, |at| at.value),
+        every: reader.choice::<Reached>("every", cx)?.value,
+    })
+}
+
+fn read_keep(reader: &Reader<'_>, before: &[Phase], cx: &mut Context) -> Vec<String> {
+    let mut keep = Vec::new();
+    for name in reader.texts("keep", cx).unwrap_or_default() {
+        if before.iter().any(|phase| phase.name == name.value) {
+            keep.push(name.value);
+            continue;
+        }
+        let names: Vec<&str> = before.iter().map(|phase| phase.name.as_str()).collect();
+        let near = suggestion(&name.value, "earlier phases", names);
+        cx.mistake(
+            name.place,
+            format!(
+                "keep names `{}`, which is no earlier phase{near}",
+                name.value
+            ),
+        );
+    }
+    keep
+}
+
+/// Every phase must be sure to end.
+fn check_end(reader: &Reader<'_>, phase: &Phase, all_read: bool, cx: &mut Context) {
+    match (&phase.until, phase.timeout, phase.duration) {
+        (Some(_), None, _) if !reader.has("timeout") => cx.mistake(
+            reader.place_of("until"),
+            "until needs a limit; write timeout = \"5m\"",
+        ),
+        (Some(_), _, Some(_)) => cx.mistake(
+            reader.place_of("duration"),
+            "a phase ends by until or by duration; leave one out",
+        ),
+        (None, Some(_), _) if !reader.has("until") => cx.mistake(
+            reader.place_of("timeout"),
+            "timeout is the limit of until, which is not there; write duration, or an until",
+        ),
+        (None, _, None) if all_read && !reader.has("until") && !reader.has("duration") => {
+            if let Some(op) = phase.ops.iter().find(|op| !ends(op)) {
+                let message = format!(
+                    "`{}` never ends by itself; write duration = \"5m\" in the phase, or a count in its pace",
+                    op.name
+                );
+                cx.findings.mistake_at(op.location.clone(), message);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn ends(op: &Op) -> bool {
+    match &op.action {
+        Action::Request(_) | Action::Publish { .. } => op.pace.count().is_some(),
+        _ => true,
+    }
+}
+
+/// A fault that waits for progress needs enrolments that make some.
+fn check_progress(phase: &Phase, before: &[Phase], cx: &mut Context) {
+    let enrols = |phase: &Phase| {
+        let provisions = |op: &Op| matches!(op.action, Action::Provision { .. });
+        phase.ops.iter().any(provisions)
+    };
+    let kept = |other: &&Phase| phase.keep.contains(&other.name);
+    if enrols(phase) || before.iter().filter(kept).any(enrols) {
+        return;
+    }
+    for op in &phase.ops {
+        if let Action::Fault(FaultOp {
+            at: Moment::Progress { .. },
+            ..
+        }) = &op.action
+        {
+            cx.findings.mistake_at(
+                op.location.clone(),
+                "at waits for the progress of enrolments, and no operation of this phase has \
+                 do = \"provision\"; write a time, as at = \"5s\"",
+            );
+        }
+    }
+}
+
+fn read_op(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Option<Op> {
+    let name = reader.name("name", cx);
+    if let Some(name) = &name {
+        refuse_prefix(&name.value, name.place, cx);
+    }
+    let pace = read_op_pace(reader, scene.paces, cx);
+    let word = reader.choice::<Do>("do", cx)?.value;
+    refuse_foreign_keys(reader, word, cx);
+    let action = match word {
+        Do::Connect => Some(Action::Connect {
+            fleets: read_op_fleets(reader, scene, cx),
+        }),
+        Do::Provision => Some(Action::Provision {
+            fleets: read_op_fleets(reader, scene, cx),
+        }),
+        Do::Disconnect => Some(Action::Disconnect {
+            fleets: read_op_fleets(reader, scene, cx),
+        }),
+        Do::Publish => Some(Action::Publish {
+            fleets: read_op_fleets(reader, scene, cx),
+            body: reader.size("body", cx).map_or(Size(256), |at| at.value),
+        }),
+        Do::Request => read_request(reader, scene, cx).map(Action::Request),
+        Do::Fault => read_fault(reader, scene, cx).map(Action::Fault),
+    };
+    let action = action?;
+    let pace = match pace.ok()? {
+        Some(pace) => pace,
+        None => default_pace(word, reader, cx)?,
+    };
+    check_pace(&action, &pace, reader, scene, cx);
+    Some(Op {
+        name: name.map_or_else(|| action.word().to_owned(), |name| name.value),
+        action,
+        pace,
+        location: cx.locate(reader.place()),
+    })
+}
+
+fn default_pace(word: Do, reader: &Reader<'_>, cx: &mut Context) -> Option<Pace> {
+    match word {
+        Do::Connect | Do::Provision | Do::Disconnect | Do::Fault => Some(Pace::AtOnce),
+        Do::Request => Some(Pace::Every {
+            every: Duration::from_secs(1),
+            count: Some(1),
+        }),
+        Do::Publish => {
+            cx.mistake(
+                reader.place(),
+                "do = \"publish\" needs a pace; write pace = { model = \"open\", \
+                 kind = \"poisson\", rate = \"1/30s per node\" }",
+            );
+            None
+        }
+    }
+}
+
+fn check_pace(
+    action: &Action,
+    pace: &Pace,
+    reader: &Reader<'_>,
+    scene: &Scene<'_>,
+    cx: &mut Context,
+) {
+    let place = reader
+        .item("pace")
+        .map_or(reader.place(), |item| item.place);
+    let members = |fleet: &&Fleet| action.fleets().contains(&fleet.name);
+    let nodes: u64 = scene
+        .fleets
+        .iter()
+        .filter(members)
+        .map(|fleet| fleet.nodes)
+        .sum();
+    if action.once_per_node() {
+        if let Some(count) = pace.count().filter(|count| *count < nodes) {
+            let message = format!(
+                "this pace ends after {} starts, and {} nodes have to start; write a longer one",
+                grouped(count),
+                grouped(nodes)
+            );
+            cx.mistake(place, message);
+        }
+        if pace.is_per_node() {
+            cx.mistake(
+                place,
+                "a rate per node is for what nodes do again and again; write a rate for all together",
+            );
+        }
+    }
+    if matches!(action, Action::Request(_)) && pace.is_per_node() {
+        cx.mistake(
+            place,
+            "nodes send no requests; write a rate without \"per node\"",
+        );
+    }
+    if matches!(action, Action::Publish { .. }) && !pace.is_open() {
+        cx.mistake(place, "events go by the clock; write an open pace");
+    }
+}
+
+/// Keys that belong to another `do`.
+fn refuse_foreign_keys(reader: &Reader<'_>, word: Do, cx: &mut Context) {
+    let own = OP_KEYS.iter().find(|(owner, _)| *owner == word.word());
+    for entry in reader.present() {
+        let name = entry.name.as_str();
+        let owners: Vec<&str> = OP_KEYS
+            .iter()
+            .filter(|(_, keys)| keys.contains(&name))
+            .map(|(owner, _)| *owner)
+            .collect();
+        if !owners.is_empty() && !own.is_some_and(|(_, keys)| keys.contains(&name)) {
+            let message = format!(
+                "`{name}` means nothing for do = \"{word}\"; it belongs to {}",
+                owners.join(", ")
+            );
+            cx.mistake(entry.place, message);
+        }
+    }
+}
+
+fn read_op_fleets(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Vec<String> {
+    let pattern = reader.text("fleet", cx);
+    let wanted = pattern.as_ref().map_or("*", |at| at.value.as_str());
+    let names = scene.fleets.iter().map(|fleet| fleet.name.as_str());
+    let matching: Vec<String> = names
+        .clone()
+        .filter(|name| matches_pattern(wanted, name))
+        .map(str::to_owned)
+        .collect();
+    if let (Some(at), true) = (&pattern, matching.is_empty()) {
+        let near = suggestion(wanted, "fleets", names.collect::<Vec<_>>());
+        cx.mistake(at.place, format!("fleet `{wanted}` is not defined{near}"));
+    }
+    matching
+}
+
+fn read_request(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Option<RequestOp> {
+    let to = match reader.text("to", cx) {
+        None => Some(Target::All),
+        Some(at) => match read_target(&at.value, scene) {
+            Ok(target) => Some(target),
+            Err(why) => {
+                cx.mistake(at.place, format!("to = \"{}\" {why}", at.value));
+                None
+            }
+        },
+    };
+    let agent = reader.text("agent", cx);
+    let action = reader.text("action", cx);
+    let data = reader
+        .table("data", cx)
+        .map(|table| Value::Table(table.clone()).to_json());
+    let call = match (agent, action) {
+        (Some(agent), Some(action)) => Some(Call {
+            agent: agent.value,
+            action: action.value,
+            data: data.unwrap_or_else(|| serde_json::json!({})),
+        }),
+        (None, None) => {
+            if data.is_some() {
+                cx.mistake(
+                    reader.place_of("data"),
+                    "data is the input of an action; write agent and action too",
+                );
+            }
+            None
+        }
+        (Some(agent), None) => {
+            let message = format!(
+                "agent \"{}\" is asked nothing; write action = \"…\"",
+                agent.value
+            );
+            cx.mistake(agent.place, message);
+            None
+        }
+        (None, Some(action)) => {
+            let message = format!(
+                "action \"{}\" is of no agent; write agent = \"…\"",
+                action.value
+            );
+            cx.mistake(action.place, message);
+            None
+        }
+    };
+    let collect = reader.duration("collect", cx);
+    if let Some(at) = collect.as_ref().filter(|at| at.value.is_zero()) {
+        cx.mistake(
+            at.place,
+            "collect is 0: no reply could come; write a time, as \"5s\"",
+        );
+    }
+    Some(RequestOp {
+        to: to?,
+        call,
+        expect: reader
+            .choice("expect", cx)
+            .map_or(Expect::OneReplyPerNode, |at| at.value),
+        collect: collect.map_or(Duration::from_secs(5), |at| at.value),
+    })
+}
+
+fn read_target(text: &str, scene: &Scene<'_>) -> Result<Target, String> {
+    if text == "all" {
+        return Ok(Target::All);
+    }
+    if let Some(number) = text.strip_prefix("random:") {
+        let nodes: u64 = scene.fleets.iter().map(|fleet| fleet.nodes).sum();
+        return match number.trim().parse() {
+            Ok(n) if n > nodes && nodes > 0 => Err(format!(
+                "asks more nodes than there are ({})",
+                grouped(nodes)
+            )),
+            Ok(n) if n > 0 => Ok(Target::Random(n)),
+            _ => Err("is no number of nodes; write \"random:50\"".to_owned()),
+        };
+    }
+    if let Some(name) = text.strip_prefix("fleet:") {
+        let names = scene.fleets.iter().map(|fleet| fleet.name.as_str());
+        return if names.clone().any(|known| known == name) {
+            Ok(Target::Fleet(name.to_owned()))
+        } else {
+            let near = suggestion(name, "fleets", names.collect::<Vec<_>>());
+            Err(format!("names a fleet that is not defined{near}"))
+        };
+    }
+    Err("is nobody; write \"all\", \"random:50\" or \"fleet:NAME\"".to_owned())
+}
+
+fn read_fault(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Option<FaultOp> {
+    for (name, example) in [("kind", "\"kill\""), ("target", "\"hub-1\"")] {
+        if !reader.has(name) {
+            let message = format!("do = \"fault\" needs `{name}`; write {name} = {example}");
+            cx.mistake(reader.place(), message);
+        }
+    }
+    let kind = reader.choice::<FaultKind>("kind", cx);
+    let target = reader.text("target", cx);
+    let at = match reader.text("at", cx) {
+        None => Some(Moment::After(Duration::ZERO)),
+        Some(at) => match read_moment(&at.value) {
+            Ok(moment) => Some(moment),
+            Err(why) => {
+                cx.mistake(at.place, format!("at = \"{}\" {why}", at.value));
+                None
+            }
+        },
+    };
+    let down = reader.duration("down", cx).map(|at| at.value);
+    let (kind, target) = (kind?, target?);
+    let (of, names) = match targets(&target.value, scene.topology, scene.provisioner) {
+        Ok(found) => found,
+        Err(why) => {
+            cx.mistake(target.place, why);
+            return None;
+        }
+    };
+    if of == FaultOf::Provisioners && matches!(kind.value, FaultKind::LameDuck) {
+        cx.mistake(
+            kind.place,
+            "lame-duck is for brokers; write kind = \"restart\" for a provisioner",
+        );
+    }
+    Some(FaultOp {
+        kind: kind.value,
+        target: target.value,
+        targets: names,
+        of,
+        at: at?,
+        down,
+    })
+}
+
+/// `5s`, or `signed 30 %`.
+fn read_moment(text: &str) -> Result<Moment, String> {
+    if let Ok(after) = parse_duration(text) {
+        return Ok(Moment::After(after));
+    }
+    let words = || ProgressStep::ALL.map(|(_, word, _)| word);
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let Some((step, _, _)) = ProgressStep::ALL
+        .iter()
+        .find(|(_, known, _)| *known == word)
+    else {
+        if word.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(
+                "is no time; write \"5s\", or a progress such as \"signed 30 %\"".to_owned(),
+            );
+        }
+        let near = suggestion(word, "steps", words());
+        return Err(format!("is no time, and `{word}` is no step{near}"));
+    };
+    let percent = rest.trim().strip_suffix('%').map(str::trim);
+    match percent.and_then(|percent| percent.parse().ok()) {
+        Some(percent) if (0.0..=100.0).contains(&percent) => Ok(Moment::Progress {
+            step: *step,
+            percent,
+        }),
+        _ => Err(format!("does not say how far; write \"{word} 30 %\"")),
+    }
+}
+
+/// Names that asserts use for something else.
+fn refuse_prefix(name: &str, place: super::mistake::Place, cx: &mut Context) {
+    if Domain::PREFIXED
+        .iter()
+        .any(|domain| domain.prefix() == Some(name))
+    {
+        let message = format!(
+            "\"{name}\" is taken: asserts use {name}.… for something else; choose another name"
+        );
+        cx.mistake(place, message);
+    }
+}
