@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WireError;
 use super::error::Layer;
+use super::json::objects;
 
 /// How a fact is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ pub struct CompoundExpr {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Filter {
     /// Conditions on facts, all of which must hold.
+    #[serde(deserialize_with = "objects")]
     pub fact: Vec<FactFilter>,
     /// Configuration classes, all of which a node must have: a name or `/regex/`.
     pub cf_class: Vec<String>,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Filter;
-use super::json::decode_base64;
+use super::json::{decode_base64, optional_object};
 use crate::words::UnixTime;
 
 /// The version of the protocol a message came in; a reply is sent in the version of its request.
@@ -33,7 +33,11 @@ pub struct Headers {
     #[serde(rename = "seen-by", default, skip_serializing_if = "Vec::is_empty")]
     pub seen_by: Vec<Hop>,
     /// What a federation broker needs to bring the reply home.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_object"
+    )]
     pub federation: Option<Federation>,
 }
 

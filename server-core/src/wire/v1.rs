@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::Layer;
-use super::json::{decode_base64, encode_base64, read, to_go_text};
+use super::json::{decode_base64, encode_base64, object, optional_object, read, to_go_text};
 use super::{
     Envelope, Filter, Headers, Limits, Protocol, Reply, Request, RequestSigner, WireError,
     agent_payload, to_go_json,
@@ -33,7 +33,7 @@ struct Transport<'a> {
     protocol: Cow<'a, str>,
     #[serde(borrow)]
     data: Cow<'a, str>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     headers: Option<Cow<'a, Headers>>,
 }
 
@@ -65,7 +65,7 @@ struct RequestMessage<'a> {
     protocol: Cow<'a, str>,
     #[serde(borrow)]
     message: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     envelope: RequestEnvelope<'a>,
 }
 
@@ -83,6 +83,7 @@ struct RequestEnvelope<'a> {
     agent: Cow<'a, str>,
     ttl: u64,
     time: i64,
+    #[serde(deserialize_with = "object")]
     filter: Cow<'a, Filter>,
 }
 
@@ -92,7 +93,7 @@ struct ReplyMessage<'a> {
     protocol: Cow<'a, str>,
     #[serde(borrow)]
     message: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     envelope: ReplyEnvelope<'a>,
 }
 
@@ -117,6 +118,7 @@ pub struct SignedRequest {
     /// PEM text of the signer's certificate and perhaps intermediates, or a literal word when unsigned.
     pub pubcert: String,
     max_filter_entries: usize,
+    max_depth: usize,
 }
 
 impl SignedRequest {
@@ -125,8 +127,8 @@ impl SignedRequest {
     /// # Errors
     /// When the text breaks a rule of the request's form.
     pub fn request(&self) -> Result<Request, WireError> {
-        let message: RequestMessage<'_> = serde_json::from_str(&self.message)
-            .map_err(|error| WireError::json(Layer::Request, &error))?;
+        let message: RequestMessage<'_> =
+            read(Layer::Request, self.message.as_bytes(), self.max_depth)?;
         check_protocol(Layer::Request, REQUEST, &message.protocol)?;
         check_request(&message)?;
         let RequestEnvelope { filter, .. } = &message.envelope;
@@ -241,7 +243,6 @@ pub fn decode_request(
     ] {
         not_empty(Layer::Secure, field, value)?;
     }
-    check_depth(Layer::Request, &secure.message, limits)?;
     Ok(Envelope {
         protocol: Protocol::V1,
         headers,
@@ -250,6 +251,7 @@ pub fn decode_request(
             signature: secure.signature.into_owned(),
             pubcert: secure.pubcert.into_owned(),
             max_filter_entries: limits.max_filter_entries,
+            max_depth: limits.max_depth,
         },
     })
 }
@@ -340,16 +342,6 @@ fn check_protocol(layer: Layer, wanted: &'static str, found: &str) -> Result<(),
         wanted,
         found: found.chars().take(64).collect(),
     })
-}
-
-fn check_depth(layer: Layer, text: &str, limits: &Limits) -> Result<(), WireError> {
-    if super::json::depth(text.as_bytes()) > limits.max_depth {
-        return Err(WireError::TooDeep {
-            layer,
-            limit: limits.max_depth,
-        });
-    }
-    Ok(())
 }
 
 fn not_empty(layer: Layer, field: &'static str, value: &str) -> Result<(), WireError> {
