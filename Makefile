@@ -24,11 +24,12 @@ demo: ## enrol 1,000 nodes over TLS on this machine and say how it went
 	@tools/next-steps 4/4 $(RELEASE)
 
 test: ## everything CI asks: format, lints, docs, example, tests
-	@tools/bootstrap 1/6 --lints
-	@tools/lint 2/6 3/6
-	@RUSTDOCFLAGS="-D warnings" $(STEP) 4/6 "docs" $(CARGO) doc --workspace --no-deps $(LOCKED)
-	@$(STEP) 5/6 "embedded node" $(CARGO) run $(LOCKED) -p server-core --example embedded
-	@$(STEP) --last 6/6 "tests" $(CARGO) test --workspace --no-fail-fast $(LOCKED)
+	@tools/bootstrap 1/7 --lints
+	@$(STEP) 2/7 "bootstrap's own tests" python3 -B tools/tests.py --quiet
+	@tools/lint 3/7 4/7
+	@RUSTDOCFLAGS="-D warnings" $(STEP) 5/7 "docs" $(CARGO) doc --workspace --no-deps $(LOCKED)
+	@$(STEP) 6/7 "embedded node" $(CARGO) run $(LOCKED) -p server-core --example embedded
+	@$(STEP) --last 7/7 "tests" $(CARGO) test --workspace --no-fail-fast $(LOCKED)
 
 lint: ## format and clippy only, warnings are errors
 	@tools/bootstrap 1/3 --lints
