@@ -18,7 +18,12 @@ pub struct Ending<'a> {
 /// The summary, as `make demo` ends with it: brokers, one line a phase, the generator, asserts
 /// that did not hold, and the outcome.
 pub fn summary(state: &RunState, ending: &Ending<'_>) -> String {
-    let mut text = String::new();
+    let mut text = format!(
+        "{}: {} nodes, {} brokers\n",
+        state.scenario,
+        count(state.nodes_up().1),
+        state.brokers.len()
+    );
     let name_width = state.phases.iter().map(|phase| phase.name.len());
     let name_width = name_width.chain([12]).max().unwrap_or(12);
     let mut line = |name: &str, words: &str| {
@@ -129,6 +134,7 @@ mod tests {
             },
         );
         insta::assert_snapshot!(text, @r"
+        quickstart: 1,000 nodes, 2 brokers
           provisioning  tls://127.0.0.1:41224
           hub           tls://127.0.0.1:41224
           connect       400 ms    1000/1000
