@@ -23,7 +23,7 @@ pub use metadata::Metadata;
 pub use set::AgentSet;
 
 pub(crate) use choria_provision::ProvisionState;
-pub(crate) use context::{ProvisioningToken, Secret};
+pub(crate) use context::{ProvisioningToken, Rehearsal, Secret, count};
 
 use async_trait::async_trait;
 

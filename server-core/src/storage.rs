@@ -62,6 +62,13 @@ pub trait Storage: Send + Sync {
         }
     }
 
+    /// When the file of an absolute path was last changed, in seconds since the Unix epoch; `None` where
+    /// that is not known.
+    fn modified(&self, path: &str) -> Option<i64> {
+        let _ = path;
+        None
+    }
+
     /// A file that is not below this storage. By default there are none.
     ///
     /// # Errors

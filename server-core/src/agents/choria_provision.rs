@@ -153,7 +153,7 @@ fn restart(context: &AgentContext<'_>, call: &Call) -> Result<Answer, Answer> {
     }
     let RestartInput { splay } = call.input()?;
     let file = node.storage.describe(SERVER_CONF);
-    match (node.rehearse)(node.storage.as_ref()) {
+    match (node.rehearse)() {
         Ok(Mode::Production) => {}
         Ok(Mode::Provisioning) => {
             return Err(Answer::aborted(format!(

@@ -19,6 +19,7 @@ use crate::words::{Clock, Collective, Identity, UnixTime};
 mod counters;
 mod facts;
 
+pub(crate) use counters::count;
 pub use counters::{CounterValues, Counters};
 pub use facts::Facts;
 
@@ -95,8 +96,8 @@ pub struct Surroundings {
     pub(crate) rehearse: Arc<Rehearsal>,
 }
 
-/// Decides from the files in a storage, without touching anything, what a node would start as.
-pub(crate) type Rehearsal = dyn Fn(&dyn Storage) -> Result<Mode, String> + Send + Sync;
+/// Decides from the node's files, without touching anything, what it would start as.
+pub(crate) type Rehearsal = dyn Fn() -> Result<Mode, String> + Send + Sync;
 
 /// The provisioning token of a node. `Debug` shows neither the text nor what it grants.
 #[derive(Clone, Debug)]

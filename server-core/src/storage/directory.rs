@@ -6,6 +6,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::words::UnixTime;
+
 use super::{MAX_FILE, Storage, StorageError, check_name};
 
 /// A symbolic link in the last place is refused.
@@ -143,6 +145,11 @@ impl Storage for DirStorage {
             "" => self.root.display().to_string(),
             name => self.root.join(name).display().to_string(),
         }
+    }
+
+    fn modified(&self, path: &str) -> Option<i64> {
+        let changed = fs::metadata(path).ok()?.modified().ok()?;
+        Some(UnixTime::from(changed).secs())
     }
 
     fn read_outside(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {

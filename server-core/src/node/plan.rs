@@ -1,0 +1,239 @@
+//! From the files in storage to everything one life of a node needs. Reads, and changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use super::config::{NodeConfig, Security};
+use super::{Mode, NodeError, PROVISIONING_JWT, SERVER_CONF, ServerConf, Shared, Storage};
+use crate::agents::policy::Policies;
+use crate::agents::{Agent, AgentSet, Facts, ProvisioningToken, Secret};
+use crate::server_conf::with_scheme;
+use crate::trust::{Verifier, jwt, tls};
+use crate::words::{Clock, Collective, Identity};
+
+mod files;
+
+/// What the program gave the node, unchanged over its lives.
+pub(super) struct Given {
+    pub(super) config: NodeConfig,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) agents: Vec<Arc<dyn Agent>>,
+    pub(super) facts: Option<Arc<Facts>>,
+}
+
+/// One life of a node, ready to begin.
+pub(super) struct Plan {
+    pub(super) mode: Mode,
+    pub(super) identity: Identity,
+    pub(super) collectives: Vec<Collective>,
+    pub(super) servers: Vec<String>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) connect_timeout: Duration,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) authorization: Authorization,
+    pub(super) agents: Arc<AgentSet>,
+    pub(super) facts: Arc<Facts>,
+    pub(super) classes: Arc<[String]>,
+    pub(super) conf: ServerConf,
+    pub(super) provisioning: Option<ProvisioningToken>,
+}
+
+/// Who may call what.
+pub(super) enum Authorization {
+    /// Anyone anything: provisioning mode, or switched off by the configuration.
+    Off,
+    /// By policy, default deny.
+    Policy {
+        policies: Policies,
+        /// The policy asked for agents without one of their own.
+        fallback: Option<String>,
+    },
+}
+
+/// Reads the storage and decides.
+pub(super) fn load(given: &Given) -> Result<Plan, NodeError> {
+    let storage = given.storage.as_ref();
+    let conf = files::text(storage, SERVER_CONF)?.map(|text| ServerConf::parse(&text));
+    let token = provisioning_token(storage)?;
+    match mode(conf.as_ref(), token.as_ref(), storage)? {
+        Mode::Provisioning => provisioning(given, conf.unwrap_or_default(), token),
+        Mode::Production => production(given, conf.unwrap_or_default(), token),
+    }
+}
+
+/// A configuration says which, or the token's default does; without a configuration only the token can.
+fn mode(
+    conf: Option<&ServerConf>,
+    token: Option<&ProvisioningToken>,
+    storage: &dyn Storage,
+) -> Result<Mode, NodeError> {
+    let wanted = conf.and_then(|conf| conf.flag("plugin.choria.server.provision"));
+    match (conf, token) {
+        (None, None) => Err(NodeError::Nothing {
+            conf: storage.describe(SERVER_CONF),
+            token: storage.describe(PROVISIONING_JWT),
+        }),
+        (None, Some(_)) => Ok(Mode::Provisioning),
+        (Some(_), None) => Ok(Mode::Production),
+        (Some(_), Some(token)) => Ok(match wanted.unwrap_or(token.claims.chpd) {
+            true => Mode::Provisioning,
+            false => Mode::Production,
+        }),
+    }
+}
+
+/// The token as text and claims. A node cannot verify it; brokers and provisioners do.
+fn provisioning_token(storage: &dyn Storage) -> Result<Option<ProvisioningToken>, NodeError> {
+    let Some(text) = files::text(storage, PROVISIONING_JWT)? else {
+        return Ok(None);
+    };
+    let text = text.trim().to_owned();
+    let claims = jwt::decode_unverified(&text).map_err(|error| NodeError::Token {
+        path: storage.describe(PROVISIONING_JWT),
+        error,
+    })?;
+    Ok(Some(ProvisioningToken {
+        text: Arc::new(Secret(text)),
+        claims: Arc::new(claims),
+    }))
+}
+
+fn provisioning(
+    given: &Given,
+    conf: ServerConf,
+    token: Option<ProvisioningToken>,
+) -> Result<Plan, NodeError> {
+    let storage = given.storage.as_ref();
+    let claims = token.as_ref().map(|token| Arc::clone(&token.claims));
+    let claims = claims.unwrap_or_default();
+    if claims.v2 {
+        return Err(NodeError::Unsupported(
+            "provisioning with protocol 2 (claim v2 of the provisioning token)".to_owned(),
+        ));
+    }
+    let servers: Vec<String> = claims
+        .servers()
+        .iter()
+        .map(|one| with_scheme(one))
+        .collect();
+    if servers.is_empty() {
+        return Err(NodeError::NoBroker(match claims.chsrv.as_str() {
+            "" => "the provisioning token has no claim chu".to_owned(),
+            domain => format!(
+                "the provisioning token names the domain {domain:?} (chsrv); SRV records are not \
+                 looked up, name the brokers in chu"
+            ),
+        }));
+    }
+    let facts = match (claims.chf.as_str(), &given.facts) {
+        (_, Some(facts)) => Arc::clone(facts),
+        ("", None) => Arc::default(),
+        (path, None) => Arc::new(files::facts(storage, path)),
+    };
+    Ok(Plan {
+        mode: Mode::Provisioning,
+        identity: given.config.identity.clone(),
+        collectives: vec![Collective::provisioning()],
+        servers,
+        tls: match given.config.security {
+            Security::Certificates => Some(tls::anonymous()),
+            Security::Insecure => None,
+        },
+        connect_timeout: given.config.connect_timeout,
+        verifier: given.shared.insecure(),
+        authorization: Authorization::Off,
+        agents: given.shared.agents(None),
+        facts,
+        classes: Arc::from([]),
+        conf,
+        provisioning: token,
+    })
+}
+
+fn production(
+    given: &Given,
+    conf: ServerConf,
+    token: Option<ProvisioningToken>,
+) -> Result<Plan, NodeError> {
+    let storage = given.storage.as_ref();
+    let config = &given.config;
+    let (tls, verifier) = match config.security {
+        Security::Insecure => (None, given.shared.insecure()),
+        Security::Certificates => {
+            let (tls, verifier) = files::trust(given, &conf)?;
+            (Some(tls), verifier)
+        }
+    };
+    let mut servers = conf.brokers();
+    if servers.is_empty() {
+        servers = config.servers.iter().map(|one| with_scheme(one)).collect();
+    }
+    if servers.is_empty() {
+        return Err(NodeError::NoBroker(format!(
+            "{} has no plugin.choria.middleware_hosts",
+            storage.describe(SERVER_CONF)
+        )));
+    }
+    let mut collectives = conf.collectives()?;
+    if collectives.is_empty() {
+        collectives.clone_from(&config.collectives);
+    }
+    let built_in = given.shared.agents(Some((config.agents, token.is_some())));
+    let agents = match given.agents.as_slice() {
+        [] => built_in,
+        own => {
+            let mut set = AgentSet::clone(&built_in);
+            own.iter().for_each(|agent| set.add(Arc::clone(agent)));
+            Arc::new(set)
+        }
+    };
+    Ok(Plan {
+        mode: Mode::Production,
+        identity: conf.identity()?.unwrap_or_else(|| config.identity.clone()),
+        collectives,
+        servers,
+        tls,
+        connect_timeout: conf
+            .duration("plugin.choria.network.connect_timeout")?
+            .unwrap_or(config.connect_timeout)
+            .min(Duration::from_secs(120)),
+        verifier,
+        authorization: authorization(given, &conf)?,
+        agents,
+        facts: match &given.facts {
+            Some(facts) => Arc::clone(facts),
+            None => Arc::new(files::production_facts(storage, &conf)),
+        },
+        classes: files::classes(storage, &conf)?,
+        conf,
+        provisioning: token,
+    })
+}
+
+fn authorization(given: &Given, conf: &ServerConf) -> Result<Authorization, NodeError> {
+    if conf.flag("rpcauthorization") == Some(false) {
+        return Ok(Authorization::Off);
+    }
+    if let Some(provider) = conf.get("rpcauthprovider")
+        && !provider.eq_ignore_ascii_case("action_policy")
+    {
+        return Err(NodeError::Unsupported(format!(
+            "rpcauthprovider = {provider}"
+        )));
+    }
+    let fallback = conf
+        .flag("plugin.actionpolicy.enable_default")
+        .unwrap_or_default()
+        .then(|| {
+            conf.get("plugin.actionpolicy.default_name")
+                .unwrap_or("default")
+        });
+    Ok(Authorization::Policy {
+        policies: given.shared.policies().load(given.storage.as_ref())?,
+        fallback: fallback.map(str::to_owned),
+    })
+}

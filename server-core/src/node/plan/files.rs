@@ -1,0 +1,149 @@
+//! The single files a plan is made of.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use serde_json::{Map, Value};
+
+use super::super::{NodeError, ServerConf, Storage};
+use super::Given;
+use crate::agents::Facts;
+use crate::storage::StorageError;
+use crate::trust::{Verifier, tls};
+
+/// A file of the storage as text.
+pub(super) fn text(storage: &dyn Storage, name: &str) -> Result<Option<String>, NodeError> {
+    let content = storage.read(name)?;
+    content
+        .map(|bytes| utf8(&storage.describe(name), bytes))
+        .transpose()
+}
+
+fn utf8(path: &str, bytes: Vec<u8>) -> Result<String, NodeError> {
+    String::from_utf8(bytes).map_err(|_| {
+        NodeError::Storage(StorageError {
+            path: path.to_owned(),
+            why: "is not UTF-8 text".to_owned(),
+        })
+    })
+}
+
+/// TLS towards the broker and the judge of requests, from certificate, key and trust anchors.
+pub(super) fn trust(
+    given: &Given,
+    conf: &ServerConf,
+) -> Result<(Arc<ClientConfig>, Arc<Verifier>), NodeError> {
+    if let Some(provider) = conf.get("plugin.security.provider")
+        && !provider.eq_ignore_ascii_case("file")
+    {
+        return Err(NodeError::Unsupported(format!(
+            "plugin.security.provider = {provider}"
+        )));
+    }
+    let storage = given.storage.as_ref();
+    let read = |key: &str, name: &str| -> Result<(String, String), NodeError> {
+        let path = conf
+            .get(key)
+            .map_or_else(|| storage.describe(name), str::to_owned);
+        let content = storage.read_path(&path)?.ok_or_else(|| NodeError::Tls {
+            path: path.clone(),
+            why: "does not exist".to_owned(),
+        })?;
+        let content = utf8(&path, content)?;
+        Ok((path, content))
+    };
+    let (_, key) = read("plugin.security.file.key", "ssl/private.pem")?;
+    let (certificate_path, certificate) =
+        read("plugin.security.file.certificate", "ssl/certificate.pem")?;
+    let (ca_path, ca) = read("plugin.security.file.ca", "ssl/ca.pem")?;
+    let wrong = |path: &str, error: &dyn std::error::Error| NodeError::Tls {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    let tls = match anonymous(conf) {
+        true => tls::anonymous(),
+        false => tls::mutual(&ca, &certificate, &key)
+            .map_err(|error| wrong(&certificate_path, &error))?,
+    };
+    if anonymous(conf) {
+        // The switch of the original: trust rests on the broker's permissions alone.
+        tracing::warn!(
+            node = %given.config.identity,
+            "plugin.security.server_anon_tls is set: requests are not verified"
+        );
+        return Ok((tls, given.shared.insecure()));
+    }
+    let verifier = given.shared.verifier(
+        &ca,
+        &conf.list("plugin.choria.security.certname_whitelist"),
+        &conf.list("plugin.choria.security.privileged_users"),
+        &given.clock,
+    );
+    let verifier = verifier.map_err(|error| match error.code() {
+        "trust.pattern" => NodeError::Rules(error),
+        _ => wrong(&ca_path, &error),
+    })?;
+    Ok((tls, verifier))
+}
+
+fn anonymous(conf: &ServerConf) -> bool {
+    conf.flag("plugin.security.server_anon_tls") == Some(true)
+}
+
+/// The facts of one file; a damaged one costs the facts, not the node.
+pub(super) fn facts(storage: &dyn Storage, path: &str) -> Facts {
+    let mut all = Map::new();
+    merge(storage, path, &mut all);
+    Facts::from(all)
+}
+
+/// The files named by `plugin.yaml`, later ones winning; `facts.json` where none is named.
+pub(super) fn production_facts(storage: &dyn Storage, conf: &ServerConf) -> Facts {
+    let mut all = Map::new();
+    match conf.get("plugin.yaml") {
+        None => merge(storage, &storage.describe("facts.json"), &mut all),
+        Some(paths) => {
+            for path in paths
+                .split(':')
+                .map(str::trim)
+                .filter(|one| !one.is_empty())
+            {
+                merge(storage, path, &mut all);
+            }
+        }
+    }
+    Facts::from(all)
+}
+
+fn merge(storage: &dyn Storage, path: &str, all: &mut Map<String, Value>) {
+    let read = match storage.read_path(path) {
+        Ok(None) => return,
+        Ok(Some(content)) => serde_json::from_slice::<Map<String, Value>>(&content)
+            .map_err(|error| format!("is not a JSON object: {error}")),
+        Err(error) => Err(error.why),
+    };
+    match read {
+        Ok(facts) => all.extend(facts),
+        Err(why) => tracing::warn!(file = path, why, "a facts file is left out"),
+    }
+}
+
+/// The classes, one a line, sorted.
+pub(super) fn classes(
+    storage: &dyn Storage,
+    conf: &ServerConf,
+) -> Result<Arc<[String]>, NodeError> {
+    let path = conf
+        .get("classesfile")
+        .map_or_else(|| storage.describe("classes.txt"), str::to_owned);
+    let content = storage.read_path(&path)?.unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
+    let mut classes: Vec<String> = content
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    classes.sort();
+    Ok(classes.into())
+}

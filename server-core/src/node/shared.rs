@@ -1,0 +1,117 @@
+//! What the nodes of one process have in common, kept once.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::agents::AgentSet;
+use crate::agents::policy::PolicyStore;
+use crate::trust::{CallerRules, TrustError, Verifier};
+use crate::words::Clock;
+
+/// Trust domains kept at once; a process has one or two.
+const VERIFIERS: usize = 16;
+
+/// Parsed policies, verifiers and agents for all nodes that are given the same `Shared`. A verifier
+/// shared by a swarm remembers its last verdicts, so a broadcast is verified once, not once per node.
+pub struct Shared {
+    policies: PolicyStore,
+    verifiers: Mutex<LruCache<VerifierKey, Arc<Verifier>>>,
+    insecure: Arc<Verifier>,
+    agents: Mutex<HashMap<Option<(usize, bool)>, Arc<AgentSet>>>,
+    /// Whether verdicts on requests are kept for other nodes.
+    swarm: bool,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct VerifierKey {
+    roots: String,
+    allow: Vec<String>,
+    privileged: Vec<String>,
+}
+
+impl Shared {
+    /// For a process with one or a few nodes.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Self::with(false)
+    }
+
+    /// For a process with thousands of nodes.
+    #[must_use]
+    pub fn swarm() -> Arc<Self> {
+        Self::with(true)
+    }
+
+    fn with(swarm: bool) -> Arc<Self> {
+        Arc::new(Self {
+            policies: PolicyStore::default(),
+            verifiers: Mutex::new(LruCache::new(
+                NonZeroUsize::new(VERIFIERS).unwrap_or(NonZeroUsize::MIN),
+            )),
+            insecure: Arc::new(Verifier::insecure().shared(swarm)),
+            agents: Mutex::default(),
+            swarm,
+        })
+    }
+
+    pub(super) fn policies(&self) -> &PolicyStore {
+        &self.policies
+    }
+
+    pub(super) fn insecure(&self) -> Arc<Verifier> {
+        Arc::clone(&self.insecure)
+    }
+
+    /// The verifier of a trust domain: roots and caller rules (patterns as configured; an empty list is
+    /// the default).
+    pub(super) fn verifier(
+        &self,
+        roots: &str,
+        allow: &[&str],
+        privileged: &[&str],
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<Verifier>, TrustError> {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let key = VerifierKey {
+            roots: roots.to_owned(),
+            allow: owned(allow),
+            privileged: owned(privileged),
+        };
+        let mut verifiers = self
+            .verifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(verifier) = verifiers.get(&key) {
+            return Ok(Arc::clone(verifier));
+        }
+        let mut rules = CallerRules::default();
+        let given = CallerRules::new(allow, privileged)?;
+        if !allow.is_empty() {
+            rules.allow = given.allow;
+        }
+        if !privileged.is_empty() {
+            rules.privileged = given.privileged;
+        }
+        let verifier = Verifier::new(roots, rules)?
+            .shared(self.swarm)
+            .clock(Arc::clone(clock));
+        let verifier = Arc::new(verifier);
+        verifiers.put(key, Arc::clone(&verifier));
+        Ok(verifier)
+    }
+
+    /// The built-in agents: of provisioning mode (`None`), or so many of production mode.
+    pub(super) fn agents(&self, production: Option<(usize, bool)>) -> Arc<AgentSet> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = agents.entry(production).or_insert_with(|| {
+            Arc::new(match production {
+                None => AgentSet::provisioning(),
+                Some((count, with_token)) => AgentSet::production(count, with_token),
+            })
+        });
+        Arc::clone(set)
+    }
+}
