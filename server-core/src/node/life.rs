@@ -115,7 +115,7 @@ impl Life {
 
     /// Subscribes to every agent in every collective and to the node's own subject in each, and waits
     /// until all that is on its way to the broker: whoever hears the startup event may ask at once.
-    pub(super) async fn subscribe(&self) -> Result<(), BusError> {
+    pub(super) async fn subscribe(&mut self) -> Result<(), BusError> {
         let node = &self.core.node;
         let mut made = 0;
         for collective in &node.collectives {

@@ -107,7 +107,7 @@ impl Runner {
                 return Ok(Some(Input::Closed));
             }
             Effect::Subscribe => {
-                if let Some(life) = &self.life {
+                if let Some(life) = &mut self.life {
                     life.subscribe().await?;
                 }
                 return Ok(Some(Input::Subscribed));
