@@ -18,7 +18,7 @@ mod v1;
 pub use error::{Fault, WireError};
 pub use filter::{
     CompiledFilter, CompoundExpr, FactFilter, Filter, FilterSubject, FilterTextError,
-    FilterVerdict, Operator,
+    FilterVerdict, Operator, lookup_fact,
 };
 pub(crate) use json::decode_base64;
 pub use json::to_go_json;

@@ -99,7 +99,7 @@ fn received(case: &Value, sent: UnixTime) -> UnixTime {
 }
 
 /// What a node of ours does: the steps of a server, in their order, with its agents' first look at a call.
-fn outcome(case: &Value, payload: &Bytes, verifier: &Verifier, server: &Server) -> String {
+fn outcome(case: &Value, payload: &Bytes, verifier: &Verifier, server: &Server<'_>) -> String {
     let limits = Limits::default();
     let verified = match verifier.verify(payload, &limits) {
         Ok(verified) => verified,

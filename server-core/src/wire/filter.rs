@@ -4,6 +4,7 @@ mod facts;
 mod matching;
 mod text;
 
+pub use facts::lookup_fact;
 pub use matching::{CompiledFilter, FilterSubject, FilterVerdict};
 pub use text::FilterTextError;
 

@@ -126,10 +126,10 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 /// One of the servers of the captures.
-pub(crate) struct Server {
+pub(crate) struct Server<'a> {
     pub(crate) identity: &'static str,
     pub(crate) classes: Vec<String>,
-    pub(crate) facts: &'static str,
+    pub(crate) facts: &'a str,
 }
 
 static AGENTS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -138,7 +138,7 @@ static AGENTS: LazyLock<Vec<String>> = LazyLock::new(|| {
         .to_vec()
 });
 
-impl FilterSubject for Server {
+impl FilterSubject for Server<'_> {
     fn identity(&self) -> &str {
         self.identity
     }
@@ -154,7 +154,7 @@ impl FilterSubject for Server {
 }
 
 /// The three servers which the captures were made with.
-pub(crate) fn servers() -> [Server; 3] {
+pub(crate) fn servers<'a>() -> [Server<'a>; 3] {
     let web = || {
         ["roles::web", "profile::base", "Mixed::Case"]
             .map(str::to_owned)

@@ -7,6 +7,32 @@ use regex::Regex;
 use super::matching::regex;
 use super::{FactFilter, Operator};
 
+/// Bytes of the longest fact path.
+const MAX_PATH: usize = 256;
+
+/// Looks a fact up by its path, such as `os.release.major` or `tags.0`; nothing when there is none.
+///
+/// Paths come from the network, so only those parts of the [GJSON syntax](https://github.com/tidwall/gjson) are
+/// followed that select something: keys, indexes, wildcards, `#` and queries. Modifiers, literals and parts that
+/// build new JSON could be nested and doubled until a node is out of memory.
+#[must_use]
+pub fn lookup_fact<'a>(facts: &'a str, path: &'a str) -> Option<gjson::Value<'a>> {
+    if path.len() > MAX_PATH || builds_json(path) {
+        return None;
+    }
+    Some(gjson::get(facts, path)).filter(gjson::Value::exists)
+}
+
+/// Whether some part of a path starts with what makes or changes JSON: `@`, `!`, `{` or `[`.
+fn builds_json(path: &str) -> bool {
+    let mut at_start = true;
+    path.bytes().any(|byte| {
+        let builds = at_start && matches!(byte, b'@' | b'!' | b'{' | b'[');
+        at_start = matches!(byte, b'.' | b'|' | b'(');
+        builds
+    })
+}
+
 /// A condition on a fact, with its regular expression compiled.
 #[derive(Debug, Clone)]
 pub(super) struct FactTest {
@@ -36,7 +62,9 @@ impl FactTest {
 
     /// Whether the facts, one JSON object, satisfy the condition. Missing facts, lists, objects and null never do.
     pub(super) fn holds(&self, facts: &str) -> bool {
-        let fact = gjson::get(facts, &self.path);
+        let Some(fact) = lookup_fact(facts, &self.path) else {
+            return false;
+        };
         match fact.kind() {
             gjson::Kind::String => self.holds_for_text(fact.str()),
             gjson::Kind::Number => self.holds_for_number(fact.f64(), fact.i64()),
@@ -200,6 +228,36 @@ mod tests {
                 want,
                 "{fact} {operator} {value}"
             );
+        }
+    }
+
+    /// Each of these took the process down, by its stack or its memory.
+    #[test]
+    fn paths_that_build_json_find_nothing() {
+        let facts = r#"{"a":{"b":[1,2,{"c":3}]},"@x":1}"#;
+        let many = |unit: &str| unit.repeat(100_000);
+        for path in [
+            many("{"),
+            many("["),
+            many("{\"a\":"),
+            many("@this|"),
+            many("a."),
+            many("#("),
+            "{@this,@this}".to_owned() + &".{@this,@this}".repeat(15),
+            "a|@ugly".into(),
+            "a.b.#(@this=1)".into(),
+            "!1".into(),
+            "@x".into(),
+        ] {
+            assert!(lookup_fact(facts, &path).is_none(), "{path:.40}");
+        }
+        for (path, wanted) in [
+            ("a.b.0", 1),
+            ("a.b.#", 3),
+            ("a.b.#(c=3).c", 3),
+            ("*.b.1", 2),
+        ] {
+            assert_eq!(lookup_fact(facts, path).unwrap().i64(), wanted, "{path}");
         }
     }
 }
