@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::wire::lookup_fact;
+
 /// Facts. Share one by `Arc` among nodes that have the same.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -39,11 +41,10 @@ impl Facts {
     /// One fact by its path, null when there is none.
     #[must_use]
     pub fn get(&self, path: &str) -> Value {
-        let found = gjson::get(&self.json, path);
-        match found.exists() {
-            true => serde_json::from_str(found.json()).unwrap_or_default(),
-            false => Value::Null,
-        }
+        // Paths come from the network: see `lookup_fact` for what is followed.
+        lookup_fact(&self.json, path)
+            .and_then(|found| serde_json::from_str(found.json()).ok())
+            .unwrap_or_default()
     }
 }
 
