@@ -19,29 +19,11 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::guard::RunMark;
+use crate::scenario::{Role, Tier, Tls};
 use broker::{Broker, BrokerError};
-use broker_config::{BrokerConfig, ClusterLink, Login, ProvisioningUsers, Role, Tls, TlsFiles};
+use broker_config::{BrokerConfig, ClusterLink, Login, ProvisioningUsers, TlsFiles};
 use certificates::{Authority, CertificateError};
 use nats_server::NatsServer;
-
-/// The brokers of one kind that a scenario asks for.
-#[derive(Clone, Debug)]
-pub struct Tier {
-    /// The tier's name; its brokers are called `NAME-1..n`.
-    pub name: String,
-    /// What they are for.
-    pub role: Role,
-    /// How clients connect to them.
-    pub tls: Tls,
-    /// How many.
-    pub count: usize,
-    /// The cluster they form. Several brokers of one tier always form one.
-    pub cluster: Option<String>,
-    /// The tier whose brokers they dial as leaves.
-    pub leaf_of: Option<String>,
-    /// At most so many client connections each.
-    pub max_connections: Option<u32>,
-}
 
 /// The formation did not come up. Everything it had started is stopped again.
 #[derive(Debug, Error)]
@@ -145,12 +127,12 @@ impl Formation {
     fn plan<'a>(&self, tiers: &'a [Tier]) -> Result<Vec<(&'a Tier, BrokerConfig)>, FormationError> {
         /// Client, monitoring, cluster and leaf port.
         const PORTS: usize = 4;
-        let total: usize = tiers.iter().map(|tier| tier.count).sum();
+        let total: usize = tiers.iter().map(brokers_in).sum();
         let all = ports::free(total * PORTS).map_err(FormationError::Ports)?;
         let mut ports = all.chunks_exact(PORTS);
         let placed: Vec<(&Tier, Vec<&[u16]>)> = tiers
             .iter()
-            .map(|tier| (tier, ports.by_ref().take(tier.count).collect()))
+            .map(|tier| (tier, ports.by_ref().take(brokers_in(tier)).collect()))
             .collect();
         let mut planned = Vec::with_capacity(total);
         for (tier, own) in &placed {
@@ -162,11 +144,10 @@ impl Formation {
                 .iter()
                 .any(|other| other.leaf_of.as_ref() == Some(&tier.name));
             let routes = cluster_ports(&placed, tier);
-            for (index, ports) in own.iter().enumerate() {
+            for ((index, ports), name) in own.iter().enumerate().zip(tier.brokers()) {
                 let [port, monitor_port, cluster_port, leaf_port] = **ports else {
                     continue;
                 };
-                let name = format!("{}-{}", tier.name, index + 1);
                 let cluster = (routes.len() > 1).then(|| ClusterLink {
                     name: cluster_name(tier).to_owned(),
                     port: cluster_port,
@@ -178,7 +159,7 @@ impl Formation {
                     port,
                     monitor_port,
                     tls: tier.tls,
-                    max_connections: tier.max_connections,
+                    max_connections: tier.max_conns,
                     provisioning: (tier.role == Role::Provisioning).then(|| self.users.clone()),
                     cluster,
                     leaf_of: rotated(&hubs, index),
@@ -244,6 +225,10 @@ impl Formation {
         futures::future::join_all(self.brokers.iter_mut().map(Broker::stop)).await;
         self.brokers.clear();
     }
+}
+
+fn brokers_in(tier: &Tier) -> usize {
+    usize::try_from(tier.count).unwrap_or_default()
 }
 
 fn users() -> ProvisioningUsers {

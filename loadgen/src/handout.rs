@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::formation::broker_config::Tls;
+use crate::formation::broker::scheme;
 use crate::formation::credentials::{OPERATOR, Pair};
 use crate::formation::files::write_public;
+use crate::scenario::Tls;
 
 /// The description (DDL) of the load agent; the original client refuses agents without one.
 pub const MUSTER_DDL: &str = include_str!("handout/muster.json");
@@ -93,7 +94,7 @@ impl Handout {
 
 /// A context as the `nats` command line reads it from a file.
 fn nats_context(access: &Access<'_>) -> Result<String, HandoutError> {
-    let scheme = access.tls.scheme();
+    let scheme = scheme(access.tls);
     let urls: Vec<String> = access
         .brokers
         .iter()
@@ -114,7 +115,7 @@ fn nats_context(access: &Access<'_>) -> Result<String, HandoutError> {
 }
 
 fn choria_conf(folder: &Path, access: &Access<'_>) -> Result<String, HandoutError> {
-    let scheme = access.tls.scheme();
+    let scheme = scheme(access.tls);
     let hosts: Vec<String> = access
         .brokers
         .iter()

@@ -22,6 +22,10 @@ pub mod plan;
 
 pub mod measure;
 
+pub mod message;
+
+pub mod worker;
+
 pub mod coordinator;
 pub mod formation;
 pub mod guard;
@@ -30,4 +34,5 @@ pub mod preflight;
 pub mod process;
 pub mod provisioner;
 pub mod resources;
+pub mod site;
 pub mod view;

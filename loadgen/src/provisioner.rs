@@ -93,75 +93,19 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, ProvisionerError> {
     }
 }
 
-/// One provisioner of the run.
-#[derive(Debug)]
-pub struct Provisioner {
-    name: String,
+/// Asks for the status of a provisioner, whether it runs or not.
+#[derive(Clone, Debug)]
+pub struct StatusCommand {
     program: PathBuf,
     config: PathBuf,
-    log: PathBuf,
-    process: Option<Process>,
 }
 
-impl Provisioner {
-    /// A provisioner that is not started yet, with its configuration in `config`.
-    pub fn new(name: &str, program: PathBuf, config: PathBuf) -> Self {
-        let log = config.with_file_name(format!("{name}.log"));
-        Self {
-            name: name.to_owned(),
-            program,
-            config,
-            log,
-            process: None,
-        }
-    }
-
-    /// Starts the service.
-    ///
-    /// # Errors
-    /// When the process cannot be started.
-    pub fn launch(&mut self, mark: &RunMark) -> Result<(), ProvisionerError> {
-        let launch = Launch {
-            name: &self.name,
-            program: &self.program,
-            args: vec!["run".into(), "--config".into(), self.config.clone().into()],
-            log: self.log.clone(),
-        };
-        self.process = Some(Process::start(launch, mark)?);
-        Ok(())
-    }
-
-    /// Waits until the service is ready to enrol.
-    ///
-    /// # Errors
-    /// When it ends instead, or takes longer than [`READY_WITHIN`].
-    pub async fn wait_ready(&mut self) -> Result<(), ProvisionerError> {
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
-            if let Some(error) = self.died() {
-                return Err(error);
-            }
-            let why = match self.status().await {
-                Ok(status) if status.is_ready() => return Ok(()),
-                Ok(status) => format!("its status is {:?}", status.service),
-                Err(error) => error.to_string(),
-            };
-            if Instant::now() > deadline {
-                return Err(ProvisionerError::NotReady {
-                    name: self.name.clone(),
-                    why,
-                    log: self.log.clone(),
-                });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
+impl StatusCommand {
     /// What its ledger says; also of a service that does not run.
     ///
     /// # Errors
     /// When the command fails or its answer is not understood.
-    pub async fn status(&self) -> Result<Status, ProvisionerError> {
+    pub async fn ask(&self) -> Result<Status, ProvisionerError> {
         let failed = |why: String| ProvisionerError::Status(why);
         let mut command = tokio::process::Command::new(&self.program);
         command
@@ -181,6 +125,78 @@ impl Provisioner {
         }
         serde_json::from_slice(&output.stdout)
             .map_err(|error| failed(format!("was not understood: {error}")))
+    }
+}
+
+/// One provisioner of the run.
+#[derive(Debug)]
+pub struct Provisioner {
+    name: String,
+    command: StatusCommand,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Provisioner {
+    /// A provisioner that is not started yet, with its configuration in `config`.
+    pub fn new(name: &str, program: PathBuf, config: PathBuf) -> Self {
+        let log = config.with_file_name(format!("{name}.log"));
+        Self {
+            name: name.to_owned(),
+            command: StatusCommand { program, config },
+            log,
+            process: None,
+        }
+    }
+
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn launch(&mut self, mark: &RunMark) -> Result<(), ProvisionerError> {
+        let launch = Launch {
+            name: &self.name,
+            program: &self.command.program,
+            args: vec![
+                "run".into(),
+                "--config".into(),
+                self.command.config.clone().into(),
+            ],
+            log: self.log.clone(),
+        };
+        self.process = Some(Process::start(launch, mark)?);
+        Ok(())
+    }
+
+    /// Waits until the service is ready to enrol.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes longer than [`READY_WITHIN`].
+    pub async fn wait_ready(&mut self) -> Result<(), ProvisionerError> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(error) = self.died() {
+                return Err(error);
+            }
+            let why = match self.command.ask().await {
+                Ok(status) if status.is_ready() => return Ok(()),
+                Ok(status) => format!("its status is {:?}", status.service),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                return Err(ProvisionerError::NotReady {
+                    name: self.name.clone(),
+                    why,
+                    log: self.log.clone(),
+                });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How to ask for its status.
+    pub fn status(&self) -> &StatusCommand {
+        &self.command
     }
 
     /// The error of a service that ended though nobody asked it to.
@@ -215,7 +231,7 @@ impl Provisioner {
 
     /// Its configuration file.
     pub fn config(&self) -> &Path {
-        &self.config
+        &self.command.config
     }
 
     /// The operating system's id of its process, while it runs.

@@ -5,13 +5,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use loadgen::formation::broker_config::{Role, Tls};
-use loadgen::formation::certificates::{Authority, NodeKey};
+use loadgen::formation::certificates::{Authority, NodeAuthority};
 use loadgen::formation::nats_server::NatsServer;
-use loadgen::formation::{Formation, FormationError, Tier};
+use loadgen::formation::{Formation, FormationError};
 use loadgen::guard::RunMark;
+use loadgen::scenario::{KeyKind, Location, Role, Tier, Tls};
 
-fn tier(name: &str, role: Role, tls: Tls, count: usize) -> Tier {
+fn tier(name: &str, role: Role, tls: Tls, count: u32) -> Tier {
     Tier {
         name: name.to_owned(),
         role,
@@ -19,7 +19,14 @@ fn tier(name: &str, role: Role, tls: Tls, count: usize) -> Tier {
         count,
         cluster: None,
         leaf_of: None,
-        max_connections: Some(64),
+        gateway: None,
+        max_conns: Some(64),
+        external: None,
+        location: Location {
+            file: "test.toml".into(),
+            line: 1,
+            column: 1,
+        },
     }
 }
 
@@ -52,8 +59,10 @@ fn openssl_accepts_every_kind_of_certificate_of_a_run() {
     verify(folder.path(), root, &broker.certificate, "sslserver");
     let caller = authority.caller("operator.mcollective").unwrap();
     verify(folder.path(), root, &caller.certificate, "sslclient");
-    for kind in [NodeKey::P256, NodeKey::Rsa2048, NodeKey::Ed25519] {
-        let node = authority.node("n1.example.net", kind).unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    let nodes = NodeAuthority::of("test", authority.intermediate(), now).unwrap();
+    for kind in [KeyKind::P256, KeyKind::Rsa2048, KeyKind::Ed25519] {
+        let node = nodes.node("n1.example.net", kind).unwrap();
         assert_eq!(node.certificate.matches("BEGIN CERTIFICATE").count(), 2);
         verify(folder.path(), root, &node.certificate, "sslclient");
     }

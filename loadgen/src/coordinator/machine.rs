@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use crate::scenario::{Phase, Reached};
+
 /// When a phase is over.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PhaseRules {
@@ -21,24 +23,29 @@ pub struct PhaseRules {
     pub timeout: Option<Duration>,
 }
 
+impl From<&Phase> for PhaseRules {
+    fn from(phase: &Phase) -> Self {
+        Self {
+            until: phase.until.as_ref().map(|until| Until {
+                goal: until.every,
+                ratio: until.ratio,
+                settle: until.settle,
+            }),
+            duration: phase.duration,
+            timeout: phase.timeout,
+        }
+    }
+}
+
 /// A barrier: so many nodes have come so far, and stayed there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Until {
     /// How far.
-    pub goal: Goal,
+    pub goal: Reached,
     /// Share of the nodes that are expected to get there, 0 to 1.
     pub ratio: f64,
     /// How long it must hold.
     pub settle: Duration,
-}
-
-/// How far nodes are to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// On the network and subscribed.
-    Connected,
-    /// Seen and answering on the production network, as the provisioner's ledger says too.
-    Confirmed,
 }
 
 /// How far things are.
@@ -52,6 +59,8 @@ pub struct Progress {
     pub expect_confirmed: u64,
     /// Nodes that are, by the ledger and by our own count.
     pub confirmed: u64,
+    /// Whether every finite operation of the phase has started all it has to.
+    pub ops_issued: bool,
     /// Whether every finite operation of the phase has run to its end.
     pub ops_done: bool,
     /// Whether a fault of the phase is due at a time still to come, or under way.
@@ -61,8 +70,8 @@ pub struct Progress {
 impl Progress {
     fn reached(&self, until: &Until) -> bool {
         let (now, expected) = match until.goal {
-            Goal::Connected => (self.connected, self.expect_connected),
-            Goal::Confirmed => (self.confirmed, self.expect_confirmed),
+            Reached::Connected => (self.connected, self.expect_connected),
+            Reached::Confirmed => (self.confirmed, self.expect_confirmed),
         };
         now as f64 >= until.ratio * expected as f64
     }
@@ -204,9 +213,11 @@ impl Machine {
             (Some(_), None) => false,
             (None, _) => true,
         };
+        // A barrier says how many nodes are enough, so the last ones are not waited for.
         let over = match (rules.duration, &rules.until) {
             (Some(duration), _) => elapsed >= duration,
-            (None, _) => settled && progress.ops_done && !progress.faults_open,
+            (None, Some(_)) => settled && progress.ops_issued && !progress.faults_open,
+            (None, None) => progress.ops_done && !progress.faults_open,
         };
         if over {
             return Some(self.end(index, PhaseEnd::Complete));
@@ -250,7 +261,7 @@ mod tests {
     fn confirmed(ratio: f64, settle: f64) -> PhaseRules {
         PhaseRules {
             until: Some(Until {
-                goal: Goal::Confirmed,
+                goal: Reached::Confirmed,
                 ratio,
                 settle: at(settle),
             }),
@@ -263,7 +274,7 @@ mod tests {
         Input::Progress(Progress {
             expect_confirmed: 1000,
             confirmed,
-            ops_done: true,
+            ops_issued: true,
             ..Progress::default()
         })
     }
@@ -295,11 +306,11 @@ mod tests {
     #[test]
     fn a_phase_waits_for_its_operations_and_faults() {
         let mut machine = started(confirmed(0.5, 0.0));
-        let waiting = |ops_done, faults_open| {
+        let waiting = |ops_issued, faults_open| {
             Input::Progress(Progress {
                 expect_confirmed: 10,
                 confirmed: 5,
-                ops_done,
+                ops_issued,
                 faults_open,
                 ..Progress::default()
             })

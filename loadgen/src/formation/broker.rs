@@ -6,10 +6,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::broker_config::{BrokerConfig, Role, Tls};
+use super::broker_config::BrokerConfig;
 use super::monitor::Monitor;
 use super::nats_server::NatsServer;
 use crate::guard::RunMark;
+use crate::scenario::{Role, Tls};
 use crate::process::{Launch, Process, ProcessError, ending, last_words};
 
 /// How long a broker may take from its start until it accepts clients.
@@ -212,7 +213,7 @@ impl Broker {
 
     /// Where clients reach it: `tls://127.0.0.1:41224`.
     pub fn url(&self) -> String {
-        format!("{}://{}", self.config.tls.scheme(), self.address())
+        format!("{}://{}", scheme(self.config.tls), self.address())
     }
 
     /// Where clients reach it, without the scheme.
@@ -243,5 +244,13 @@ impl Broker {
             Some(line) => format!("{line:?}"),
             None => "none".to_owned(),
         }
+    }
+}
+
+/// The scheme of a server address: `nats` or `tls`.
+pub fn scheme(tls: Tls) -> &'static str {
+    match tls {
+        Tls::None => "nats",
+        Tls::Server | Tls::Mutual => "tls",
     }
 }

@@ -8,35 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a broker is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Where nodes without credentials announce themselves and are enrolled.
-    Provisioning,
-    /// Where the fleet lives.
-    Production,
-}
-
-/// How a broker's client connections are secured. Requests are signed in all three cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Plain TCP.
-    None,
-    /// The broker shows a certificate, clients show none.
-    Server,
-    /// Both sides show a certificate of the run's authority.
-    Mutual,
-}
-
-impl Tls {
-    /// The scheme of a server address: `nats` or `tls`.
-    pub fn scheme(self) -> &'static str {
-        match self {
-            Self::None => "nats",
-            Self::Server | Self::Mutual => "tls",
-        }
-    }
-}
+use crate::scenario::Tls;
 
 /// Name and password of the two users of a provisioning broker.
 #[derive(Clone, Debug)]
@@ -100,7 +72,7 @@ pub struct BrokerConfig {
     /// The certificate; used unless `tls` is [`Tls::None`].
     pub files: TlsFiles,
     /// At most so many client connections.
-    pub max_connections: Option<u32>,
+    pub max_connections: Option<u64>,
     /// The users of a provisioning broker; none on a production broker.
     pub provisioning: Option<ProvisioningUsers>,
     /// Links inside a cluster.
@@ -122,7 +94,7 @@ struct ServerFile {
     http: String,
     max_pending: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_connections: Option<u32>,
+    max_connections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,121 @@
+//! What coordinator and workers say to each other. A worker knows nothing else of the run, so it
+//! makes no difference to it whether the coordinator is in the same process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::formation::certificates::Issued;
+use crate::measure::{FleetCounts, Snapshot};
+use crate::plan::Plan;
+use crate::scenario::Tls;
+use crate::worker::clock::RunClock;
+
+/// From the coordinator to a worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// Who the worker is and what it hosts; the first message, answered by [`FromWorker::Ready`].
+    Assign(Box<Assignment>),
+    /// Begin the operations of this phase, and keep those of earlier ones that it names.
+    Begin {
+        /// The phase's place in the scenario.
+        phase: usize,
+    },
+    /// End what is not kept by the next phase; answered by [`FromWorker::Closed`] after the last
+    /// numbers.
+    End {
+        /// The phase's place in the scenario.
+        phase: usize,
+        /// Do not wait for replies that are still under way.
+        at_once: bool,
+    },
+    /// End every node; answered by [`FromWorker::Drained`].
+    Drain {
+        /// How long nodes may take to go in order.
+        within: Duration,
+    },
+}
+
+/// From a worker to the coordinator.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// The assignment is understood and its nodes are laid out.
+    Ready,
+    /// How far nodes and operations are; several times a second.
+    Progress(WorkerProgress),
+    /// What was counted since the last one; once a second and at the end of a phase.
+    Snapshot(Box<Snapshot>),
+    /// The last numbers of the phase were handed over.
+    Closed {
+        /// The phase's place in the scenario.
+        phase: usize,
+    },
+    /// Every node has ended.
+    Drained,
+    /// The worker cannot go on.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// How far one worker is with the running phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerProgress {
+    /// Nodes by state.
+    pub fleets: Vec<FleetCounts>,
+    /// Certificate requests made by its nodes since the start.
+    pub csrs: u64,
+    /// Whether every finite operation has started all it has to.
+    pub issued: bool,
+    /// Whether every finite operation has come to its end.
+    pub done: bool,
+    /// Rounds of requests that were collected in this phase.
+    pub rounds: u64,
+}
+
+/// Everything a worker has to know.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Its number, from 0. Worker 0 asks the fleet; all of them host nodes.
+    pub worker: u32,
+    /// How many there are; the plan says who hosts which nodes.
+    pub workers: u32,
+    /// The plan, which is the same for every worker.
+    pub plan: Arc<Plan>,
+    /// Where the networks are and how to get in.
+    pub access: Access,
+    /// The start of the run.
+    pub clock: RunClock,
+    /// Dials a worker has under way at once.
+    pub dials: usize,
+}
+
+/// Where the networks are and how to get in.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Text of the `provisioning.jwt` that nodes without credentials are shipped with.
+    pub provisioning_token: Option<Arc<str>>,
+    /// Production tiers by name.
+    pub production: BTreeMap<String, Network>,
+    /// Trust anchors of the run, PEM.
+    pub roots: Arc<str>,
+    /// Certificate and key of the caller that loadgen's requests are signed by.
+    pub caller: Issued,
+    /// The run, which the intermediate is named after.
+    pub run: String,
+    /// The intermediate with its key, with which the certificates of nodes that start in
+    /// production are signed.
+    pub intermediate: Issued,
+    /// Action policies of nodes that start in production, by file name.
+    pub policies: BTreeMap<String, String>,
+}
+
+/// One production tier.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Addresses of its brokers with scheme.
+    pub servers: Vec<String>,
+    /// How connections are secured.
+    pub tls: Tls,
+}

@@ -1,0 +1,291 @@
+//! Everything of a run that loadgen starts beside its workers: brokers, credentials, provisioners.
+//!
+//! ```text
+//! Formation (brokers ready) ──► Callers, ProvisioningToken ──► provisioner.toml ──► Provisioner
+//!        └──────────────────────────► Access (what workers are told) ◄──┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken, write_pair};
+use crate::formation::nats_server::NatsServer;
+use crate::formation::policies::action_policies;
+use crate::formation::{Formation, FormationError, files};
+use crate::guard::RunMark;
+use crate::message::{Access, Network};
+use crate::provisioner::{
+    Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, TokenFiles,
+};
+use crate::scenario::{Fleet, Manage, Role, Scenario, Start, Tls};
+
+/// The site did not come up. What had been started is stopped again.
+#[derive(Debug, Error)]
+pub enum SiteError {
+    /// A broker.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
+    /// A credential.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The provisioner.
+    #[error(transparent)]
+    Provisioner(#[from] ProvisionerError),
+    /// A file.
+    #[error("{path} cannot be written: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// The programs a site is made of.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// nats-server.
+    pub nats_server: NatsServer,
+    /// The provisioner, where the scenario wants one.
+    pub provisioner: Option<PathBuf>,
+}
+
+/// Brokers and provisioners of a run, running.
+#[derive(Debug)]
+pub struct Site {
+    /// The brokers.
+    pub formation: Formation,
+    /// The callers' certificates.
+    pub callers: Callers,
+    /// The provisioners, in order. A fault holds the lock while it has one away.
+    pub provisioners: Vec<Arc<Mutex<Provisioner>>>,
+    run: String,
+    token: Option<ProvisioningToken>,
+    folder: PathBuf,
+}
+
+impl Site {
+    /// Starts what the scenario wants, in `folder`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When a part does not come up; the others are stopped again.
+    pub async fn start(
+        scenario: &Scenario,
+        run: &str,
+        folder: &Path,
+        programs: &Programs,
+        mark: &RunMark,
+    ) -> Result<Self, SiteError> {
+        std::fs::create_dir_all(folder).map_err(file_error(folder))?;
+        let folder = std::path::absolute(folder).map_err(file_error(folder))?;
+        let tiers = &scenario.topology.tiers;
+        let brokers = folder.join("brokers");
+        let formation =
+            Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?;
+        let mut site = Self {
+            callers: Callers::write(&formation.authority, &folder)?,
+            formation,
+            provisioners: Vec::new(),
+            run: run.to_owned(),
+            token: None,
+            folder,
+        };
+        if let Err(error) = site.start_provisioners(scenario, programs, mark).await {
+            site.stop().await;
+            return Err(error);
+        }
+        Ok(site)
+    }
+
+    async fn start_provisioners(
+        &mut self,
+        scenario: &Scenario,
+        programs: &Programs,
+        mark: &RunMark,
+    ) -> Result<(), SiteError> {
+        let urls = self.urls(Role::Provisioning);
+        if urls.is_empty() {
+            return Ok(());
+        }
+        let login = &self.formation.users.node;
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let token = ProvisioningToken::new(&urls, (&login.user, &login.password), now)?;
+        let path = self.folder.join("provisioning.jwt");
+        files::write_secret(&path, &token.jwt).map_err(file_error(&path))?;
+        let (Manage::Local, Some(program)) = (scenario.provisioner.manage, &programs.provisioner)
+        else {
+            self.token = Some(token);
+            return Ok(());
+        };
+        let config = self.provisioner_config(scenario, &token)?;
+        self.token = Some(token);
+        let path = self.folder.join("provisioner.toml");
+        let text = config.render().map_err(std::io::Error::other);
+        text.and_then(|text| files::write_secret(&path, &text))
+            .map_err(file_error(&path))?;
+        let mut provisioner = Provisioner::new("provisioner-1", program.clone(), path);
+        provisioner.launch(mark)?;
+        let ready = provisioner.wait_ready().await;
+        self.provisioners.push(Arc::new(Mutex::new(provisioner)));
+        Ok(ready?)
+    }
+
+    fn provisioner_config(
+        &self,
+        scenario: &Scenario,
+        token: &ProvisioningToken,
+    ) -> Result<ProvisionerConfig, SiteError> {
+        let key = self.folder.join("token-signer.pem");
+        files::write_public(&key, &token.public_key).map_err(file_error(&key))?;
+        let authority = &self.formation.authority;
+        let intermediate = write_pair(&self.folder, "intermediate", authority.intermediate())?;
+        let login = &self.formation.users.provisioner;
+        let plain = |role| {
+            let mut brokers = self.formation.of_role(role);
+            brokers.all(|broker| broker.tls() == Tls::None)
+        };
+        Ok(ProvisionerConfig {
+            state_dir: self.folder.join("state"),
+            provisioning: ProvisioningSide {
+                servers: self.urls(Role::Provisioning),
+                user: login.user.clone(),
+                password: login.password.clone(),
+                tls: if plain(Role::Provisioning) {
+                    "none"
+                } else {
+                    "anonymous"
+                },
+            },
+            production: self.urls(Role::Production),
+            roots: self.callers.ca.clone(),
+            caller: (
+                self.callers.provisioner.certificate.clone(),
+                self.callers.provisioner.key.clone(),
+            ),
+            intermediate: (intermediate.certificate, intermediate.key),
+            token: TokenFiles {
+                key,
+                issuer: server_core::trust::jwt::CHORIA_ISSUER.to_owned(),
+                node_token: token.node_token.clone(),
+            },
+            settings: self.node_settings(&scenario.fleets),
+            policies: action_policies(),
+            queue: scenario.nodes().max(1_000) * 2,
+        })
+    }
+
+    /// What enrolled nodes find in their `server.conf`, beside what a provisioner always sends.
+    fn node_settings(&self, fleets: &[Fleet]) -> BTreeMap<String, String> {
+        let enrolled = |fleet: &&Fleet| fleet.start == Start::Unprovisioned;
+        let mut tiers: Vec<&str> = Vec::new();
+        let mut collectives: Vec<String> = Vec::new();
+        for fleet in fleets.iter().filter(enrolled) {
+            if !tiers.contains(&fleet.attach.as_str()) {
+                tiers.push(&fleet.attach);
+            }
+            let joined = fleet.collectives.join(",");
+            if !collectives.contains(&joined) {
+                collectives.push(joined);
+            }
+        }
+        let brokers = |tier: &str| self.hosts(tier).join(",");
+        let of_fleet = |value: &dyn Fn(&Fleet) -> String| {
+            // Nodes tell which fleet they are of in a fact; the template picks by it.
+            let mut text = String::new();
+            for (index, fleet) in fleets.iter().filter(enrolled).enumerate() {
+                let word = if index == 0 { "if" } else { "elif" };
+                let (name, value) = (&fleet.name, value(fleet));
+                text.push_str(&format!(
+                    "{{% {word} facts.loadgen_fleet == \"{name}\" %}}{value}"
+                ));
+            }
+            text + "{% endif %}"
+        };
+        let hosts = match tiers.as_slice() {
+            [tier] => brokers(tier),
+            _ => of_fleet(&|fleet| brokers(&fleet.attach)),
+        };
+        let collectives = match collectives.as_slice() {
+            [same] => same.clone(),
+            _ => of_fleet(&|fleet| fleet.collectives.join(",")),
+        };
+        BTreeMap::from([
+            ("plugin.choria.middleware_hosts".to_owned(), hosts),
+            ("plugin.choria.use_srv".to_owned(), "false".to_owned()),
+            ("collectives".to_owned(), collectives),
+            ("registerinterval".to_owned(), "300".to_owned()),
+            (
+                "plugin.actionpolicy.enable_default".to_owned(),
+                "true".to_owned(),
+            ),
+        ])
+    }
+
+    /// What workers are told.
+    pub fn access(&self) -> Access {
+        let production = self.formation.of_role(Role::Production);
+        let mut tiers: BTreeMap<String, Network> = BTreeMap::new();
+        for broker in production {
+            let network = tiers
+                .entry(broker.tier().to_owned())
+                .or_insert_with(|| Network {
+                    servers: Vec::new(),
+                    tls: broker.tls(),
+                });
+            network.servers.push(broker.url());
+        }
+        let token = self.token.as_ref();
+        Access {
+            provisioning_token: token.map(|token| Arc::from(token.jwt.as_str())),
+            production: tiers,
+            roots: Arc::from(self.formation.authority.root()),
+            caller: self.callers.loadgen.clone(),
+            run: self.run.clone(),
+            intermediate: self.formation.authority.intermediate().clone(),
+            policies: action_policies(),
+        }
+    }
+
+    /// Where everything is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Addresses of the brokers of one role, with scheme.
+    pub fn urls(&self, role: Role) -> Vec<String> {
+        let brokers = self.formation.of_role(role);
+        brokers.map(|broker| broker.url()).collect()
+    }
+
+    /// Addresses of one tier, as a node's configuration has them: a scheme only where there is no
+    /// TLS.
+    fn hosts(&self, tier: &str) -> Vec<String> {
+        let brokers = self.formation.of_tier(tier);
+        brokers
+            .map(|broker| match broker.tls() {
+                Tls::None => broker.url(),
+                Tls::Server | Tls::Mutual => broker.address(),
+            })
+            .collect()
+    }
+
+    /// Ends everything: provisioners first, so that they can take leave of the brokers.
+    pub async fn stop(&mut self) {
+        let stops = self.provisioners.iter().map(|provisioner| async {
+            provisioner.lock().await.stop().await;
+        });
+        futures::future::join_all(stops).await;
+        self.formation.stop().await;
+    }
+}
+
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> SiteError + '_ {
+    move |source| SiteError::File {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,335 @@
+//! What a worker knows of one node: how far it is, and which operations wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::measure::{Counter, NodeState, OpKey, Recorder, Series};
+
+use super::clock::RunClock;
+use super::guarded::Guarded;
+
+/// Everything the cells of a swarm share.
+#[derive(Debug)]
+pub struct Book {
+    /// Where operations are counted.
+    pub recorder: Guarded<Recorder>,
+    /// The time of the run.
+    pub clock: RunClock,
+}
+
+/// An operation that was begun for a node and is to end when the node gets there.
+#[derive(Debug)]
+pub struct Pending {
+    /// The operation, as measured.
+    pub key: Arc<OpKey>,
+    /// When it was meant to begin, since the run's start.
+    pub intended: Duration,
+    /// When it began.
+    pub began: Duration,
+    /// Its place under the limit of a closed pace; freed when it ends.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// Held for as long as it is under way; the operation sees when the last one is gone.
+    pub open: Option<mpsc::Sender<()>>,
+}
+
+/// One node, as the process that hosts it sees it.
+#[derive(Debug)]
+pub struct Cell {
+    book: Arc<Book>,
+    inner: Guarded<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: NodeState,
+    /// The node is, or was last, in production mode.
+    production: bool,
+    /// It has answered a discovery request on the production network.
+    confirmed: bool,
+    announced_at: Option<Duration>,
+    connect: Option<Pending>,
+    provision: Option<Pending>,
+    leave: Option<Pending>,
+    csrs: u32,
+    drops: u32,
+}
+
+/// What the node told of itself; the meaning of a node event for the one who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It dials.
+    Dialing,
+    /// It is connected and subscribed.
+    Subscribed {
+        /// On the production network; on the provisioning network otherwise.
+        production: bool,
+    },
+    /// Its startup event is out.
+    Announced {
+        /// In production mode; in provisioning mode otherwise.
+        production: bool,
+    },
+    /// It has made a key and a certificate request.
+    CsrMade,
+    /// It has been configured.
+    Configured,
+    /// It was told to restart.
+    Restarting,
+    /// It answered a discovery request.
+    AnsweredDiscovery,
+    /// It lost its connection.
+    Disconnected,
+    /// It has ended.
+    Ended,
+}
+
+impl Cell {
+    /// A node that has not begun.
+    pub fn new(book: Arc<Book>, production: bool) -> Self {
+        Self {
+            book,
+            inner: Guarded::new(Inner {
+                state: NodeState::Waiting,
+                production,
+                confirmed: false,
+                announced_at: None,
+                connect: None,
+                provision: None,
+                leave: None,
+                csrs: 0,
+                drops: 0,
+            }),
+        }
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> NodeState {
+        self.inner.with(|inner| inner.state)
+    }
+
+    /// How many certificate requests it made.
+    pub fn csrs(&self) -> u32 {
+        self.inner.with(|inner| inner.csrs)
+    }
+
+    /// A connect operation has begun for it.
+    pub fn connecting(&self, pending: Pending) {
+        self.begin(&pending);
+        self.inner.with(|inner| inner.connect = Some(pending));
+    }
+
+    /// A provision operation has begun for it.
+    pub fn provisioning(&self, pending: Pending) {
+        self.begin(&pending);
+        self.inner.with(|inner| inner.provision = Some(pending));
+    }
+
+    /// A disconnect operation has begun for it.
+    pub fn leaving(&self, pending: Pending) {
+        self.begin(&pending);
+        self.inner.with(|inner| inner.leave = Some(pending));
+    }
+
+    fn begin(&self, pending: &Pending) {
+        self.book.recorder.with(|recorder| {
+            recorder.count(&pending.key, Counter::Started, 1);
+        });
+    }
+
+    /// Takes note of what the node told.
+    pub fn saw(&self, seen: Seen) {
+        let now = self.book.clock.now();
+        self.inner.with(|inner| match seen {
+            Seen::Dialing => self.dialing(inner),
+            Seen::Subscribed { production } => self.subscribed(inner, production, now),
+            Seen::Announced { production } => announced(inner, production, now),
+            Seen::CsrMade => {
+                inner.csrs += 1;
+                inner.state = NodeState::Csr;
+            }
+            Seen::Configured => inner.state = NodeState::Configured,
+            Seen::Restarting => self.restarting(inner, now),
+            Seen::AnsweredDiscovery => self.answered(inner, now),
+            Seen::Disconnected => disconnected(inner),
+            Seen::Ended => self.ended(inner, now),
+        });
+    }
+
+    /// An operation that waits for this node has failed for good.
+    pub fn failed(&self, kind: &str) {
+        self.inner.with(|inner| {
+            let waiting = [inner.connect.take(), inner.provision.take()];
+            for pending in waiting.into_iter().flatten() {
+                self.book
+                    .recorder
+                    .with(|recorder| recorder.error(&pending.key, kind));
+            }
+            inner.state = NodeState::Stopped;
+        });
+    }
+
+    fn dialing(&self, inner: &mut Inner) {
+        if let Some(pending) = inner.connect.as_ref().or(inner.provision.as_ref()) {
+            self.book.recorder.with(|recorder| {
+                recorder.count(&pending.key, Counter::Attempts, 1);
+            });
+        }
+        inner.state = match (inner.drops > 0, inner.production) {
+            (true, _) => NodeState::Down,
+            (false, true) => NodeState::Connecting,
+            (false, false) => NodeState::Joining,
+        };
+    }
+
+    fn subscribed(&self, inner: &mut Inner, production: bool, now: Duration) {
+        inner.production = production;
+        inner.drops = 0;
+        inner.state = match (production, inner.confirmed) {
+            (false, _) => NodeState::Joined,
+            (true, false) => NodeState::Connected,
+            (true, true) => NodeState::Confirmed,
+        };
+        if let Some(pending) = inner.connect.take() {
+            self.succeed(&pending, pending.began, now);
+        }
+    }
+
+    fn restarting(&self, inner: &mut Inner, now: Duration) {
+        inner.state = NodeState::Restarting;
+        inner.production = true;
+        if let (Some(pending), Some(announced)) = (&inner.provision, inner.announced_at) {
+            let took = now.saturating_sub(announced);
+            self.book
+                .recorder
+                .with(|recorder| recorder.time(&pending.key, Series::ToRestart, took));
+        }
+    }
+
+    fn answered(&self, inner: &mut Inner, now: Duration) {
+        if inner.state != NodeState::Connected {
+            return;
+        }
+        inner.state = NodeState::Confirmed;
+        inner.confirmed = true;
+        if let Some(pending) = inner.provision.take() {
+            self.succeed(&pending, inner.announced_at.unwrap_or(pending.began), now);
+        }
+    }
+
+    fn ended(&self, inner: &mut Inner, now: Duration) {
+        inner.state = NodeState::Stopped;
+        if let Some(pending) = inner.leave.take() {
+            self.succeed(&pending, pending.began, now);
+        }
+        // Places under a limit must not be held by the dead.
+        inner.connect = None;
+        inner.provision = None;
+    }
+
+    fn succeed(&self, pending: &Pending, began: Duration, now: Duration) {
+        self.book.recorder.with(|recorder| {
+            recorder.count(&pending.key, Counter::Ok, 1);
+            let intended = now.saturating_sub(pending.intended);
+            recorder.time(&pending.key, Series::Intended, intended);
+            recorder.time(&pending.key, Series::Actual, now.saturating_sub(began));
+        });
+    }
+}
+
+fn announced(inner: &mut Inner, production: bool, now: Duration) {
+    if production {
+        return;
+    }
+    inner.announced_at = Some(now);
+    inner.state = NodeState::Arrived;
+}
+
+fn disconnected(inner: &mut Inner) {
+    // A node that restarts closes its connection itself.
+    if inner.state != NodeState::Restarting && inner.state != NodeState::Stopped {
+        inner.drops += 1;
+        inner.state = NodeState::Down;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn cell() -> (Arc<Book>, Cell, Arc<OpKey>) {
+        let book = Arc::new(Book {
+            recorder: Guarded::default(),
+            clock: RunClock::start(),
+        });
+        let cell = Cell::new(Arc::clone(&book), false);
+        (book, cell, Arc::new(OpKey::new("enrol", "enrol")))
+    }
+
+    fn pending(key: &Arc<OpKey>) -> Pending {
+        Pending {
+            key: Arc::clone(key),
+            intended: Duration::ZERO,
+            began: Duration::ZERO,
+            place: None,
+            open: None,
+        }
+    }
+
+    #[test]
+    fn a_node_is_followed_from_its_first_dial_to_its_confirmation() {
+        let (book, cell, key) = cell();
+        cell.provisioning(pending(&key));
+        let way = [
+            (Seen::Dialing, NodeState::Joining),
+            (Seen::Subscribed { production: false }, NodeState::Joined),
+            (Seen::Announced { production: false }, NodeState::Arrived),
+            // The provisioner's first question; not the answer that confirms.
+            (Seen::AnsweredDiscovery, NodeState::Arrived),
+            (Seen::CsrMade, NodeState::Csr),
+            (Seen::Configured, NodeState::Configured),
+            (Seen::Restarting, NodeState::Restarting),
+            (Seen::Disconnected, NodeState::Restarting),
+            (Seen::Dialing, NodeState::Connecting),
+            (Seen::Subscribed { production: true }, NodeState::Connected),
+            (Seen::Announced { production: true }, NodeState::Connected),
+            (Seen::AnsweredDiscovery, NodeState::Confirmed),
+            (Seen::Disconnected, NodeState::Down),
+            (Seen::Dialing, NodeState::Down),
+            (Seen::Subscribed { production: true }, NodeState::Confirmed),
+            (Seen::Ended, NodeState::Stopped),
+        ];
+        for (seen, state) in way {
+            cell.saw(seen);
+            assert_eq!(cell.state(), state, "after {seen:?}");
+        }
+        let op = book.recorder.with(Recorder::take).remove(&key).unwrap();
+        assert_eq!(op.counters.of(Counter::Started), 1);
+        assert_eq!(op.counters.of(Counter::Ok), 1);
+        assert_eq!(op.counters.of(Counter::Attempts), 2);
+        for series in [Series::Intended, Series::Actual, Series::ToRestart] {
+            assert_eq!(op.series.get(&series).unwrap().count(), 1, "{series:?}");
+        }
+        assert_eq!(cell.csrs(), 1);
+    }
+
+    #[test]
+    fn a_place_under_a_limit_is_freed_by_success_and_by_failure() {
+        let limit = Arc::new(tokio::sync::Semaphore::new(1));
+        let (_, cell, key) = cell();
+        let held = |cell: &Cell| {
+            let place = Arc::clone(&limit).try_acquire_owned().unwrap();
+            cell.connecting(Pending {
+                place: Some(place),
+                ..pending(&key)
+            });
+        };
+        held(&cell);
+        cell.saw(Seen::Subscribed { production: false });
+        held(&cell);
+        cell.failed("tls");
+        assert_eq!(limit.available_permits(), 1);
+    }
+}

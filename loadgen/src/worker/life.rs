@@ -1,0 +1,359 @@
+//! The life of one node: what it is made from, how it is run, and what its observer makes of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use server_core::bus::nats::NatsDialer;
+use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
+use server_core::client::{Client, ClientConfig};
+use server_core::node::{
+    Announce, Facts, MemoryStorage, Mode, Node, NodeConfig, NodeEvent, NodeObserver,
+    PROVISIONING_JWT, SERVER_CONF, ServerConf, Shared,
+};
+use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
+use server_core::words::{Collective, Identity, Seed};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::formation::certificates::{CertificateError, NodeAuthority};
+use crate::formation::credentials::LOADGEN;
+use crate::message::{Access, Assignment, Network};
+use crate::plan::Plan;
+use crate::scenario::{Fleet, KeyKind, ReconnectPolicy, Start, Tls};
+
+use super::cell::{Cell, Seen};
+use super::publish::PublishLine;
+
+/// How long one attempt to connect may take: TCP, TLS and greeting of a busy broker.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long loadgen's own connection may take to come about.
+const ASKING_WITHIN: Duration = Duration::from_secs(20);
+
+/// What nodes share cannot be made, or one node cannot be made from it.
+#[derive(Debug, Error)]
+pub enum LifeError {
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A fleet attaches to a tier that does not run.
+    #[error("fleet {fleet} attaches to {tier}, and no broker of that tier runs")]
+    NoTier {
+        /// The fleet.
+        fleet: String,
+        /// The tier.
+        tier: String,
+    },
+    /// A fleet's nodes are to be enrolled and there is no token for them.
+    #[error("fleet {fleet} is to be enrolled, and no provisioning broker runs")]
+    NoToken {
+        /// The fleet.
+        fleet: String,
+    },
+    /// The plan has no such node.
+    #[error("the plan has no node number {0}")]
+    NoPlan(u64),
+    /// A value of the scenario that a node cannot have.
+    #[error("fleet {fleet}: {why}")]
+    Fleet {
+        /// The fleet.
+        fleet: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What the nodes of a worker have in common.
+pub struct Ground {
+    plan: Arc<Plan>,
+    access: Access,
+    dialer: Arc<NatsDialer>,
+    shared: Arc<Shared>,
+    signing: NodeAuthority,
+    plain: Arc<HashSet<String>>,
+    token: Option<Arc<[u8]>>,
+    roots: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Ground {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ground").finish_non_exhaustive()
+    }
+}
+
+impl Ground {
+    /// Makes what nodes share, and makes sure that every fleet can live on it.
+    ///
+    /// # Errors
+    /// When a fleet has no brokers or no token, or the intermediate cannot be read.
+    pub fn new(assignment: &Assignment) -> Result<Self, LifeError> {
+        let access = assignment.access.clone();
+        for fleet in &assignment.plan.scenario.fleets {
+            if !access.production.contains_key(&fleet.attach) {
+                return Err(LifeError::NoTier {
+                    fleet: fleet.name.clone(),
+                    tier: fleet.attach.clone(),
+                });
+            }
+            if fleet.start == Start::Unprovisioned && access.provisioning_token.is_none() {
+                return Err(LifeError::NoToken {
+                    fleet: fleet.name.clone(),
+                });
+            }
+        }
+        let now = time::OffsetDateTime::now_utc();
+        Ok(Self {
+            plan: Arc::clone(&assignment.plan),
+            dialer: Arc::new(NatsDialer::new(DialLimit::new(assignment.dials))),
+            shared: Shared::swarm(),
+            signing: NodeAuthority::of(&access.run, &access.intermediate, now)?,
+            plain: Arc::new(plain_addresses(access.production.values())),
+            token: access
+                .provisioning_token
+                .as_ref()
+                .map(|token| Arc::from(token.as_bytes())),
+            roots: Arc::from(access.roots.as_bytes()),
+            access,
+        })
+    }
+}
+
+/// One node about to live.
+pub struct Life {
+    /// What it shares with the others.
+    pub ground: Arc<Ground>,
+    /// Its name.
+    pub identity: Identity,
+    /// Its number among all nodes.
+    pub number: u64,
+    /// What is known of it.
+    pub cell: Arc<Cell>,
+    /// When it announces itself.
+    pub announce: watch::Receiver<bool>,
+    /// Where its connection is put for whoever publishes in its name.
+    pub publish: PublishLine,
+}
+
+impl Life {
+    /// Lives until `cancel`, or until the node ends by itself.
+    pub async fn live(self, cancel: CancellationToken) {
+        let cell = Arc::clone(&self.cell);
+        let identity = self.identity.clone();
+        let node = match self.make() {
+            Ok(node) => node,
+            Err(error) => {
+                tracing::error!(node = %identity, %error, "a node could not be made");
+                return cell.failed("node.made");
+            }
+        };
+        if let Err(error) = node.run(cancel).await {
+            tracing::error!(node = %identity, %error, "a node ended");
+            cell.failed(error.code());
+        }
+        cell.saw(Seen::Ended);
+    }
+
+    fn make(self) -> Result<Node, LifeError> {
+        let ground = Arc::clone(&self.ground);
+        let planned = ground.plan.node(self.number);
+        let fleets = &ground.plan.scenario.fleets;
+        let found = planned.and_then(|node| fleets.get(node.fleet).map(|fleet| (node, fleet)));
+        let Some((planned, fleet)) = found else {
+            return Err(LifeError::NoPlan(self.number));
+        };
+        let refused = |why: String| LifeError::Fleet {
+            fleet: fleet.name.clone(),
+            why,
+        };
+        let mut config = NodeConfig::new(self.identity.clone());
+        config.key_algorithm = match fleet.key {
+            KeyKind::P256 => KeyAlgorithm::P256,
+            KeyKind::Rsa2048 => KeyAlgorithm::Rsa2048,
+            KeyKind::Ed25519 => KeyAlgorithm::Ed25519,
+        };
+        config.collectives = fleet
+            .collectives
+            .iter()
+            .map(|name| Collective::parse(name).map_err(|error| refused(error.to_string())))
+            .collect::<Result<_, _>>()?;
+        config.agents = usize::try_from(fleet.agents).unwrap_or(usize::MAX);
+        config.reconnect = reconnect(fleet, planned.seed);
+        config.connect_timeout = CONNECT_WITHIN;
+        let mut facts: serde_json::Map<String, serde_json::Value> =
+            planned.facts.into_iter().collect();
+        // Templates of the provisioner tell fleets apart by it.
+        facts.insert("loadgen_fleet".to_owned(), fleet.name.clone().into());
+        Node::builder(config)
+            .storage(Arc::new(self.storage(fleet)?))
+            .dialer(Arc::new(Tap {
+                dialer: Arc::clone(&ground.dialer),
+                plain: Arc::clone(&ground.plain),
+                line: self.publish,
+            }))
+            .shared(Arc::clone(&ground.shared))
+            .seed(Seed(planned.seed))
+            .facts(Arc::new(Facts::from(facts)))
+            .observer(Arc::new(Watcher(self.cell)))
+            .announce(Announce::When(self.announce))
+            .build()
+            .map_err(|error| refused(error.to_string()))
+    }
+
+    /// What the node finds on its "disk" when it starts for the first time.
+    fn storage(&self, fleet: &Fleet) -> Result<MemoryStorage, LifeError> {
+        let ground = &self.ground;
+        let storage = MemoryStorage::new(format!("/etc/choria/{}", self.identity));
+        if fleet.start == Start::Unprovisioned {
+            if let Some(token) = &ground.token {
+                storage.insert(PROVISIONING_JWT, Arc::clone(token));
+            }
+            return Ok(storage);
+        }
+        let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
+        let text = |text: String| -> Arc<[u8]> { Arc::from(text.into_bytes()) };
+        storage.insert(SERVER_CONF, text(self.server_conf(fleet)?));
+        storage.insert("ssl/certificate.pem", text(issued.certificate));
+        storage.insert("ssl/private.pem", text(issued.key));
+        storage.insert("ssl/ca.pem", Arc::clone(&ground.roots));
+        for (name, policy) in &ground.access.policies {
+            storage.insert(format!("policies/{name}"), text(policy.clone()));
+        }
+        Ok(storage)
+    }
+
+    fn server_conf(&self, fleet: &Fleet) -> Result<String, LifeError> {
+        let production = &self.ground.access.production;
+        let servers = production.get(&fleet.attach).map(|tier| tier.servers.join(","));
+        let settings = [
+            ("identity", self.identity.to_string()),
+            ("collectives", fleet.collectives.join(",")),
+            ("plugin.choria.middleware_hosts", servers.unwrap_or_default()),
+            ("plugin.choria.server.provision", "false".to_owned()),
+            ("plugin.choria.use_srv", "false".to_owned()),
+            ("plugin.security.provider", "file".to_owned()),
+            ("plugin.actionpolicy.enable_default", "true".to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value));
+        ServerConf::render("put in place by loadgen", &settings.into()).map_err(|error| {
+            LifeError::Fleet {
+                fleet: fleet.name.clone(),
+                why: error.to_string(),
+            }
+        })
+    }
+}
+
+fn reconnect(fleet: &Fleet, seed: u64) -> Reconnect {
+    let wanted = &fleet.reconnect;
+    match wanted.policy {
+        ReconnectPolicy::Jitter => {
+            Reconnect::jitter(seed, wanted.min, wanted.max, wanted.spread)
+        }
+        ReconnectPolicy::Choria => Reconnect::choria(seed),
+        ReconnectPolicy::NatsDefault => Reconnect::nats_default(seed),
+    }
+}
+
+/// `host:port` of every broker that speaks plain TCP.
+fn plain_addresses<'a>(networks: impl Iterator<Item = &'a Network>) -> HashSet<String> {
+    networks
+        .filter(|network| network.tls == Tls::None)
+        .flat_map(|network| network.servers.iter().map(|server| address(server)))
+        .collect()
+}
+
+fn address(server: &str) -> String {
+    server
+        .split_once("://")
+        .map_or(server, |(_, address)| address)
+        .to_owned()
+}
+
+/// Dials for a node, keeping its connection at hand for what is published in its name. Brokers
+/// that a scenario wants plain are dialled plain; requests stay signed.
+struct Tap {
+    dialer: Arc<NatsDialer>,
+    plain: Arc<HashSet<String>>,
+    line: PublishLine,
+}
+
+#[async_trait]
+impl Dialer for Tap {
+    async fn dial(&self, mut dial: Dial) -> Result<Link, BusError> {
+        if dial
+            .servers
+            .iter()
+            .all(|server| self.plain.contains(&address(server)))
+        {
+            dial.tls = None;
+        }
+        let link = self.dialer.dial(dial).await?;
+        self.line.connected(Arc::clone(&link.bus));
+        Ok(link)
+    }
+}
+
+/// Tells a cell what its node tells.
+struct Watcher(Arc<Cell>);
+
+impl NodeObserver for Watcher {
+    fn event(&self, node: &Identity, event: NodeEvent) {
+        let production = |mode| mode == Mode::Production;
+        let seen = match event {
+            NodeEvent::Dialing { .. } => Seen::Dialing,
+            NodeEvent::DialFailed { why, .. } => {
+                tracing::debug!(node = %node, why, "a dial failed");
+                return;
+            }
+            NodeEvent::Subscribed { mode, .. } | NodeEvent::Reconnected { mode, .. } => {
+                Seen::Subscribed {
+                    production: production(mode),
+                }
+            }
+            NodeEvent::Announced { mode } => Seen::Announced {
+                production: production(mode),
+            },
+            NodeEvent::CsrMade => Seen::CsrMade,
+            NodeEvent::Configured => Seen::Configured,
+            NodeEvent::Restarting { .. } => Seen::Restarting,
+            NodeEvent::Disconnected => Seen::Disconnected,
+            NodeEvent::Answered { agent, .. } if &*agent == "discovery" => Seen::AnsweredDiscovery,
+            _ => return,
+        };
+        self.0.saw(seen);
+    }
+}
+
+/// Connects loadgen itself to the production network, to ask and to listen.
+///
+/// # Errors
+/// In words.
+pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
+    let access = &assignment.access;
+    let network = access.production.values().next();
+    let network = network.ok_or("no production broker runs")?;
+    let caller = &access.caller;
+    let failed = |error: &dyn std::fmt::Display| format!("loadgen's own connection: {error}");
+    let signer = CertificateSigner::from_pem(&caller.certificate, &caller.key)
+        .map_err(|error| failed(&error))?;
+    let collective = assignment.plan.scenario.fleets.first();
+    let collective = collective.and_then(|fleet| fleet.collectives.first());
+    let collective = Collective::parse(collective.map_or("mcollective", |name| name.as_str()))
+        .map_err(|error| failed(&error))?;
+    let identity = Identity::parse(LOADGEN).map_err(|error| failed(&error))?;
+    let mut dial = Dial::new(network.servers.clone(), LOADGEN);
+    if network.tls != Tls::None {
+        let settings = tls::mutual(&access.roots, &caller.certificate, &caller.key);
+        dial.tls = Some(settings.map_err(|error| failed(&error))?);
+    }
+    dial.connect_timeout = CONNECT_WITHIN;
+    let config = ClientConfig::new(collective, identity, Arc::new(signer));
+    let dialer = NatsDialer::new(DialLimit::new(1));
+    let connecting = Client::connect(&dialer, dial, config);
+    tokio::time::timeout(ASKING_WITHIN, connecting)
+        .await
+        .map_err(|_| failed(&format!("not up after {} s", ASKING_WITHIN.as_secs())))?
+        .map_err(|error| failed(&error))
+}

@@ -1,0 +1,264 @@
+//! The nodes of one worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use server_core::words::{Identity, IdentityError};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::measure::{Counter, FleetCounts, OpKey};
+use crate::message::Assignment;
+use crate::plan::Plan;
+use crate::scenario::Start;
+
+use super::cell::{Book, Cell, Pending};
+use super::guarded::Guarded;
+use super::life::{Ground, Life, LifeError};
+use super::publish::{PublishLine, event, subject_of};
+
+/// The swarm cannot be laid out.
+#[derive(Debug, Error)]
+pub enum SwarmError {
+    /// A fleet's name makes names that no node can have.
+    #[error("fleet {fleet}: {source}")]
+    Identity {
+        /// The fleet.
+        fleet: String,
+        /// What is wrong.
+        source: IdentityError,
+    },
+    /// What nodes share cannot be made.
+    #[error(transparent)]
+    Life(#[from] LifeError),
+}
+
+/// One node of the swarm.
+#[derive(Debug)]
+pub struct Member {
+    /// Its number among all nodes of the scenario, from 0.
+    pub number: u64,
+    /// Its fleet's place in the scenario.
+    pub fleet: usize,
+    /// Its name.
+    pub identity: Identity,
+    /// What is known of it.
+    pub cell: Arc<Cell>,
+    run: Guarded<Run>,
+}
+
+#[derive(Debug, Default)]
+enum Run {
+    #[default]
+    Waiting,
+    Running {
+        cancel: CancellationToken,
+        announce: watch::Sender<bool>,
+        publish: PublishLine,
+    },
+    Ended,
+}
+
+/// The nodes of one worker, running or not.
+#[derive(Debug)]
+pub struct Swarm {
+    members: Vec<Member>,
+    plan: Arc<Plan>,
+    worker: u64,
+    workers: u64,
+    book: Arc<Book>,
+    ground: Arc<Ground>,
+    /// Where its nodes publish events.
+    subject: Arc<str>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Swarm {
+    /// Lays out the nodes that this worker hosts; none is started.
+    ///
+    /// # Errors
+    /// When names or credentials of nodes cannot be made.
+    pub fn lay_out(assignment: &Assignment, book: Arc<Book>) -> Result<Self, SwarmError> {
+        let ground = Arc::new(Ground::new(assignment)?);
+        let plan = &assignment.plan;
+        let mut members = Vec::new();
+        for number in plan.nodes_of_worker(assignment.worker, assignment.workers) {
+            let Some(node) = plan.node(number) else { break };
+            let fleet = plan.scenario.fleets.get(node.fleet);
+            let identity = Identity::parse(&node.identity).map_err(|source| {
+                let fleet = fleet.map(|fleet| fleet.name.clone());
+                SwarmError::Identity {
+                    fleet: fleet.unwrap_or_default(),
+                    source,
+                }
+            })?;
+            let production = fleet.is_some_and(|fleet| fleet.start == Start::Production);
+            members.push(Member {
+                number,
+                fleet: node.fleet,
+                identity,
+                cell: Arc::new(Cell::new(Arc::clone(&book), production)),
+                run: Guarded::default(),
+            });
+        }
+        Ok(Self {
+            members,
+            plan: Arc::clone(plan),
+            worker: u64::from(assignment.worker),
+            workers: u64::from(assignment.workers.max(1)),
+            book,
+            ground,
+            subject: subject_of(&assignment.access.run, assignment.worker).into(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        })
+    }
+
+    /// Where operations are counted.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The nodes of these fleets in the order an operation takes them, over all workers: `None`
+    /// for one that another worker hosts.
+    pub fn members_of(&self, fleets: &[String]) -> Vec<Option<usize>> {
+        let order = self.plan.order(fleets);
+        let own = |number: u64| number % self.workers == self.worker;
+        let place = |number: u64| usize::try_from(number / self.workers).ok();
+        order
+            .into_iter()
+            .map(|number| own(number).then(|| place(number)).flatten())
+            .collect()
+    }
+
+    /// Nodes by fleet and state.
+    pub fn fleets(&self) -> Vec<FleetCounts> {
+        let fleets = &self.plan.scenario.fleets;
+        let mut counts: Vec<FleetCounts> = fleets
+            .iter()
+            .map(|fleet| FleetCounts {
+                fleet: fleet.name.clone(),
+                nodes: BTreeMap::new(),
+            })
+            .collect();
+        for member in &self.members {
+            if let Some(counts) = counts.get_mut(member.fleet) {
+                *counts.nodes.entry(member.cell.state()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Certificate requests made so far.
+    pub fn csrs(&self) -> u64 {
+        let csrs = self.members.iter().map(|member| member.cell.csrs());
+        csrs.map(u64::from).sum()
+    }
+
+    /// Opens a node's first connection; it announces nothing yet.
+    pub fn connect(&self, member: usize, pending: Pending) {
+        let Some(node) = self.members.get(member) else {
+            return;
+        };
+        node.cell.connecting(pending);
+        self.start(node, false);
+    }
+
+    /// Lets a node announce itself, starting it first where that has not happened.
+    pub fn provision(&self, member: usize, pending: Pending) {
+        let Some(node) = self.members.get(member) else {
+            return;
+        };
+        node.cell.provisioning(pending);
+        let running = node.run.with(|run| match run {
+            Run::Running { announce, .. } => {
+                announce.send_replace(true);
+                true
+            }
+            Run::Waiting | Run::Ended => false,
+        });
+        if !running {
+            self.start(node, true);
+        }
+    }
+
+    /// Ends a node.
+    pub fn disconnect(&self, member: usize, pending: Pending) {
+        let Some(node) = self.members.get(member) else {
+            return;
+        };
+        let ended = node.run.with(|run| std::mem::replace(run, Run::Ended));
+        if let Run::Running { cancel, .. } = ended {
+            node.cell.leaving(pending);
+            cancel.cancel();
+        }
+    }
+
+    /// Lets a node publish an event of `size` bytes.
+    pub fn publish(&self, member: usize, key: Arc<OpKey>, size: u64, open: mpsc::Sender<()>) {
+        let Some(node) = self.members.get(member) else {
+            return;
+        };
+        let line = node.run.with(|run| match run {
+            Run::Running { publish, .. } => Some(publish.clone()),
+            Run::Waiting | Run::Ended => None,
+        });
+        self.book.recorder.with(|recorder| {
+            recorder.count(&key, Counter::Started, 1);
+        });
+        let book = Arc::clone(&self.book);
+        let (subject, number) = (Arc::clone(&self.subject), node.number);
+        self.tasks.spawn(async move {
+            let sent = match line {
+                Some(line) => {
+                    let payload = event(number, &key, book.clock.now_us(), size);
+                    line.publish(&subject, payload).await
+                }
+                None => Err("not-running"),
+            };
+            book.recorder.with(|recorder| match sent {
+                Ok(()) => recorder.count(&key, Counter::Ok, 1),
+                Err(kind) => recorder.error(&key, kind),
+            });
+            drop(open);
+        });
+    }
+
+    fn start(&self, node: &Member, announce_at_once: bool) {
+        let cancel = self.shutdown.child_token();
+        let (announce, when) = watch::channel(announce_at_once);
+        let publish = PublishLine::default();
+        node.run.with(|run| {
+            *run = Run::Running {
+                cancel: cancel.clone(),
+                announce,
+                publish: publish.clone(),
+            };
+        });
+        let life = Life {
+            ground: Arc::clone(&self.ground),
+            identity: node.identity.clone(),
+            number: node.number,
+            cell: Arc::clone(&node.cell),
+            announce: when,
+            publish,
+        };
+        self.tasks.spawn(life.live(cancel));
+    }
+
+    /// Ends every node; waits for them no longer than `within`.
+    pub async fn drain(&self, within: Duration) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "nodes did not end in time; their connections are cut"
+            );
+        }
+    }
+}
