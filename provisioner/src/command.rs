@@ -1,4 +1,4 @@
-//! What a person meets: the commands that need no running service.
+//! What a person meets: one file a command.
 //!
 //! Each is a set of arguments and a function that writes its answer to what it is given, so that
 //! the composition root only has to wire them up.
@@ -6,7 +6,10 @@
 use std::process::ExitCode;
 
 pub mod ca_init;
+pub mod check;
 pub mod csr_check;
+pub mod run;
+pub mod status;
 pub mod token;
 
 /// How a command that could do its work ended. One that could not is an error, exit status 2.

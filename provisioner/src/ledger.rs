@@ -27,6 +27,7 @@ pub use record::{
 };
 pub use store::{Counters, LedgerError, Store};
 pub use writer::Committed;
+pub(crate) use writer::LONGEST_US;
 
 use writer::Job;
 

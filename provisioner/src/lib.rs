@@ -9,18 +9,31 @@
 //! - [`ca`]: the built-in authority, and the judgement of every certificate
 //! - [`hook`]: who decides about a node: the built-in authority or a helper
 //! - [`template`]: what a node is sent
+//! - [`site`]: everything the configuration names, loaded
 //! - [`step`]: the words of an enrolment: its eight steps and its states
 //! - [`ledger`]: what was decided, signed, delivered and confirmed, on disk
+//! - [`pipeline`]: the road of a node, one module a step
+//! - [`service`]: the running service, where everything is wired up
+//! - [`ready`], [`metrics`], `http`: how the service is watched
 //! - [`report`]: what the service tells about itself
-//! - [`command`]: what a person meets on the command line
+//! - [`control`]: asking it from another process
+//! - [`cli`], [`command`]: what a person meets on the command line
 
 pub mod ca;
+pub mod cli;
 pub mod code;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod hook;
+mod http;
 pub mod judge;
 pub mod ledger;
+pub mod metrics;
+pub mod pipeline;
+pub mod ready;
 pub mod report;
+pub mod service;
+pub mod site;
 pub mod step;
 pub mod template;

@@ -35,9 +35,20 @@
 //!   null until there are samples enough for it (p50 2, p90 10, p99 100).
 //! - `errors` counts every setback by its code since the ledger began.
 
+mod build;
+mod text;
+
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use build::{nodes, show, status};
+pub use text::{print_nodes, print_show, print_status};
+
+use crate::code::Code;
+use crate::ledger::Entry;
+use crate::step::{State, Step};
 
 /// Version of the JSON shapes in this module.
 pub const SCHEMA: u32 = 1;
@@ -102,6 +113,37 @@ pub struct Steps {
     pub confirm: StepReport,
 }
 
+impl Steps {
+    /// The report of a step, to be filled in.
+    pub(crate) const fn of(&mut self, step: Step) -> &mut StepReport {
+        match step {
+            Step::Arrive => &mut self.arrive,
+            Step::Queue => &mut self.queue,
+            Step::Inspect => &mut self.inspect,
+            Step::Csr => &mut self.csr,
+            Step::Sign => &mut self.sign,
+            Step::Configure => &mut self.configure,
+            Step::Restart => &mut self.restart,
+            Step::Confirm => &mut self.confirm,
+        }
+    }
+
+    /// The steps in order with their reports.
+    #[must_use]
+    pub fn in_order(&self) -> [(Step, &StepReport); 8] {
+        [
+            (Step::Arrive, &self.arrive),
+            (Step::Queue, &self.queue),
+            (Step::Inspect, &self.inspect),
+            (Step::Csr, &self.csr),
+            (Step::Sign, &self.sign),
+            (Step::Configure, &self.configure),
+            (Step::Restart, &self.restart),
+            (Step::Confirm, &self.confirm),
+        ]
+    }
+}
+
 /// How often a step was completed and how long it took.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StepReport {
@@ -124,4 +166,56 @@ pub struct Latency {
     pub p99: Option<u64>,
     /// Longest.
     pub max: Option<u64>,
+}
+
+/// One line of `provisioner nodes --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    /// The node.
+    pub identity: String,
+    /// What it is doing.
+    pub state: State,
+    /// The step it is in, or got stuck in.
+    pub step: Step,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// Setbacks in a row.
+    pub tries: u32,
+    /// Why it does not go on.
+    pub code: Option<Code>,
+    /// The same for people.
+    pub says: String,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+}
+
+/// `provisioner show IDENTITY --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// The summary.
+    #[serde(flatten)]
+    pub node: Node,
+    /// When it was first heard of.
+    pub first_seen: Timestamp,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Its history, oldest first: at most the last 200 entries.
+    pub history: Vec<Entry>,
+    /// What was signed for it last, if anything.
+    pub certificate: Option<Certificate>,
+}
+
+/// A certificate in `provisioner show IDENTITY --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Certificate {
+    /// SHA-256 of the public key (SPKI), hexadecimal.
+    pub key: String,
+    /// Serial number, hexadecimal.
+    pub serial: String,
+    /// End of its life.
+    pub not_after: Option<Timestamp>,
+    /// Leaf and intermediates in PEM, as they were sent.
+    pub chain: String,
+    /// How many certificates the ledger holds for this key.
+    pub certificates_for_key: usize,
 }

@@ -141,6 +141,8 @@ pub enum Evidence {
     Reply,
     /// A lifecycle event that stands for it.
     Event,
+    /// Nothing: the reply and the event were both lost.
+    Neither,
     /// Event and ping on the production network.
     StartupAndPing,
     /// A ping alone: the event fell into a time when nobody listened.
@@ -154,6 +156,9 @@ impl Evidence {
         match self {
             Self::Reply => "the node said so",
             Self::Event => "its event said so, the reply was lost",
+            Self::Neither => {
+                "no reply and no event; awaited on the production network all the same"
+            }
             Self::StartupAndPing => "startup event seen, ping answered",
             Self::PingAfterGap => {
                 "ping answered; its startup event fell into a gap of this service"

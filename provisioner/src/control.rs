@@ -1,0 +1,266 @@
+//! Asking a service about itself from another process.
+//!
+//! The ledger's file belongs to one process at a time. A running service
+//! answers on a socket (mode 0600) in the state folder, one JSON line in, one
+//! JSON document out; when no service runs, the same answers are read from the
+//! file. Whoever asks does not need to know which.
+
+mod place;
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::ledger::{LedgerError, Store};
+use crate::report::{self, Node, Service, Show, Status};
+use crate::step::State;
+
+/// Longest question, bytes.
+const MAX_QUESTION: u64 = 4_096;
+/// Longest answer, bytes.
+const MAX_ANSWER: u64 = 1 << 30;
+/// Questions answered at once.
+const AT_ONCE: usize = 16;
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a service that just starts or ends may take to let go of the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+pub enum Query {
+    /// [`Status`].
+    Status,
+    /// A list of [`Node`].
+    Nodes {
+        /// Only nodes in this state.
+        state: Option<State>,
+    },
+    /// [`Show`], or null for an unknown identity.
+    Show {
+        /// The node.
+        identity: String,
+    },
+}
+
+/// What a service adds to what its ledger says.
+pub trait Live: Send + Sync {
+    /// Whether it is ready.
+    fn ready(&self) -> bool;
+    /// Where it serves metrics.
+    fn http(&self) -> Option<String>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A service runs and does not answer.
+    #[error("{}: {source}", socket.display())]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// An answer of another version.
+    #[error("the running service answers in another form than this version: {0}")]
+    Form(#[from] serde_json::Error),
+}
+
+/// The status of the service of this state folder.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn status(state_dir: &Path) -> Result<Status, ControlError> {
+    ask(state_dir, &Query::Status)
+}
+
+/// Its nodes.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn nodes(state_dir: &Path, state: Option<State>) -> Result<Vec<Node>, ControlError> {
+    ask(state_dir, &Query::Nodes { state })
+}
+
+/// One node; `None` when it was never heard of.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn show(state_dir: &Path, identity: &str) -> Result<Option<Show>, ControlError> {
+    let identity = identity.to_owned();
+    ask(state_dir, &Query::Show { identity })
+}
+
+/// Asks the running service, or reads the ledger when there is none. A service
+/// that starts or ends at this moment has the file but no socket: wait a little.
+fn ask<T: DeserializeOwned>(state_dir: &Path, query: &Query) -> Result<T, ControlError> {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask_service(state_dir, query)? {
+            return Ok(serde_json::from_value(answer)?);
+        }
+        match Store::open(state_dir) {
+            Ok(store) => return Ok(serde_json::from_value(answer(&store, query, None)?)?),
+            Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The answer of a running service; `None` when nobody listens.
+fn ask_service(state_dir: &Path, query: &Query) -> Result<Option<Value>, ControlError> {
+    let socket = socket_in(state_dir);
+    let failed = |source| ControlError::Socket {
+        socket: socket.clone(),
+        source,
+    };
+    let reach = place::Reach::new(&socket);
+    let Ok(mut stream) = reach.and_then(|reach| StdStream::connect(reach.path())) else {
+        return Ok(None);
+    };
+    stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
+    let mut line = serde_json::to_vec(query)?;
+    line.push(b'\n');
+    let mut text = Vec::new();
+    let asked = stream.write_all(&line).and_then(|()| {
+        let mut limited = (&stream).take(MAX_ANSWER);
+        limited.read_to_end(&mut text)
+    });
+    match asked {
+        // It ended in the middle of the answer: as good as not there.
+        Ok(_) if text.is_empty() => Ok(None),
+        Ok(_) => Ok(Some(serde_json::from_slice(&text)?)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
+}
+
+/// The socket of a state folder.
+fn socket_in(state_dir: &Path) -> PathBuf {
+    state_dir.join("service.sock")
+}
+
+/// The answer to a question, from the ledger and from what only a service knows.
+fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value, ControlError> {
+    let value = match query {
+        Query::Status => {
+            let mut status = report::status(store)?;
+            if let Some(live) = live {
+                status.service = Service::Running;
+                status.ready = live.ready();
+                status.http = live.http();
+            }
+            serde_json::to_value(status)?
+        }
+        Query::Nodes { state } => serde_json::to_value(report::nodes(store, *state)?)?,
+        Query::Show { identity } => serde_json::to_value(report::show(store, identity)?)?,
+    };
+    Ok(value)
+}
+
+/// The socket of a running service; removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    socket: PathBuf,
+    // Keeps the way to a deep folder open.
+    _reach: place::Reach,
+}
+
+impl Server {
+    /// Opens the socket. The ledger must be open already: it proves that no
+    /// other service of this folder runs, so a socket that is there is a dead one's.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn bind(state_dir: &Path) -> io::Result<Self> {
+        let socket = socket_in(state_dir);
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let reach = place::Reach::new(&socket)?;
+        let listener = UnixListener::bind(reach.path())?;
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self {
+            listener,
+            socket,
+            _reach: reach,
+        })
+    }
+
+    /// Answers until dropped.
+    pub async fn serve(self, store: Arc<Store>, live: Arc<dyn Live>) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the status socket cannot take a question");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (store, live) = (Arc::clone(&store), Arc::clone(&live));
+            tokio::spawn(async move {
+                let one = serve_one(stream, store, live);
+                if let Ok(Err(error)) = tokio::time::timeout(LIMIT, one).await {
+                    tracing::debug!(%error, "a question was not answered");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+async fn serve_one(
+    stream: UnixStream,
+    store: Arc<Store>,
+    live: Arc<dyn Live>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(MAX_QUESTION))
+        .read_line(&mut line)
+        .await?;
+    let query: Query = serde_json::from_str(&line)?;
+    let bytes = tokio::task::spawn_blocking(move || {
+        let answer = answer(&store, &query, Some(live.as_ref()));
+        answer.and_then(|answer| Ok(serde_json::to_vec(&answer)?))
+    })
+    .await??;
+    write.write_all(&bytes).await?;
+    write.shutdown().await?;
+    Ok(())
+}

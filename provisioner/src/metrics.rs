@@ -1,0 +1,206 @@
+//! Metrics for Prometheus: one histogram a step, setbacks by code, the queue.
+//!
+//! Steps and setbacks are counted from what the ledger has made durable, so a
+//! metric never tells of something a kill could take back.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::code::Code;
+use crate::ledger::{Committed, Source};
+use crate::step::Step;
+
+/// Bucket bounds of the steps, seconds: from what a local flush takes to what a
+/// node that has to be waited for takes.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+/// Every metric of the service; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    steps: Family<StepLabel, Histogram>,
+    done: Family<StepLabel, Counter>,
+    setbacks: Family<CodeLabel, Counter>,
+    dropped: Family<CodeLabel, Counter>,
+    arrivals: Family<SourceLabel, Counter>,
+    /// Nodes waiting for a place.
+    pub waiting: Gauge,
+    /// Nodes being enrolled or awaited.
+    pub working: Gauge,
+    /// Nodes parked.
+    pub parked: Gauge,
+    /// How long the first in the queue has waited, seconds.
+    pub oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// 1 when ready.
+    pub ready: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All of them, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("provisioner");
+        let steps =
+            Family::<StepLabel, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
+        let done = Family::default();
+        let setbacks = Family::default();
+        let dropped = Family::default();
+        let arrivals = Family::default();
+        let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let (oldest, ready) = (Gauge::default(), Gauge::default());
+        let help = "Time an enrolment step took, from entry to entry of the ledger";
+        registry.register_with_unit("step_duration", help, Unit::Seconds, steps.clone());
+        registry.register("steps", "Enrolment steps completed", done.clone());
+        registry.register("setbacks", "Enrolments set back, by code", setbacks.clone());
+        let help = "Events and arrivals not taken in, by code";
+        registry.register("dropped", help, dropped.clone());
+        registry.register("arrivals", "Nodes heard of, by source", arrivals.clone());
+        registry.register(
+            "queue_waiting",
+            "Nodes waiting for a place",
+            waiting.clone(),
+        );
+        registry.register(
+            "queue_working",
+            "Nodes being enrolled or awaited",
+            working.clone(),
+        );
+        registry.register("queue_parked", "Nodes parked", parked.clone());
+        let help = "How long the first node in the queue has waited";
+        registry.register_with_unit("queue_oldest", help, Unit::Seconds, oldest.clone());
+        registry.register("ready", "1 when nodes can be enrolled", ready.clone());
+        for step in Step::ALL {
+            let label = StepLabel {
+                step: step.as_str(),
+            };
+            drop(steps.get_or_create(&label));
+            drop(done.get_or_create(&label));
+        }
+        Self {
+            registry: Arc::new(registry),
+            steps,
+            done,
+            setbacks,
+            dropped,
+            arrivals,
+            waiting,
+            working,
+            parked,
+            oldest,
+            ready,
+        }
+    }
+
+    /// Counts what has become durable.
+    pub fn committed(&self, batch: &[Committed]) {
+        for change in batch {
+            if let Some((step, took_us)) = change.completed {
+                let label = StepLabel {
+                    step: step.as_str(),
+                };
+                self.done.get_or_create(&label).inc();
+                if let Some(us) = took_us {
+                    // Exact for any duration below 285 years.
+                    #[expect(clippy::cast_precision_loss, reason = "see above")]
+                    let seconds = us as f64 / 1e6;
+                    self.steps.get_or_create(&label).observe(seconds);
+                }
+            }
+            if let Some((_, _, code)) = change.setback {
+                let label = CodeLabel {
+                    code: code.as_str(),
+                };
+                self.setbacks.get_or_create(&label).inc();
+            }
+        }
+    }
+
+    /// Counts an event or arrival that was not taken in.
+    pub fn dropped(&self, code: Code) {
+        let label = CodeLabel {
+            code: code.as_str(),
+        };
+        self.dropped.get_or_create(&label).inc();
+    }
+
+    /// Counts a node heard of.
+    pub fn arrived(&self, source: Source) {
+        let label = SourceLabel {
+            source: source.as_str(),
+        };
+        self.arrivals.get_or_create(&label).inc();
+    }
+
+    /// Everything, in the `OpenMetrics` text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::State;
+
+    #[test]
+    fn steps_and_setbacks_are_told_by_name() {
+        let metrics = Metrics::new();
+        metrics.committed(&[
+            Committed {
+                identity: "n1".to_owned(),
+                completed: Some((Step::Csr, Some(30_000))),
+                setback: None,
+            },
+            Committed {
+                identity: "n2".to_owned(),
+                completed: None,
+                setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+            },
+        ]);
+        let text = metrics.text();
+        for line in [
+            "provisioner_step_duration_seconds_bucket{le=\"0.05\",step=\"csr\"} 1",
+            "provisioner_steps_total{step=\"csr\"} 1",
+            "provisioner_steps_total{step=\"confirm\"} 0",
+            "provisioner_setbacks_total{code=\"rpc.timeout\"} 1",
+            "provisioner_ready 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Step 6, `configure`: certificate, trust anchors, settings and policies are sent.
+//!
+//! Until the request leaves, a second answer in the node's name stops the
+//! enrolment. The node's `provisioned` event comes before its reply and stands
+//! for it where the reply is lost. Sending the same again does no harm.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::ask::{Conversation, NoAnswer, Question};
+use super::sign::Signed;
+use super::signals::Watch;
+use super::{Context, Stop};
+use crate::code::{Code, Refusal};
+use crate::judge::configuration::{self, JudgedConfiguration};
+use crate::ledger::{Act, Evidence, Issuance};
+use crate::template::Scope;
+
+/// A node that has what it needs for production.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) conversation: Conversation,
+    pub(crate) watch: Watch,
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// Sends the node its configuration.
+pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured, Stop> {
+    let Signed {
+        requested,
+        issuance,
+    } = signed;
+    let ssldir = issuance.ssldir.clone();
+    let ssldir = Some(requested.csr.ssldir.clone())
+        .filter(|d| !d.is_empty())
+        .or(ssldir);
+    let ssldir = ssldir.ok_or_else(|| {
+        let says = "neither the node nor the hook names a folder for its TLS files (ssldir)";
+        Refusal::new(Code::RpcProtocol, says)
+    })?;
+    let inspected = *requested.inspected;
+    let node = inspected.node().clone();
+    let scope = Scope {
+        identity: node.as_str(),
+        ssldir: &ssldir,
+        inventory: &inspected.inventory,
+        claims: &public(inspected.claims.clone()),
+    };
+    let judged = settings(context, &issuance, scope)?;
+    let question = Question::Configure(Box::new(request(context, &issuance, &ssldir, &judged)?));
+
+    let mut conversation = inspected.conversation;
+    conversation.check()?;
+    let mut watch = context.signals.watch(&node);
+    let by = send(context, &mut conversation, &mut watch, &question).await?;
+    let says = format!("{} settings, {}", judged.settings().len(), by.says());
+    context.note(&node, Act::Configured { says }).await?;
+    Ok(Configured {
+        conversation,
+        watch,
+        place: inspected.place,
+    })
+}
+
+async fn send(
+    context: &Context,
+    conversation: &mut Conversation,
+    watch: &mut Watch,
+    question: &Question,
+) -> Result<Evidence, Refusal> {
+    let limit = context.site.config.timeouts.node;
+    let mut left = context.site.config.retry.attempts;
+    loop {
+        match conversation.ask(question, limit).await {
+            Ok(reply) => {
+                conversation.read(question, &reply)?;
+                return Ok(Evidence::Reply);
+            }
+            Err(_) if watch.seen().provisioned => return Ok(Evidence::Event),
+            Err(NoAnswer::Silent { .. }) if left > 0 => left -= 1,
+            Err(none) => return Err(conversation.refusal(question, limit, &none)),
+        }
+    }
+}
+
+/// Claims without what a node's settings must not repeat.
+fn public(mut claims: Value) -> Value {
+    if let Some(claims) = claims.as_object_mut() {
+        claims.remove("cht");
+        claims.remove("chpwd");
+    }
+    claims
+}
+
+/// The hook's settings or the templates', judged.
+fn settings(
+    context: &Context,
+    issuance: &Issuance,
+    scope: Scope<'_>,
+) -> Result<JudgedConfiguration, Refusal> {
+    let templates = &context.site.templates;
+    let settings = match &issuance.configuration {
+        Some(given) => given.clone(),
+        None => templates.settings(scope)?,
+    };
+    let mut policies = templates.policies(scope)?;
+    policies.extend(issuance.action_policies.clone());
+    let opa = issuance.opa_policies.clone();
+    configuration::judge(scope.identity, settings, policies, opa)
+}
+
+/// The ten keys of `configure`, always all of them, in alphabetical order.
+fn request(
+    context: &Context,
+    issuance: &Issuance,
+    ssldir: &str,
+    judged: &JudgedConfiguration,
+) -> Result<Value, Refusal> {
+    let config = text(judged.settings())?;
+    Ok(json!({
+        "action_policies": judged.action_policies(),
+        "ca": context.site.trust.anchors_pem(),
+        "certificate": issuance.chain,
+        "config": config,
+        "ecdh_public": "",
+        "key": "",
+        "opa_policies": judged.opa_policies(),
+        "server_jwt": "",
+        "ssldir": ssldir,
+        "token": context.site.node_token.reveal(),
+    }))
+}
+
+fn text(settings: &BTreeMap<String, String>) -> Result<String, Refusal> {
+    let bytes = server_core::wire::to_go_json(settings);
+    let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| Refusal::new(Code::ConfigValue, "the settings cannot be written as JSON"))
+}

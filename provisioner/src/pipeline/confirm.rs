@@ -1,0 +1,100 @@
+//! Step 8, `confirm`: the node is seen on the production network.
+//!
+//! Confirmed is who published the `startup` event of component `server` there
+//! and answers a directed discovery ping there. Where this service was not
+//! listening for a while (it was restarted, or its connection was), the event
+//! may have been missed, and the ping alone decides; the ledger says so.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use server_core::words::Identity;
+
+use super::ask::{Conversation, Question};
+use super::restart::Restarted;
+use super::{Context, Stop};
+use crate::code::{Code, Refusal};
+use crate::ledger::{Act, Evidence};
+
+/// How long a ping may take.
+const PING: Duration = Duration::from_secs(2);
+/// Between two pings of a node whose event may be lost: doubles up to `LATEST`.
+const FIRST: Duration = Duration::from_millis(500);
+const LATEST: Duration = Duration::from_secs(10);
+
+/// A node that is enrolled.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    /// The node.
+    pub(crate) node: Identity,
+}
+
+/// Waits for the node on the production network.
+pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confirmed, Stop> {
+    let Restarted {
+        node,
+        mut watch,
+        since,
+        mut gap,
+        place: _place,
+    } = restarted;
+    let limit = context.site.config.timeouts.confirm;
+    let end = since + SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    let mut connection = context.production.client().connection();
+    let first = connection.borrow_and_update().clone();
+    let mut pause = FIRST;
+    loop {
+        let left = left(end, context.now());
+        let seen = watch.seen();
+        if seen.returned {
+            return Err(came_back());
+        }
+        gap |= *connection.borrow() != first;
+        if (seen.started || gap) && answers(context, &node).await {
+            let by = if seen.started {
+                Evidence::StartupAndPing
+            } else {
+                Evidence::PingAfterGap
+            };
+            context.commit(&node, Act::Confirmed { by }).await?;
+            return Ok(Confirmed { node });
+        }
+        if left.is_zero() {
+            return Err(unconfirmed(limit, seen.started));
+        }
+        let known = seen.started;
+        let wait = if gap || known { pause.min(left) } else { left };
+        tokio::select! {
+            _ = watch.until(|s| s.returned || (s.started && !known)) => {}
+            _ = connection.changed(), if !gap => {}
+            () = tokio::time::sleep(wait) => pause = (pause * 2).min(LATEST),
+        }
+    }
+}
+
+/// A directed discovery ping on the production network.
+async fn answers(context: &Context, node: &Identity) -> bool {
+    let mut conversation = Conversation::new(&context.production, node.clone());
+    let answer = conversation.ask(&Question::Ping, PING).await;
+    answer.is_ok_and(|reply| reply.is_pong())
+}
+
+fn left(end: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+fn came_back() -> Stop {
+    let says = "it came back to the provisioning network after its restart: \
+                its new configuration did not take";
+    Stop::with_new_key(Refusal::new(Code::NodeUnconfirmed, says))
+}
+
+fn unconfirmed(limit: Duration, started: bool) -> Stop {
+    let limit = humantime::format_duration(limit);
+    let says = if started {
+        format!("it started on the production network but did not answer a ping within {limit}")
+    } else {
+        format!("it did not show on the production network within {limit} of its restart")
+    };
+    Refusal::new(Code::NodeUnconfirmed, says).into()
+}

@@ -1,0 +1,135 @@
+//! What every step works with.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand_chacha::ChaCha8Rng;
+use server_core::words::{Clock, Identity};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::Stop;
+use super::ask::Asker;
+use super::queue::Queue;
+use super::signals::Signals;
+use crate::config::{CaKind, Limits};
+use crate::ledger::{Act, Applied, Change, Enrolment, KeyRecord, Ledger};
+use crate::site::Site;
+
+/// The bounds of what goes on at once, one a stage.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Nodes being asked whether they are there.
+    pub(crate) probes: Arc<Semaphore>,
+    /// Nodes being enrolled.
+    pub(crate) nodes: Arc<Semaphore>,
+    /// Questions to the hook or signatures of the built-in authority.
+    pub(crate) signing: Arc<Semaphore>,
+    /// Nodes awaited on the production network.
+    pub(crate) confirm: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(crate) fn new(limits: &Limits, kind: &CaKind) -> Self {
+        let places = |n| Arc::new(Semaphore::new(n));
+        Self {
+            probes: places(limits.probes),
+            nodes: places(limits.nodes),
+            signing: places(match kind {
+                CaKind::BuiltIn { .. } => limits.ca,
+                CaKind::Exec { .. } => limits.hook,
+            }),
+            confirm: places(limits.confirm),
+        }
+    }
+}
+
+/// What every step works with; shared by all enrolments.
+pub(crate) struct Context {
+    pub(crate) site: Arc<Site>,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Mutex<ChaCha8Rng>,
+    /// Asks on the network of nodes without credentials.
+    pub(crate) provisioning: Arc<Asker>,
+    /// Asks on the network of enrolled nodes.
+    pub(crate) production: Arc<Asker>,
+    pub(crate) places: Places,
+    pub(crate) signals: Signals,
+    pub(crate) queue: Arc<Mutex<Queue>>,
+    /// The queue changed.
+    pub(crate) queued: Notify,
+    /// Where a test wants an enrolment to stand still, and for how long.
+    pub(crate) hold: Option<(String, Duration)>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    pub(crate) fn now(&self) -> Timestamp {
+        now(self.clock.as_ref())
+    }
+
+    /// Writes a change and returns once it is durable.
+    pub(crate) async fn commit(&self, node: &Identity, act: Act) -> Result<Applied, Stop> {
+        Ok(self.ledger.commit(self.change(node.as_str(), act)).await?)
+    }
+
+    /// Writes a change without waiting for the disk.
+    pub(crate) async fn note(&self, node: &Identity, act: Act) -> Result<(), Stop> {
+        self.note_named(node.as_str(), act).await
+    }
+
+    /// The same for a name from the ledger.
+    pub(crate) async fn note_named(&self, node: &str, act: Act) -> Result<(), Stop> {
+        Ok(self.ledger.note(self.change(node, act)).await?)
+    }
+
+    pub(crate) fn enrolment(&self, node: &Identity) -> Result<Option<Enrolment>, Stop> {
+        Ok(self.ledger.store().enrolment(node.as_str())?)
+    }
+
+    pub(crate) fn key(&self, key: &str) -> Result<Option<KeyRecord>, Stop> {
+        Ok(self.ledger.store().key(key)?)
+    }
+
+    pub(crate) async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Stop> {
+        Arc::clone(of)
+            .acquire_owned()
+            .await
+            .map_err(|_| Stop::Ended)
+    }
+
+    pub(crate) fn with_rng<T>(&self, draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn with_queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stands still where a test wants it to be killed.
+    pub(crate) async fn hold_at(&self, place: &str) {
+        if let Some((_, time)) = self.hold.as_ref().filter(|(at, _)| at == place) {
+            tokio::time::sleep(*time).await;
+        }
+    }
+
+    fn change(&self, node: &str, act: Act) -> Change {
+        Change {
+            identity: node.to_owned(),
+            at: self.now(),
+            act,
+        }
+    }
+}
+
+/// The time of a clock as the ledger writes it.
+pub(crate) fn now(clock: &dyn Clock) -> Timestamp {
+    Timestamp::from_nanosecond(clock.unix().nanos()).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,125 @@
+//! Step 4, `csr`: the node makes a key and a request, and the request is judged.
+//!
+//! `gencsr` makes a new key at each call, so once its reply is in the ledger it
+//! is not asked again: a resumed enrolment judges the recorded request.
+
+use super::ask::Question;
+use super::inspect::Inspected;
+use super::{Context, Stop};
+use crate::code::{Code, Refusal};
+use crate::hook::CsrReply;
+use crate::judge::{self, JudgedRequest};
+use crate::ledger::{Act, Applied, KeyRecord, Setback};
+use crate::step::{State, Step};
+
+/// A node whose request may be signed.
+#[derive(Debug)]
+pub(crate) struct Requested {
+    pub(crate) inspected: Box<Inspected>,
+    pub(crate) request: JudgedRequest,
+    pub(crate) csr: CsrReply,
+    /// What the ledger knows of the key.
+    pub(crate) record: KeyRecord,
+    /// The key's name in the ledger.
+    pub(crate) key: String,
+}
+
+/// Gets and judges the node's request.
+pub(crate) async fn run(
+    context: &Context,
+    mut inspected: Box<Inspected>,
+) -> Result<Requested, Stop> {
+    let node = inspected.node().clone();
+    let recorded = match &inspected.recorded_key {
+        Some(key) => context
+            .key(key)?
+            .filter(|record| record.identity == node.as_str()),
+        None => None,
+    };
+    let (csr, says) = match recorded {
+        Some(record) => (record.csr, "the recorded request"),
+        None => (ask(context, &mut inspected).await?, "a new request"),
+    };
+    let pem = csr.csr.as_bytes();
+    let judged = judge::judge(pem, node.as_str(), &context.site.config.csr.policy);
+    let request = judged.map_err(Stop::with_new_key)?;
+    let kinds = &context.site.config.csr.keys;
+    if !kinds.contains(&request.key()) {
+        let says = format!(
+            "its key is {}, which [csr] keys does not list",
+            request.key()
+        );
+        return Err(Stop::with_new_key(Refusal::new(Code::KeyAlgorithm, says)));
+    }
+
+    let key = request.spki_sha256_hex();
+    let act = Act::Requested {
+        key: key.clone(),
+        csr: csr.clone(),
+        says: format!("{says}: {}", request.key()),
+    };
+    match context.commit(&node, act).await? {
+        Applied::Done => {}
+        Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
+        Applied::EnrolledWith(enrolled) => return Err(exists(&enrolled)),
+        Applied::NotNow(state) => return Err(Stop::Held(state)),
+    }
+    let record = context.key(&key)?.ok_or_else(|| {
+        Refusal::new(
+            Code::LedgerUnavailable,
+            "the ledger lost the request just written",
+        )
+    })?;
+    Ok(Requested {
+        inspected,
+        request,
+        csr,
+        record,
+        key,
+    })
+}
+
+async fn ask(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, Stop> {
+    let config = &context.site.config;
+    let question = Question::GenCsr;
+    let data = inspected
+        .conversation
+        .call(&question, config.timeouts.node, config.retry.attempts)
+        .await?;
+    let text = |key: &str| {
+        data.get(key)
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Ok(CsrReply {
+        csr: text("csr"),
+        public_key: text("public_key"),
+        ssldir: text("ssldir"),
+    })
+}
+
+/// One key under two names: both are frozen.
+async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop> {
+    let says =
+        |a: &str, b: &str| format!("{a} asks for the public key of {b}; both are frozen (rule 11)");
+    let setback = Setback {
+        step: Step::Csr,
+        state: State::Quarantined,
+        code: Code::KeyReused,
+        says: says(node, other),
+        next_try: None,
+        new_key: false,
+    };
+    context.note_named(other, Act::SetBack(setback)).await?;
+    Ok(Refusal::new(Code::KeyReused, says(node, other)).into())
+}
+
+fn exists(enrolled: &str) -> Stop {
+    let short = enrolled.get(..16).unwrap_or(enrolled);
+    let says = format!(
+        "this identity is enrolled with another key (SHA-256 {short}…) and keeps it. \
+         Is this a re-installed node, or a second one with the same name? (rule 38)"
+    );
+    Stop::with_new_key(Refusal::new(Code::IdentityExists, says))
+}

@@ -1,0 +1,181 @@
+//! Step 3, `inspect`: is the node there, is its token good, what is it?
+//!
+//! The first question doubles as the probe: it has a short limit and a place of
+//! its own among many, so a node that never answers holds nobody up. Only a
+//! node that answered gets a place among those being enrolled.
+//!
+//! A node whose certificate was delivered before and who is silent here is
+//! looked for on the production network instead.
+
+use serde_json::Value;
+use server_core::words::Identity;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::ask::{Conversation, NoAnswer, Question};
+use super::queue::Ticket;
+use super::restart::Restarted;
+use super::{Context, Stop};
+use crate::code::{Code, Refusal};
+use crate::judge;
+use crate::ledger::{Act, Applied, Enrolment};
+use crate::step::{State, Step};
+
+/// The most an inventory may be, bytes of JSON.
+const MAX_INVENTORY: usize = 256 * 1024;
+
+/// A node that is there, with a good token.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub(crate) conversation: Conversation,
+    /// The claims of its token, with the secrets in them: never to be logged.
+    pub(crate) claims: Value,
+    pub(crate) inventory: Value,
+    /// Which try this is, counting from 1.
+    pub(crate) attempt: u32,
+    /// The key of a request recorded before, which is used again.
+    pub(crate) recorded_key: Option<String>,
+    /// Its place among the nodes being enrolled.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// Where a node was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// On the provisioning network.
+    Here(Box<Inspected>),
+    /// Beyond it: it has its certificate and is awaited on production.
+    Beyond(Restarted),
+}
+
+/// Inspects a node. `probe` is its place among those being asked at all.
+pub(crate) async fn run(
+    context: &Context,
+    ticket: Ticket,
+    probe: OwnedSemaphorePermit,
+) -> Result<Found, Stop> {
+    let node = ticket.identity.clone();
+    let before = context.enrolment(&node)?;
+    if was_restarted(before.as_ref()) {
+        return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
+    }
+    let taken = context
+        .commit(
+            &node,
+            Act::Taken {
+                since: ticket.since,
+            },
+        )
+        .await?;
+    if let Applied::NotNow(state) = taken {
+        return Err(Stop::Held(state));
+    }
+
+    let mut conversation = Conversation::new(&context.provisioning, node.clone());
+    let answer = first_answer(context, &mut conversation, before.as_ref()).await;
+    let jwt = match answer {
+        Ok(jwt) => jwt,
+        Err(stop) if stop.is_silence() && was_delivered(context, before.as_ref())? => {
+            return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
+        }
+        Err(stop) => return Err(stop),
+    };
+    let place = Context::permit(&context.places.nodes).await?;
+    drop(probe);
+
+    let token = jwt.get("jwt").and_then(Value::as_str).unwrap_or_default();
+    let token = judge::token::judge(
+        token,
+        &context.site.token_keys,
+        &context.site.token_rules,
+        context.now(),
+    )?;
+    let inventory = inventory(context, &mut conversation).await?;
+    let expires = token
+        .claims()
+        .exp
+        .and_then(|s| jiff::Timestamp::from_second(s).ok());
+    let says = match expires {
+        Some(at) => format!(
+            "token ok: key {}, expires {}",
+            token.key(),
+            at.strftime("%Y-%m-%d")
+        ),
+        None => format!("token ok: key {}", token.key()),
+    };
+    context.note(&node, Act::Inspected { says }).await?;
+    Ok(Found::Here(Box::new(Inspected {
+        conversation,
+        claims: serde_json::to_value(token.claims()).unwrap_or_default(),
+        inventory,
+        attempt: before.as_ref().map_or(0, |b| b.attempts) + 1,
+        recorded_key: before.filter(|b| !came_back(b)).and_then(|b| b.key),
+        place,
+    })))
+}
+
+/// The reply to `jwt`; asked again only where the node is known to answer.
+async fn first_answer(
+    context: &Context,
+    conversation: &mut Conversation,
+    before: Option<&Enrolment>,
+) -> Result<Value, Stop> {
+    let known = before.is_some_and(|b| b.answered && b.setbacks == 0);
+    let timeouts = &context.site.config.timeouts;
+    let limit = timeouts.probe;
+    let mut left = if known {
+        context.site.config.retry.attempts
+    } else {
+        0
+    };
+    loop {
+        match conversation.ask(&Question::Jwt, limit).await {
+            Ok(reply) => return Ok(conversation.read(&Question::Jwt, &reply)?),
+            Err(NoAnswer::Silent { strangers: false }) if left > 0 => left -= 1,
+            Err(none) => return Err(conversation.refusal(&Question::Jwt, limit, &none).into()),
+        }
+    }
+}
+
+async fn inventory(context: &Context, conversation: &mut Conversation) -> Result<Value, Refusal> {
+    let config = &context.site.config;
+    let question = Question::Inventory;
+    let found = conversation
+        .call(&question, config.timeouts.node, config.retry.attempts)
+        .await?;
+    let size = serde_json::to_vec(&found).map_or(usize::MAX, |bytes| bytes.len());
+    if size > MAX_INVENTORY {
+        let says = format!("its inventory has {size} bytes; at most {MAX_INVENTORY} are taken");
+        return Err(Refusal::new(Code::InventoryTooLarge, says));
+    }
+    if !found.is_object() {
+        let says = "its inventory is no JSON object";
+        return Err(Refusal::new(Code::InventoryParse, says));
+    }
+    Ok(found)
+}
+
+/// Its restart is in the ledger and it was not heard of since.
+fn was_restarted(before: Option<&Enrolment>) -> bool {
+    before.is_some_and(|b| {
+        b.state == State::Working && matches!(b.step, Step::Restart | Step::Confirm)
+    })
+}
+
+/// It waited for `confirm` in vain and is on the provisioning network again:
+/// what it has there does not work, so it makes a new key.
+fn came_back(before: &Enrolment) -> bool {
+    before.state == State::Parked && before.step == Step::Confirm
+}
+
+fn was_delivered(context: &Context, before: Option<&Enrolment>) -> Result<bool, Stop> {
+    let Some(key) = before.and_then(|b| b.key.as_deref()) else {
+        return Ok(false);
+    };
+    Ok(context.key(key)?.is_some_and(|key| key.issuance.is_some()))
+}
+
+impl Inspected {
+    pub(crate) fn node(&self) -> &Identity {
+        self.conversation.node()
+    }
+}

@@ -1,0 +1,160 @@
+//! What becomes of a node at the end of its flow: the one place where a code
+//! turns into parked, quarantined or refused.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use server_core::words::Identity;
+
+use super::confirm::Confirmed;
+use super::{Context, retry};
+use crate::code::{Class, Code, Refusal};
+use crate::ledger::{Act, Enrolment, LedgerError, Setback};
+use crate::step::{State, Step};
+
+/// Why a node does not go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Something has a code.
+    Refused {
+        refusal: Refusal,
+        /// The node has to make a new key next time.
+        new_key: bool,
+    },
+    /// The ledger holds it.
+    Held(State),
+    /// The ledger cannot be written or read, so nothing is decided.
+    Ledger(LedgerError),
+    /// The service ends.
+    Ended,
+}
+
+impl Stop {
+    /// A refusal after which the node has to make a new key.
+    pub(crate) fn with_new_key(refusal: Refusal) -> Self {
+        Self::Refused {
+            refusal,
+            new_key: true,
+        }
+    }
+
+    /// The node did not answer at all.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.code == Code::RpcTimeout)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused {
+            refusal,
+            new_key: false,
+        }
+    }
+}
+
+impl From<LedgerError> for Stop {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Closed => Self::Ended,
+            error => Self::Ledger(error),
+        }
+    }
+}
+
+/// Records how a flow ended and gives the node back to the queue.
+pub(crate) async fn settle(
+    context: &Context,
+    node: &Identity,
+    outcome: Result<Confirmed, (Step, Stop)>,
+) {
+    match outcome {
+        Ok(Confirmed { node }) => {
+            tracing::info!(%node, "confirmed");
+            context.with_queue(|queue| queue.leave(&node));
+        }
+        Err((step, Stop::Refused { refusal, new_key })) => {
+            set_back(context, node, step, refusal, new_key).await;
+        }
+        Err((step, Stop::Held(state))) => {
+            tracing::debug!(%node, %step, %state, "held by the ledger");
+            context.with_queue(|queue| queue.leave(node));
+        }
+        Err((step, Stop::Ledger(error))) => {
+            tracing::error!(%node, %step, %error, code = %Code::LedgerUnavailable, "nothing is decided");
+            let until = context.now() + signed(context.site.config.retry.first);
+            context.with_queue(|queue| queue.park(node, until, false));
+        }
+        Err((_, Stop::Ended)) => context.with_queue(|queue| queue.leave(node)),
+    }
+    context.queued.notify_one();
+}
+
+async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refusal, new_key: bool) {
+    let known = context.enrolment(node).ok().flatten();
+    let state = state(refusal.code);
+    let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), refusal.code));
+    let pause = pause.flatten();
+    let next_try = pause.map(|pause| context.now() + signed(pause));
+    match next_try {
+        Some(until) => {
+            let eager = is_absence(refusal.code);
+            context.with_queue(|queue| queue.park(node, until, eager));
+        }
+        None => context.with_queue(|queue| queue.leave(node)),
+    }
+    tracing::warn!(
+        %node, %step, code = %refusal.code, %state,
+        next_try = next_try.map(|at| at.to_string()), "{}", refusal.message
+    );
+    let setback = Setback {
+        step,
+        state,
+        code: refusal.code,
+        says: refusal.message,
+        next_try,
+        new_key,
+    };
+    if let Err(Stop::Ledger(error)) = context.note(node, Act::SetBack(setback)).await {
+        tracing::error!(%node, %error, "a setback is not recorded");
+    }
+}
+
+/// What a code makes of a node. Even what is refused is parked and tried again,
+/// later each time, because the node or the configuration may be repaired; only
+/// a hook's own "no" waits for the node to announce itself anew.
+fn state(code: Code) -> State {
+    match (code, code.class()) {
+        (Code::HookRefused | Code::HookShutdown, _) => State::Refused,
+        (_, Class::Quarantine) => State::Quarantined,
+        _ => State::Parked,
+    }
+}
+
+/// How long a node is parked; `None` when only it can bring itself back.
+fn pause(context: &Context, known: Option<&Enrolment>, code: Code) -> Option<Duration> {
+    let config = &context.site.config.retry;
+    let setbacks = known.map_or(0, |k| k.setbacks) + 1;
+    let never_answered = known.is_none_or(|k| !k.answered);
+    if code == Code::RpcTimeout && never_answered && setbacks as usize >= config.forget_after {
+        return None;
+    }
+    match (code, code.class()) {
+        // The answer to this one is a new key, and the node is there.
+        (Code::CaUnknownOutcome, _) => Some(Duration::ZERO),
+        (_, Class::Conflict) => Some(config.max),
+        _ => Some(context.with_rng(|rng| retry::delay(config, setbacks, rng))),
+    }
+}
+
+/// Codes that hearing of the node again makes worth another try at once.
+fn is_absence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RpcTimeout | Code::NodeGone | Code::NodeUnconfirmed | Code::BrokerDown
+    )
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,192 @@
+//! Step 5, `sign`: the hook decides, an authority signs, the certificate is judged.
+//!
+//! The ledger is committed before and after, see [`crate::ledger`]. A question
+//! left open by a kill is asked again only where the hook fixed the certificate
+//! beforehand; otherwise the node has to make a new key, because nobody knows
+//! whether a certificate exists for this one.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ask::Conversation;
+use super::csr::Requested;
+use super::{Context, Stop};
+use crate::ca::{ToBeSigned, judge_chain};
+use crate::code::{Code, Refusal};
+use crate::hook::{Decision, HookRequest, Issued};
+use crate::ledger::{Act, Issuance, KeyRecord};
+
+/// A node for which a good certificate exists.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    pub(crate) requested: Requested,
+    pub(crate) issuance: Issuance,
+}
+
+/// Has the request signed, unless it was before.
+pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signed, Stop> {
+    if let Some(issuance) = requested.record.issuance.clone() {
+        // Signed before a kill; what the ledger holds was judged then.
+        return Ok(Signed {
+            requested,
+            issuance,
+        });
+    }
+    let node = requested.inspected.node().clone();
+    let question = HookRequest {
+        request: requested.request.clone(),
+        csr: requested.csr.clone(),
+        inventory: requested.inspected.inventory.clone(),
+        claims: requested.inspected.claims.clone(),
+        attempt: requested.inspected.attempt,
+        now: context.now(),
+    };
+    let _turn = Context::permit(&context.places.signing).await?;
+    let prepared = match recorded(&requested.record)? {
+        Some(prepared) => Some(prepared),
+        None => prepare(context, &requested, &question).await?,
+    };
+    context.hold_at("asked").await;
+    let hook = &context.site.hook;
+    let answer = hook
+        .decide(&question, prepared.as_ref())
+        .await
+        .map_err(|refusal| {
+            // A helper that failed may have signed all the same.
+            Stop::Refused {
+                refusal,
+                new_key: prepared.is_none(),
+            }
+        })?;
+    let issued = match answer.decision {
+        Decision::Issue(issued) => issued,
+        decision => {
+            let key = requested.key.clone();
+            context.commit(&node, Act::Declined { key }).await?;
+            return Err(declined(context, requested, &decision, answer.message).await);
+        }
+    };
+    let issuance = judged(context, &requested, *issued)?;
+    let act = Act::Signed {
+        key: requested.key.clone(),
+        issuance: Box::new(issuance.clone()),
+    };
+    context.commit(&node, act).await?;
+    Ok(Signed {
+        requested,
+        issuance,
+    })
+}
+
+/// The bytes to be signed that a kill left without an answer.
+fn recorded(record: &KeyRecord) -> Result<Option<ToBeSigned>, Stop> {
+    let Some(ask) = record.open_ask() else {
+        return Ok(None);
+    };
+    let unknown = |why: &str| {
+        let says = format!(
+            "{} was asked at {} and its answer is not known{why}; the node is asked for a new key",
+            ask.by, ask.at
+        );
+        Stop::with_new_key(Refusal::new(Code::CaUnknownOutcome, says))
+    };
+    let Some(prepared) = &ask.prepared else {
+        return Err(unknown(""));
+    };
+    let bytes = STANDARD
+        .decode(prepared)
+        .map_err(|_| unknown(" (the record is damaged)"))?;
+    let prepared = serde_json::from_slice(&bytes);
+    prepared
+        .map(Some)
+        .map_err(|_| unknown(" (the record is damaged)"))
+}
+
+/// Commits that the hook is about to be asked.
+async fn prepare(
+    context: &Context,
+    requested: &Requested,
+    question: &HookRequest,
+) -> Result<Option<ToBeSigned>, Stop> {
+    let hook = &context.site.hook;
+    let prepared = context.with_rng(|rng| hook.prepare(question, rng))?;
+    let bytes = prepared.as_ref().map(serde_json::to_vec).transpose();
+    let act = Act::Asked {
+        key: requested.key.clone(),
+        by: hook.kind().to_owned(),
+        prepared: bytes.map_err(|error| Refusal::new(Code::CaUnavailable, error.to_string()))?,
+    };
+    context.commit(requested.inspected.node(), act).await?;
+    Ok(prepared)
+}
+
+/// Rows 32 to 35 of the rules: no certificate reaches a node unjudged.
+fn judged(context: &Context, requested: &Requested, issued: Issued) -> Result<Issuance, Stop> {
+    let site = &context.site;
+    let chain = judge_chain(
+        &issued.certificate,
+        issued.ca.as_deref(),
+        &requested.request,
+        &site.trust,
+        &site.certificates,
+        context.now(),
+    )
+    .map_err(Stop::with_new_key)?;
+    if let Some(version) = issued.upgrade {
+        let says = format!(
+            "the hook wants the node upgraded to {version}, which this service does not do"
+        );
+        return Err(Stop::with_new_key(Refusal::new(
+            Code::HookUnsupported,
+            says,
+        )));
+    }
+    Ok(Issuance {
+        chain: chain.chain_pem().to_owned(),
+        serial: chain.serial().to_owned(),
+        not_after: Some(chain.not_after()),
+        ssldir: issued.ssldir,
+        configuration: issued.configuration,
+        action_policies: issued.action_policies,
+        opa_policies: issued.opa_policies,
+    })
+}
+
+/// What becomes of a node the hook did not want to enrol.
+async fn declined(
+    context: &Context,
+    requested: Requested,
+    decision: &Decision,
+    message: String,
+) -> Stop {
+    let (code, else_says) = match decision {
+        Decision::Defer => (Code::HookDeferred, "the hook put it off"),
+        Decision::Refuse => (Code::HookRefused, "the hook refused it"),
+        Decision::Quarantine => (
+            Code::HookQuarantined,
+            "the hook wants a person to look at it",
+        ),
+        Decision::Shutdown | Decision::Issue(_) => {
+            shut_down(context, requested.inspected.conversation).await;
+            (Code::HookShutdown, "the hook had it shut down")
+        }
+    };
+    let says = if message.is_empty() {
+        else_says.to_owned()
+    } else {
+        message
+    };
+    Refusal::new(code, says).into()
+}
+
+/// Tells the node to end. The reply may be lost, since a node may end before it
+/// replies; its `shutdown` event, or silence, is as good.
+async fn shut_down(context: &Context, mut conversation: Conversation) {
+    let limit = context.site.config.timeouts.restart;
+    let node = conversation.node().clone();
+    let mut watch = context.signals.watch(&node);
+    tokio::select! {
+        _ = conversation.ask(&super::ask::Question::Shutdown, limit) => {}
+        _ = watch.until(|seen| seen.shutdown) => {}
+    }
+}

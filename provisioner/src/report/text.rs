@@ -1,0 +1,165 @@
+//! Reports for people. Plain text: no colour, no assumption about a terminal.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+
+use super::{Node, Service, Show, Status};
+use crate::ledger::What;
+use crate::step::State;
+
+/// Prints a status.
+///
+/// # Errors
+/// The output is gone.
+pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    match (status.service, status.ready) {
+        (Service::Running, true) => writeln!(out, "service      running, ready")?,
+        (Service::Running, false) => writeln!(out, "service      running, not ready")?,
+        (Service::Stopped, _) => {
+            writeln!(out, "service      stopped; this is what its ledger holds")?
+        }
+    }
+    if let Some(http) = &status.http {
+        writeln!(out, "metrics      http://{http}/metrics")?;
+    }
+    let states: Vec<_> = State::ALL
+        .iter()
+        .filter_map(|s| Some((s, *status.states.get(s.as_str())?)))
+        .filter(|(s, n)| *n > 0 || **s == State::Confirmed)
+        .map(|(s, n)| format!("{n} {s}"))
+        .collect();
+    writeln!(out, "nodes        {}", states.join(", "))?;
+    writeln!(
+        out,
+        "certificates {} issued, {} keys signed twice",
+        status.certificates_issued, status.keys_signed_twice
+    )?;
+    if let Some(first) = &status.first_event {
+        let last = status.last_confirm.as_deref().unwrap_or("none yet");
+        writeln!(out, "first event  {first}\nlast confirm {last}")?;
+    }
+
+    let mut table = plain_table(["STEP", "COUNT", "P50", "P90", "P99", "MAX"]);
+    for (step, report) in status.steps.in_order() {
+        let l = &report.latency_us;
+        let cells = [l.p50, l.p90, l.p99, l.max].map(|us| us.map_or("-".to_owned(), micros));
+        let mut row = vec![step.to_string(), report.count.to_string()];
+        row.extend(cells);
+        table.add_row(row);
+    }
+    writeln!(out, "\n{}", trimmed(&table))?;
+    if !status.errors.is_empty() {
+        writeln!(out, "\nsetbacks so far")?;
+        for (code, count) in &status.errors {
+            writeln!(out, "  {count:>7}  {code}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a list of nodes.
+///
+/// # Errors
+/// The output is gone.
+pub fn print_nodes(out: &mut dyn Write, nodes: &[Node], now: Timestamp) -> io::Result<()> {
+    if nodes.is_empty() {
+        return writeln!(out, "no nodes");
+    }
+    let mut table = plain_table([
+        "IDENTITY", "STATE", "STEP", "SINCE", "TRIES", "CODE", "SAYS",
+    ]);
+    for node in nodes {
+        table.add_row([
+            node.identity.clone(),
+            node.state.to_string(),
+            node.step.to_string(),
+            between(node.since, now),
+            node.tries.to_string(),
+            node.code.map(|c| c.to_string()).unwrap_or_default(),
+            node.says.chars().take(100).collect(),
+        ]);
+    }
+    writeln!(out, "{}", trimmed(&table))
+}
+
+/// Prints everything about one node.
+///
+/// # Errors
+/// The output is gone.
+pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Result<()> {
+    let node = &show.node;
+    let next = match (node.state, node.next_try) {
+        (State::Parked, Some(at)) if at > now => format!(", next try in {}", between(now, at)),
+        (State::Parked, Some(_)) => ", next try now".to_owned(),
+        (State::Parked | State::Refused, None) => {
+            ", tried again when it announces itself".to_owned()
+        }
+        (State::Quarantined, _) => ", frozen until somebody decides".to_owned(),
+        _ => String::new(),
+    };
+    writeln!(out, "{}     {}{next}", node.identity, node.state)?;
+    for entry in &show.history {
+        let at = entry.at.strftime("%H:%M:%S%.3f");
+        let took = entry.took_us.map(micros).unwrap_or_default();
+        let step = entry.step;
+        match &entry.what {
+            What::Done { says } => writeln!(out, "  {step:<10} {at}  {took:>9}  {says}")?,
+            What::Asked { by, .. } => writeln!(out, "  {step:<10} {at}  {took:>9}  asked {by}")?,
+            What::Declined { .. } => {
+                writeln!(out, "  {step:<10} {at}  {took:>9}  no certificate")?;
+            }
+            What::SetBack {
+                state, code, says, ..
+            } => {
+                let state = state.as_str().to_uppercase();
+                writeln!(out, "  {step:<10} {at}  {took:>9}  {state} {code}")?;
+                writeln!(out, "             {says}")?;
+            }
+        }
+    }
+    if let Some(certificate) = &show.certificate {
+        let until = certificate
+            .not_after
+            .map(|t| t.to_string())
+            .unwrap_or_default();
+        writeln!(out, "  certificate {} until {until}", certificate.serial)?;
+    }
+    if node.tries > 1 {
+        writeln!(out, "  set back {} times in a row", node.tries)?;
+    }
+    Ok(())
+}
+
+fn plain_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    table
+}
+
+/// Lines without the blanks a table ends them with.
+fn trimmed(table: &Table) -> String {
+    let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..10_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        _ => format!("{} s", us / 1_000_000),
+    }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> String {
+    let span = Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    let whole = Duration::from_secs(span.as_secs());
+    humantime::format_duration(whole)
+        .to_string()
+        .replace(' ', "")
+}

@@ -1,0 +1,244 @@
+//! The running service: the one place that wires everything up.
+//!
+//! ```text
+//! provisioning events ─┐                       ┌─ probe ─ enrol ─┐
+//! sweep ───────────────┼─► queue ─► dispatcher ┤       …         ├─► ledger
+//! ledger, at start ────┘                       └─ probe ─ enrol ─┘
+//! production events ──► signals ──► whoever waits in `confirm`
+//! ```
+
+mod connect;
+mod dispatch;
+mod sources;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use server_core::bus::Dialer;
+use server_core::words::{Clock, Seed, Shutdown};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::control::{self, Live};
+use crate::http;
+use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
+use crate::pipeline::ask::Asker;
+use crate::pipeline::queue::Queue;
+use crate::pipeline::signals::Signals;
+use crate::pipeline::{Context, Places};
+use crate::ready::{Part, Readiness};
+use crate::site::Site;
+
+/// How long the last service may take to let go of the ledger.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two self-tests of a hook that fails them.
+const SELF_TEST: Duration = Duration::from_secs(5);
+
+/// Why the service ended or could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The address of `[http] listen`.
+    #[error("[http] listen = \"{address}\" cannot be used: {source}")]
+    Http {
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The status socket.
+    #[error("the status socket in {} cannot be made: {source}", dir.display())]
+    Socket {
+        /// The state folder.
+        dir: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A network that cannot be had by waiting.
+    #[error("the {network} network: {source}")]
+    Network {
+        /// Which one.
+        network: &'static str,
+        /// Why.
+        source: server_core::client::ClientError,
+    },
+    /// A connection is over for good.
+    #[error("the connection to the {0} network is over")]
+    Closed(&'static str),
+}
+
+/// What the service is given from outside.
+pub struct Outside {
+    /// Opens connections.
+    pub dialer: Arc<dyn Dialer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness: serial numbers, jitter.
+    pub seed: Seed,
+    /// Where a test wants an enrolment to stand still, and for how long.
+    pub hold: Option<(String, Duration)>,
+}
+
+struct LiveParts {
+    ready: Arc<Readiness>,
+    http: Option<String>,
+}
+
+impl Live for LiveParts {
+    fn ready(&self) -> bool {
+        self.ready.is_ready()
+    }
+
+    fn http(&self) -> Option<String> {
+        self.http.clone()
+    }
+}
+
+/// Runs until `shutdown`. Everything under way is in the ledger, so stopping
+/// waits for nobody.
+///
+/// # Errors
+/// What cannot be repaired by waiting; brokers that are down are waited for.
+pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(), ServiceError> {
+    let site = Arc::new(site);
+    let metrics = Metrics::new();
+    let ledger = open_ledger(&site, &metrics).await?;
+    let ready = Arc::new(Readiness::default());
+    let queue = Arc::new(Mutex::new(Queue::new(site.config.limits.queue)));
+
+    let mut tasks = JoinSet::new();
+    let http = serve_http(
+        &site, &metrics, &ready, &queue, &outside, &shutdown, &mut tasks,
+    )
+    .await?;
+    let dir = site.config.state_dir.clone();
+    let socket =
+        control::Server::bind(&dir).map_err(|source| ServiceError::Socket { dir, source })?;
+    let live = LiveParts {
+        ready: Arc::clone(&ready),
+        http,
+    };
+    tasks.spawn(socket.serve(Arc::clone(ledger.store()), Arc::new(live)));
+
+    let ended = tokio::select! {
+        ended = enrol(site, outside, ledger, metrics, ready, queue) => ended,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    shutdown.cancel();
+    tasks.shutdown().await;
+    tracing::info!("stopped");
+    ended
+}
+
+/// Connects, resumes what the ledger holds, and enrols for ever.
+async fn enrol(
+    site: Arc<Site>,
+    outside: Outside,
+    ledger: Ledger,
+    metrics: Metrics,
+    ready: Arc<Readiness>,
+    queue: Arc<Mutex<Queue>>,
+) -> Result<(), ServiceError> {
+    self_test(&site, &ready).await;
+    let clients = connect::both(&site, &outside, &ready).await?;
+    let asker = |client: &server_core::client::Client| {
+        Arc::new(Asker::new(client.clone(), site.node_token.clone()))
+    };
+    let context = Arc::new(Context {
+        places: Places::new(&site.config.limits, &site.config.ca.kind),
+        provisioning: asker(&clients.provisioning),
+        production: asker(&clients.production),
+        ledger,
+        clock: outside.clock,
+        rng: Mutex::new(outside.seed.stream(0)),
+        signals: Signals::default(),
+        queue,
+        queued: Notify::new(),
+        hold: outside.hold,
+        site,
+    });
+    let sources = sources::Sources::new(Arc::clone(&context), metrics);
+    // Both networks are listened to before anything is asked or resumed.
+    let production = sources.production().await?;
+    let provisioning = sources.provisioning().await?;
+    sources.resume()?;
+    tracing::info!("enrolling");
+    tokio::select! {
+        ended = production => ended,
+        ended = provisioning => ended,
+        () = sources.sweep() => Ok(()),
+        () = dispatch::run(Arc::clone(&context)) => Ok(()),
+        () = connect::watch(&clients, &ready) => Ok(()),
+    }
+}
+
+async fn open_ledger(site: &Site, metrics: &Metrics) -> Result<Ledger, ServiceError> {
+    let begin = Instant::now();
+    loop {
+        let metrics = metrics.clone();
+        match Ledger::open(&site.config.state_dir, move |batch| {
+            metrics.committed(batch)
+        }) {
+            Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
+async fn serve_http(
+    site: &Site,
+    metrics: &Metrics,
+    ready: &Arc<Readiness>,
+    queue: &Arc<Mutex<Queue>>,
+    outside: &Outside,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<String>, ServiceError> {
+    let Some(listen) = &site.config.http else {
+        return Ok(None);
+    };
+    let bound = http::bind(listen)
+        .await
+        .map_err(|source| ServiceError::Http {
+            address: listen.clone(),
+            source,
+        });
+    let (listener, address) = bound?;
+    tracing::info!(%address, "metrics are served");
+    let refresh = {
+        let (metrics, ready) = (metrics.clone(), Arc::clone(ready));
+        let (queue, clock) = (Arc::clone(queue), Arc::clone(&outside.clock));
+        move || dispatch::gauge(&metrics, &ready, &queue, clock.as_ref())
+    };
+    tasks.spawn(http::serve(
+        listener,
+        metrics.clone(),
+        Arc::clone(ready),
+        Arc::new(refresh),
+        shutdown.clone(),
+    ));
+    Ok(Some(address.to_string()))
+}
+
+/// Waits until the hook can work; a node is not asked for anything before.
+async fn self_test(site: &Site, ready: &Readiness) {
+    loop {
+        match site.hook.self_test() {
+            Ok(()) => {
+                ready.met(Part::Hook);
+                return;
+            }
+            Err(refusal) => {
+                if ready.missed(Part::Hook, refusal.message.clone()) {
+                    tracing::error!(code = %refusal.code, "{}", refusal.message);
+                }
+                tokio::time::sleep(SELF_TEST).await;
+            }
+        }
+    }
+}

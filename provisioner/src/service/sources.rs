@@ -1,0 +1,235 @@
+//! What nodes are heard of by: events, sweeps, and the ledger at start.
+//!
+//! All of them end in [`Sources::arrive`]: one code path, event for speed and
+//! sweep for truth.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use server_core::client::{Client, Discovery, Watch};
+use server_core::events::{Event, EventKind, SERVER};
+use server_core::wire::Filter;
+use server_core::words::{Identity, subject};
+
+use super::ServiceError;
+use crate::code::Code;
+use crate::ledger::{Act, Enrolment, LedgerError, Source};
+use crate::metrics::Metrics;
+use crate::pipeline::Context;
+use crate::pipeline::arrive::{Arrival, Heard, Listener};
+use crate::pipeline::queue::Offer;
+use crate::step::State;
+
+/// Events that may wait to be read.
+const WAITING_EVENTS: usize = 65_536;
+/// Longest a sweep may take while answers keep coming.
+const LONGEST_SWEEP: Duration = Duration::from_secs(60);
+/// A node just confirmed is not taken for one that came back.
+const AFTERGLOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// The sources of arrivals.
+pub(super) struct Sources {
+    context: Arc<Context>,
+    metrics: Metrics,
+}
+
+impl Sources {
+    pub(super) fn new(context: Arc<Context>, metrics: Metrics) -> Self {
+        Self { context, metrics }
+    }
+
+    /// Subscribes to the events of the provisioning network; the future reads them.
+    pub(super) async fn provisioning(
+        &self,
+    ) -> Result<impl Future<Output = Result<(), ServiceError>> + '_, ServiceError> {
+        let network = "provisioning";
+        let client = self.context.provisioning.client();
+        let mut watch = watch(client, network).await?;
+        let mut listener = Listener::new(self.context.site.config.timeouts.event_age);
+        Ok(async move {
+            while let Some(event) = self.next(&mut watch, client).await {
+                self.heard(listener.hear(event, self.context.now())).await?;
+            }
+            Err(ServiceError::Closed(network))
+        })
+    }
+
+    /// The same for the production network.
+    pub(super) async fn production(
+        &self,
+    ) -> Result<impl Future<Output = Result<(), ServiceError>> + '_, ServiceError> {
+        let network = "production";
+        let client = self.context.production.client();
+        let mut watch = watch(client, network).await?;
+        Ok(async move {
+            while let Some(event) = self.next(&mut watch, client).await {
+                if event.component == SERVER && matches!(event.kind, EventKind::Startup { .. }) {
+                    self.context
+                        .signals
+                        .tell(&event.identity, |seen| seen.started = true);
+                }
+            }
+            Err(ServiceError::Closed(network))
+        })
+    }
+
+    /// Asks who is there, at start and at intervals.
+    pub(super) async fn sweep(&self) {
+        let sweep = self.context.site.config.sweep;
+        loop {
+            let until = Discovery::Window {
+                first: sweep.window,
+                gap: sweep.window,
+                max: LONGEST_SWEEP,
+            };
+            let client = self.context.provisioning.client();
+            match client.discover(Filter::empty(), None, until).await {
+                Ok(found) => {
+                    let (nodes, complete) = (found.nodes.len(), found.complete());
+                    tracing::info!(nodes, complete, "sweep");
+                    for identity in found.nodes {
+                        let at = self.context.now();
+                        let arrival = Arrival {
+                            identity,
+                            source: Source::Sweep,
+                            at,
+                            version: None,
+                        };
+                        if self.arrive(arrival).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the sweep could not be made"),
+            }
+            tokio::time::sleep(sweep.interval).await;
+        }
+    }
+
+    /// Takes up what the ledger holds: what was queued or worked on is queued,
+    /// what was parked is parked.
+    pub(super) fn resume(&self) -> Result<(), LedgerError> {
+        let context = &self.context;
+        let (mut queued, mut parked) = (0_u64, 0_u64);
+        context.ledger.store().each(|name, enrolment| {
+            let Ok(identity) = Identity::parse(name) else {
+                return true;
+            };
+            match (enrolment.state, enrolment.next_try) {
+                (State::Queued | State::Working, _) => {
+                    let at = enrolment.mark;
+                    let arrival = Arrival {
+                        identity,
+                        source: Source::Ledger,
+                        at,
+                        version: None,
+                    };
+                    context.with_queue(|queue| queue.offer(&arrival));
+                    queued += 1;
+                }
+                (State::Parked, Some(until)) => {
+                    context.with_queue(|queue| queue.park(&identity, until, true));
+                    parked += 1;
+                }
+                _ => {}
+            }
+            true
+        })?;
+        if queued + parked > 0 {
+            tracing::info!(queued, parked, "taken up from the ledger");
+        }
+        Ok(())
+    }
+
+    async fn next(&self, watch: &mut Watch, client: &Client) -> Option<Event> {
+        loop {
+            let message = watch.next().await?;
+            match Event::parse(&message.payload, &client.config().limits) {
+                Ok(event) => return Some(event),
+                Err(error) => {
+                    let identity = error.code() == "event.identity";
+                    let code = if identity {
+                        Code::EventIdentity
+                    } else {
+                        Code::EventParse
+                    };
+                    self.metrics.dropped(code);
+                    tracing::debug!(%error, "an event was dropped");
+                }
+            }
+        }
+    }
+
+    async fn heard(&self, heard: Heard) -> Result<(), ServiceError> {
+        let signals = &self.context.signals;
+        match heard {
+            Heard::Arrival(arrival) => {
+                if arrival.source == Source::Startup {
+                    signals.tell(&arrival.identity, |seen| seen.returned = true);
+                }
+                self.arrive(arrival).await?;
+            }
+            Heard::Provisioned(node) => {
+                signals.tell(&node, |seen| seen.provisioned = true);
+            }
+            Heard::Shutdown(node) => {
+                signals.tell(&node, |seen| seen.shutdown = true);
+            }
+            Heard::Dropped(code) => self.metrics.dropped(code),
+            Heard::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Queues a node, unless the ledger says it is none of ours to enrol.
+    async fn arrive(&self, arrival: Arrival) -> Result<(), LedgerError> {
+        let context = &self.context;
+        let known = context
+            .ledger
+            .store()
+            .enrolment(arrival.identity.as_str())?;
+        if known
+            .as_ref()
+            .is_some_and(|known| is_settled(known, &arrival))
+        {
+            return Ok(());
+        }
+        match context.with_queue(|queue| queue.offer(&arrival)) {
+            Offer::Known => return Ok(()),
+            Offer::Full => {
+                self.metrics.dropped(Code::QueueFull);
+                tracing::debug!(node = %arrival.identity, code = %Code::QueueFull, "shed");
+                return Ok(());
+            }
+            Offer::Queued => {}
+        }
+        self.metrics.arrived(arrival.source);
+        let (source, version) = (arrival.source, arrival.version);
+        let noted = context
+            .note(&arrival.identity, Act::Arrived { source, version })
+            .await;
+        context.queued.notify_one();
+        match noted {
+            Err(crate::pipeline::Stop::Ledger(error)) => Err(error),
+            Err(_) => Err(LedgerError::Closed),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Whether hearing of a node changes nothing.
+fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
+    match known.state {
+        State::Banned | State::Quarantined => true,
+        State::Refused => arrival.source != Source::Startup,
+        State::Confirmed => arrival.at.duration_since(known.since) < AFTERGLOW,
+        State::Queued | State::Working | State::Parked => false,
+    }
+}
+
+async fn watch(client: &Client, network: &'static str) -> Result<Watch, ServiceError> {
+    let watch = client.watch(subject::LIFECYCLE_ALL, WAITING_EVENTS).await;
+    watch.map_err(|source| ServiceError::Network { network, source })
+}

@@ -1,0 +1,322 @@
+//! Everything the configuration names, loaded and proven to fit together.
+//!
+//! Loading reads files and asks nobody; a mistake carries the place of the key
+//! that names the file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use server_core::trust::jwt::{self, JwtKey, NamedKey, Rules};
+use server_core::trust::{CertificateSigner, tls};
+use server_core::words::{Collective, Identity};
+
+use crate::ca::{Authority, AuthoritySettings, CertificatePolicy, TrustStore};
+use crate::config::{CaKind, Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
+use crate::hook::{BuiltinHook, ExecHook, ExecSettings, Hook};
+use crate::template::Templates;
+
+/// What the steps work with.
+#[derive(Debug)]
+pub struct Site {
+    /// The configuration it was loaded from.
+    pub config: Config,
+    /// The sender nodes see.
+    pub identity: Identity,
+    /// Signs every request.
+    pub signer: Arc<CertificateSigner>,
+    /// The network of nodes without credentials.
+    pub provisioning: Attachment,
+    /// The network of enrolled nodes.
+    pub production: Attachment,
+    /// Keys of provisioning tokens.
+    pub token_keys: Vec<NamedKey>,
+    /// What a provisioning token must satisfy.
+    pub token_rules: Rules,
+    /// The claim `cht` nodes want to see.
+    pub node_token: Secret,
+    /// Who signs.
+    pub hook: Arc<dyn Hook>,
+    /// What returned certificates are judged by.
+    pub trust: TrustStore,
+    /// The same, in numbers.
+    pub certificates: CertificatePolicy,
+    /// What nodes are sent.
+    pub templates: Templates,
+}
+
+/// How one network is reached.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Broker URLs.
+    pub servers: Vec<String>,
+    /// The collective that is spoken to.
+    pub collective: Collective,
+    /// Transport security.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// NATS user.
+    pub user: Option<String>,
+    /// NATS password.
+    pub password: Option<Secret>,
+}
+
+/// Gathers mistakes while a site is loaded.
+struct Loader {
+    mistakes: Vec<Mistake>,
+}
+
+impl Site {
+    /// Loads what the configuration names.
+    ///
+    /// # Errors
+    /// Every mistake in one go.
+    pub fn load(config: Config) -> Result<Self, Mistakes> {
+        let file = config.file.clone();
+        let mut loader = Loader {
+            mistakes: Vec::new(),
+        };
+        match loader.site(config) {
+            Some(site) if loader.mistakes.is_empty() => Ok(site),
+            _ => {
+                let mut list = loader.mistakes;
+                list.sort();
+                Err(Mistakes { file, list })
+            }
+        }
+    }
+}
+
+/// The keys and rules of `[token]`, without anything else.
+///
+/// # Errors
+/// Every key file that cannot be used.
+pub fn token_keys(config: &Config) -> Result<(Vec<NamedKey>, Rules), Mistakes> {
+    let mut loader = Loader {
+        mistakes: Vec::new(),
+    };
+    let keys = loader.token_keys(config);
+    if loader.mistakes.is_empty() {
+        return Ok((keys, token_rules(config)));
+    }
+    Err(Mistakes {
+        file: config.file.clone(),
+        list: loader.mistakes,
+    })
+}
+
+fn token_rules(config: &Config) -> Rules {
+    Rules {
+        issuers: config.token.issuers.clone(),
+        audience: config.token.audience.clone(),
+        leeway_secs: config.token.leeway.as_secs(),
+    }
+}
+
+impl Loader {
+    /// The site, or nothing after at least one mistake. Everything is looked at
+    /// before the first `?`.
+    fn site(&mut self, config: Config) -> Option<Site> {
+        let signer = self.signer(&config);
+        let provisioning = self.provisioning(&config);
+        let production = self.production(&config);
+        let token_keys = self.token_keys(&config);
+        let node_token = self.secret(&config.token.node_token).map(node_token);
+        let ca = self.ca(&config);
+        let templates = Templates::parse(&config.node);
+        let templates = templates.map_err(|m| self.mistakes.extend(m)).ok();
+        let signer = signer?;
+        let identity = self.identity(&config, &signer);
+        let (hook, trust) = ca?;
+        Some(Site {
+            identity: identity?,
+            signer: Arc::new(signer),
+            provisioning: provisioning?,
+            production: production?,
+            token_keys,
+            token_rules: token_rules(&config),
+            node_token: node_token?,
+            hook,
+            trust,
+            certificates: CertificatePolicy {
+                // The built-in authority backdates by five minutes.
+                max_lifetime: config.ca.validity + std::time::Duration::from_secs(600),
+                ..CertificatePolicy::default()
+            },
+            templates: templates?,
+            config,
+        })
+    }
+
+    fn signer(&mut self, config: &Config) -> Option<CertificateSigner> {
+        let certificate = self.read(&config.production.certificate);
+        let key = self.read(&config.production.key);
+        let signer = CertificateSigner::from_pem(&certificate?, &key?);
+        self.keep(
+            &config.production.certificate,
+            "cannot sign requests",
+            signer,
+        )
+    }
+
+    fn identity(&mut self, config: &Config, signer: &CertificateSigner) -> Option<Identity> {
+        match &config.identity {
+            Some(name) => self.keep(name, "is no identity", Identity::parse(&name.value)),
+            None => {
+                let name = Identity::parse(signer.caller_id().name());
+                let says = "has a common name that is no identity; set `identity`";
+                self.keep(&config.production.certificate, says, name)
+            }
+        }
+    }
+
+    fn provisioning(&mut self, config: &Config) -> Option<Attachment> {
+        let from = &config.provisioning;
+        let collective = self.collective(&from.collective);
+        let password = match &from.password {
+            Some(source) => Some(self.secret(source)?),
+            None => None,
+        };
+        let tls = match &from.tls {
+            Tls::None => None,
+            Tls::Anonymous => Some(tls::anonymous()),
+            Tls::Verified(ca) => {
+                let roots = self.read(ca)?;
+                Some(self.keep(ca, "holds no roots", tls::server_verified(&roots))?)
+            }
+        };
+        Some(Attachment {
+            servers: from.servers.clone(),
+            collective: collective?,
+            tls,
+            user: from.user.clone(),
+            password,
+        })
+    }
+
+    fn production(&mut self, config: &Config) -> Option<Attachment> {
+        let from = &config.production;
+        let collective = self.collective(&from.collective);
+        let roots = self.read(&from.ca)?;
+        // Missing files of certificate and key are told by `signer`.
+        let chain = std::fs::read_to_string(&from.certificate.value).ok()?;
+        let key = std::fs::read_to_string(&from.key.value).ok()?;
+        let tls = tls::mutual(&roots, &chain, &key);
+        let tls = self.keep(&from.ca, "with certificate and key gives no TLS", tls)?;
+        Some(Attachment {
+            servers: from.servers.clone(),
+            collective: collective?,
+            tls: Some(tls),
+            user: None,
+            password: None,
+        })
+    }
+
+    fn token_keys(&mut self, config: &Config) -> Vec<NamedKey> {
+        let mut keys = Vec::new();
+        for key in &config.token.keys {
+            let Some(text) = self.read(&key.file) else {
+                continue;
+            };
+            if let Some(parsed) = self.keep(&key.file, "is no public key", JwtKey::parse(&text)) {
+                let name = key.name.clone();
+                keys.push(NamedKey { name, key: parsed });
+            }
+        }
+        keys
+    }
+
+    fn ca(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
+        let roots = self.read(&config.ca.roots);
+        match &config.ca.kind {
+            CaKind::BuiltIn { certificate, key } => {
+                let readable = self.read(certificate).is_some() & self.read(key).is_some();
+                if !readable || roots.is_none() {
+                    return None;
+                }
+                let authority = Authority::load(&AuthoritySettings {
+                    certificate: certificate.value.clone(),
+                    key: key.value.clone(),
+                    roots: config.ca.roots.value.clone(),
+                    validity: config.ca.validity,
+                    server_auth: false,
+                });
+                let authority = self.keep(certificate, "cannot be used", authority)?;
+                let trust = authority.trust().clone();
+                Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
+            }
+            CaKind::Exec { command, timeout } => {
+                let trust = TrustStore::from_pem(&roots?, "");
+                let trust = self.keep(&config.ca.roots, "holds no trust anchor", trust)?;
+                let mut settings = ExecSettings::new(command.value.clone());
+                settings.timeout = *timeout;
+                Some((Arc::new(ExecHook::new(settings)), trust))
+            }
+        }
+    }
+
+    fn collective(&mut self, name: &Located<String>) -> Option<Collective> {
+        self.keep(name, "is no collective", Collective::parse(&name.value))
+    }
+
+    fn secret(&mut self, source: &SecretSource) -> Option<Secret> {
+        match source {
+            SecretSource::Text(secret) => Some(secret.clone()),
+            SecretSource::File(file) => {
+                let text = self.read(file)?;
+                let line = text.lines().next().unwrap_or_default().trim_end();
+                if line.is_empty() {
+                    let says = format!("({}) is empty", file.value.display());
+                    self.mistakes.push(file.mistake(says));
+                    return None;
+                }
+                Some(Secret::new(line.to_owned()))
+            }
+        }
+    }
+
+    fn read(&mut self, file: &Located<std::path::PathBuf>) -> Option<String> {
+        match std::fs::read_to_string(&file.value) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let says = format!("names {}: {error}", shown(&file.value));
+                self.mistakes.push(file.mistake(says));
+                None
+            }
+        }
+    }
+
+    /// The value, or a mistake about the key it came from.
+    fn keep<T, V, E: std::fmt::Display>(
+        &mut self,
+        about: &Located<V>,
+        says: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let mistake = about.mistake(format!("{says}: {error}"));
+                let known = mistake.place != Place::default();
+                let place = if known {
+                    mistake.place
+                } else {
+                    Place { line: 1, column: 1 }
+                };
+                self.mistakes.push(Mistake { place, ..mistake });
+                None
+            }
+        }
+    }
+}
+
+/// The claim `cht`, where the configuration names the whole token nodes have.
+fn node_token(text: Secret) -> Secret {
+    match jwt::decode_unverified(text.reveal()) {
+        Ok(claims) => Secret::new(claims.cht),
+        Err(_) => text,
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
