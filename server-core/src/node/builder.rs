@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use super::config::{Announce, NodeConfig};
 use super::observer::{Nobody, NodeObserver};
 use super::plan::Given;
@@ -54,8 +56,8 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`], naming who is at fault.
-    pub async fn run(self, shutdown: Shutdown) -> Result<Ended, NodeError> {
-        Box::pin(runtime::run(self, shutdown)).await
+    pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, Result<Ended, NodeError>> {
+        Box::pin(runtime::run(self, shutdown))
     }
 }
 

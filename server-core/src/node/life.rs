@@ -45,7 +45,8 @@ pub(super) struct Life {
     inbound: Inbound,
     in_flight: FuturesUnordered<BoxFuture<'static, Finished>>,
     due: Due,
-    alive: Alive,
+    first_alive: Duration,
+    every_alive: Duration,
     /// Every alive event of a life is this one, as with the original.
     alive_event: Event,
     registration: Option<Registration>,
@@ -96,13 +97,14 @@ impl Life {
         Self {
             due: Due {
                 leave: None,
-                alive: Some(Instant::now() + first),
+                alive: None,
                 registration: registration.as_ref().map(|_| Instant::now() + soon),
             },
             bus: link.bus,
             inbound: link.inbound,
             in_flight: FuturesUnordered::new(),
-            alive,
+            first_alive: first,
+            every_alive: alive.every.max(Duration::from_millis(10)),
             alive_event,
             registration,
             permission: None,
@@ -155,12 +157,18 @@ impl Life {
     pub(super) async fn announce(&mut self) {
         let version = self.core.node.version.to_string();
         let startup = EventKind::Startup { version };
-        let sent = request::publish_event(&self.core, self.bus.as_ref(), startup).await;
+        let sent = self.publish(startup).await;
         self.owes_startup = !sent;
         if sent {
+            self.due.alive = Some(Instant::now() + self.first_alive);
             let mode = self.core.node.mode;
             self.core.tell(NodeEvent::Announced { mode });
         }
+    }
+
+    /// Publishes a lifecycle event; false when it could not be sent.
+    pub(super) async fn publish(&mut self, kind: EventKind) -> bool {
+        request::publish_event(&self.core, self.bus.as_ref(), kind).await
     }
 
     /// Serves until something changes the node's state.
@@ -234,7 +242,7 @@ impl Life {
             return Some(Input::DelayOver);
         }
         if is_due(self.due.alive) {
-            self.due.alive = Some(now + self.alive.every.max(Duration::from_millis(10)));
+            self.due.alive = Some(now + self.every_alive);
             request::publish_as_is(&self.core, self.bus.as_ref(), &self.alive_event).await;
         }
         if is_due(self.due.registration) {

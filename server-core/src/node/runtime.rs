@@ -133,10 +133,8 @@ impl Runner {
                 }
             }
             Effect::SayGoodbye => {
-                if let Some(life) = &self.life {
-                    let bus = life.bus.as_ref();
-                    let goodbye =
-                        super::request::publish_event(&life.core, bus, EventKind::Shutdown);
+                if let Some(life) = &mut self.life {
+                    let goodbye = life.publish(EventKind::Shutdown);
                     let _ = tokio::time::timeout(GOODBYE, goodbye).await;
                 }
             }
