@@ -20,6 +20,8 @@ pub mod assert;
 
 pub mod plan;
 
+pub mod results;
+
 pub mod measure;
 
 pub mod message;

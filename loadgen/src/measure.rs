@@ -27,8 +27,8 @@ pub use state::{
     RunState, Stage, TargetState, WorkerView,
 };
 pub use totals::{
-    BrokerSample, BrokerTotals, Enrolment, FaultRecord, Gauge, GeneratorTotals, Memory, OpTotal,
-    StepLatency, Storm, Totals,
+    BrokerSample, BrokerTotals, ConnectTotals, Enrolment, FaultRecord, Gauge, GeneratorTotals,
+    Memory, OpTotal, StepLatency, Storm, Totals,
 };
 
 use std::time::Duration;

@@ -11,6 +11,11 @@ pub struct Totals {
     pub ops: BTreeMap<OpKey, OpTotal>,
     /// What the provisioner's ledger says of the enrolments.
     pub enrolment: Option<Enrolment>,
+    /// First connections to the production network, where they are counted apart from the
+    /// operations that made them (a node that is enrolled connects in the course of it).
+    pub connect: Option<ConnectTotals>,
+    /// Most nodes on the production network at one moment.
+    pub connected_most: Option<u64>,
     /// Per phase, how the generator itself did.
     pub generator: BTreeMap<String, GeneratorTotals>,
     /// Per phase and broker, what the brokers reported.
@@ -35,7 +40,6 @@ pub struct Totals {
 struct LastSeen {
     next_seq: u64,
     fleets: Vec<FleetCounts>,
-    cpu_s: Option<f64>,
 }
 
 impl Totals {
@@ -69,7 +73,13 @@ impl Totals {
         let lost = snapshot.seq.saturating_sub(worker.next_seq);
         worker.next_seq = snapshot.seq.saturating_add(1);
         worker.fleets.clone_from(&snapshot.fleets);
-        worker.cpu_s = snapshot.health.cpu_s.or(worker.cpu_s);
+        let up: u64 = self
+            .workers
+            .values()
+            .flat_map(|worker| &worker.fleets)
+            .map(FleetCounts::up)
+            .sum();
+        self.connected_most = Some(self.connected_most.unwrap_or_default().max(up));
         lost
     }
 
@@ -158,6 +168,19 @@ impl OpTotal {
         let seconds = self.duration_us()? as f64 / 1e6;
         (seconds > 0.0).then(|| ended as f64 / seconds)
     }
+}
+
+/// First connections of all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectTotals {
+    /// Connections that came up.
+    pub ok: u64,
+    /// Connections that did not.
+    pub errors: u64,
+    /// From the first dial to the last connection, µs.
+    pub duration_us: Option<u64>,
+    /// Dials, failed ones included.
+    pub attempts: Option<u64>,
 }
 
 /// What the provisioner's ledger says of a run's enrolments.

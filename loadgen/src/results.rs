@@ -1,0 +1,33 @@
+//! What a run leaves behind: a folder that other programs and other people can read.
+//!
+//! ```text
+//! manifest.json    who, where, what, with which seed; written first, closed last
+//! scenario.toml    as given; plan.json as worked out
+//! series.csv       one row a second and value: t, phase, worker, name, labels, value
+//! latency.hlog     one line a second and distribution, HdrHistogram V2 compressed
+//! fanout.csv       one row a round
+//! events.ndjson    the log lines
+//! verdict.json     each assert and limit, the outcome and the exit code
+//! summary.json     the figures; summary.md the same for people
+//! ```
+//!
+//! What grows while the run lives is only ever appended to, so that a killed run can still be
+//! read. `verdict.json` and `summary.json` are part of the product: fields are added, never
+//! renamed. A value that was not measured is `null`, never 0.
+
+mod folder;
+mod logs;
+mod manifest;
+mod markdown;
+mod summary;
+mod verdict;
+
+pub use folder::{FolderError, RunFolder, run_id};
+pub use manifest::{Host, Manifest, ScenarioIdentity, Tool};
+pub use markdown::summary_page;
+pub use summary::{
+    ConnectSummary, CpuSummary, EnrolmentSummary, FaultSummary, FirstLast, GeneratorSummary,
+    Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RoundsSummary, StepSummary,
+    Steps, StormSummary, Summary,
+};
+pub use verdict::{AssertResult, Ending, LimitResult, Outcome, Verdict, judge_limits};

@@ -1,0 +1,480 @@
+//! `summary.json`: the figures of a run. Durations are whole microseconds (`_us`), sizes bytes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{LimitResult, Verdict};
+use crate::measure::{
+    Counter, Enrolment, FaultRecord, Hist, OpTotal, Quantile, Series, Storm, Totals,
+};
+use crate::plan::Plan;
+use crate::scenario::Action;
+
+/// `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Version of this file.
+    pub schema: u32,
+    /// Identifier of the run.
+    pub run: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Nodes, counted.
+    pub nodes: NodesSummary,
+    /// Enrolment, from the provisioner's ledger; `null` when nothing was enrolled.
+    pub enrolment: Option<EnrolmentSummary>,
+    /// First connections; `null` when none were counted.
+    pub connect: Option<ConnectSummary>,
+    /// Fan-outs by `phase/op`.
+    pub rounds: BTreeMap<String, RoundsSummary>,
+    /// Operations by `phase/op`.
+    pub ops: BTreeMap<String, OpSummary>,
+    /// Memory at its highest.
+    pub memory: MemorySummary,
+    /// CPU seconds.
+    pub cpu_s: CpuSummary,
+    /// Mass reconnects.
+    pub storms: Vec<StormSummary>,
+    /// Faults.
+    pub faults: Vec<FaultSummary>,
+    /// How the generator itself did.
+    pub generator: GeneratorSummary,
+}
+
+/// Nodes, counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodesSummary {
+    /// Nodes of the scenario.
+    pub planned: u64,
+    /// Most of them on the production network at one moment.
+    pub connected: Option<u64>,
+    /// Confirmed by the provisioner.
+    pub confirmed: Option<u64>,
+    /// Expected to be confirmed and not.
+    pub stuck: Option<u64>,
+}
+
+/// Enrolment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnrolmentSummary {
+    /// Nodes that were confirmed.
+    pub confirmed: u64,
+    /// Confirmed per minute, from the first event to the last confirmation.
+    pub per_min: Option<f64>,
+    /// From the first startup event to the last confirmation.
+    pub first_event_to_last_confirm_us: Option<u64>,
+    /// Certificates that were issued.
+    pub certificates_issued: Option<u64>,
+    /// Public keys with more than one certificate.
+    pub keys_signed_twice: Option<u64>,
+    /// From a node's event to the restart request.
+    pub to_restart_us: Option<Latency>,
+    /// From a node's event to its confirmation.
+    pub to_confirmed_us: Option<Latency>,
+    /// Refusals, failures and retries by code.
+    pub errors: BTreeMap<String, u64>,
+    /// Each step by name, in their order.
+    pub steps: Steps,
+}
+
+/// Steps by name, in the order they are taken.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(with = "BTreeMap<String, StepSummary>")]
+pub struct Steps(pub Vec<(String, StepSummary)>);
+
+impl Serialize for Steps {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, step)| (name, step)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = serde_json::Map::deserialize(deserializer)?;
+        let steps = map.into_iter().map(|(name, value)| {
+            let step = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
+            Ok((name, step))
+        });
+        steps.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// One step of enrolment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepSummary {
+    /// How often it was taken.
+    pub count: u64,
+    /// How long it took.
+    pub latency_us: Latency,
+}
+
+/// Percentiles in microseconds; `null` where the sample is too small.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// Largest.
+    pub max: Option<u64>,
+}
+
+impl Latency {
+    fn of(hist: Option<&Hist>) -> Self {
+        hist.map_or(Self::default(), |hist| Self {
+            p50: hist.quantile(Quantile::P50),
+            p90: hist.quantile(Quantile::P90),
+            p99: hist.quantile(Quantile::P99),
+            max: hist.max(),
+        })
+    }
+}
+
+/// First connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectSummary {
+    /// Connections that came up.
+    pub ok: u64,
+    /// Connections that did not.
+    pub errors: u64,
+    /// From the first dial to the last connection.
+    pub duration_us: Option<u64>,
+    /// Dials, failed ones included.
+    pub attempts: Option<u64>,
+}
+
+/// The rounds of one operation, warm-up left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RoundsSummary {
+    /// How many rounds.
+    pub rounds: u64,
+    /// Replies that should have come.
+    pub expected: u64,
+    /// Replies that came, each node once a round.
+    pub replies: u64,
+    /// Expected replies that did not come in time.
+    pub missing: u64,
+    /// Second and further replies of a node.
+    pub duplicate: u64,
+    /// Replies after their round was closed.
+    pub late: u64,
+    /// Replies with an error status.
+    pub failed: u64,
+    /// Replies of nodes nobody asked.
+    pub unknown: u64,
+    /// From sending to the first reply.
+    pub first_us: FirstLast,
+    /// From sending to the last reply.
+    pub last_us: FirstLast,
+}
+
+/// Median and largest, microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FirstLast {
+    /// Median.
+    pub p50: Option<u64>,
+    /// Largest.
+    pub max: Option<u64>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OpSummary {
+    /// How many were started.
+    pub count: u64,
+    /// How many ended in an error.
+    pub errors: u64,
+    /// How many were late.
+    pub late: u64,
+    /// Ended as they should, per second.
+    pub rate_per_s: Option<f64>,
+    /// Latency on both bases.
+    pub latency_us: LatencyBases,
+    /// Errors by kind.
+    pub errors_by_kind: BTreeMap<String, u64>,
+}
+
+/// Latency from the intended and from the actual start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyBases {
+    /// From the intended start.
+    pub intended: Latency,
+    /// From the actual start.
+    pub actual: Latency,
+}
+
+/// Memory at its highest, bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemorySummary {
+    /// All node processes.
+    pub nodes_rss_bytes: Option<u64>,
+    /// One node.
+    pub rss_bytes_per_node: Option<u64>,
+    /// All brokers.
+    pub brokers_rss_bytes: Option<u64>,
+    /// One broker's connection.
+    pub broker_rss_bytes_per_connection: Option<u64>,
+    /// All provisioners.
+    pub provisioners_rss_bytes: Option<u64>,
+}
+
+/// CPU seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CpuSummary {
+    /// All node processes.
+    pub nodes: Option<f64>,
+    /// All brokers.
+    pub brokers: Option<f64>,
+    /// All provisioners.
+    pub provisioners: Option<f64>,
+}
+
+/// One mass reconnect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StormSummary {
+    /// The phase it belongs to.
+    pub phase: String,
+    /// When the brokers went, from the run's start.
+    pub at_us: u64,
+    /// How long they were away.
+    pub down_us: u64,
+    /// Nodes that lost their connection.
+    pub affected: u64,
+    /// Nodes that came back.
+    pub back: u64,
+    /// From the brokers' return to the last node's.
+    pub time_to_all_us: Option<u64>,
+    /// Dials by the affected nodes.
+    pub attempts: Option<u64>,
+    /// Dials by each of them.
+    pub attempts_per_node: Option<f64>,
+}
+
+impl From<&Storm> for StormSummary {
+    fn from(storm: &Storm) -> Self {
+        let attempts = storm.attempts.filter(|_| storm.affected > 0);
+        Self {
+            phase: storm.phase.clone(),
+            at_us: storm.at_us,
+            down_us: storm.down_us,
+            affected: storm.affected,
+            back: storm.back,
+            time_to_all_us: storm.time_to_all_us,
+            attempts: storm.attempts,
+            attempts_per_node: attempts.map(|n| n as f64 / storm.affected as f64),
+        }
+    }
+}
+
+/// One fault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultSummary {
+    /// The phase it belongs to.
+    pub phase: String,
+    /// What was done.
+    pub kind: String,
+    /// To whom.
+    pub target: String,
+    /// When, from the run's start; `null` when it never came to it.
+    pub at_us: Option<u64>,
+    /// How long the target was away.
+    pub down_us: Option<u64>,
+    /// Whether it fell where it was meant to.
+    pub happened: bool,
+    /// What was seen.
+    pub note: String,
+}
+
+impl From<&FaultRecord> for FaultSummary {
+    fn from(fault: &FaultRecord) -> Self {
+        Self {
+            phase: fault.phase.clone(),
+            kind: fault.kind.clone(),
+            target: fault.target.clone(),
+            at_us: fault.at_us,
+            down_us: fault.down_us,
+            happened: fault.happened,
+            note: fault.note.clone(),
+        }
+    }
+}
+
+/// How the generator itself did, while open-paced operations were running.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GeneratorSummary {
+    /// `healthy`, or `limited` when it breached a limit; `null` when it was not measured.
+    pub health: Option<String>,
+    /// How late its timers fired, 99th percentile.
+    pub sched_lag_p99_us: Option<u64>,
+    /// CPU of the busiest worker, percent of one core.
+    pub cpu_pct_max: Option<f64>,
+    /// Share of sends that were late, percent.
+    pub late_sends_pct: Option<f64>,
+    /// Most descriptors a worker had open.
+    pub descriptors_max: Option<u64>,
+}
+
+impl Summary {
+    /// The figures of a run.
+    pub fn new(run: &str, plan: &Plan, totals: &Totals, verdict: &Verdict) -> Self {
+        let enrolment = totals.enrolment.as_ref();
+        Self {
+            schema: 1,
+            run: run.to_owned(),
+            scenario: plan.scenario.name.clone(),
+            nodes: NodesSummary {
+                planned: plan.nodes,
+                connected: totals.connected_most,
+                confirmed: enrolment.map(|enrolment| enrolment.confirmed),
+                stuck: enrolment.map(|enrolment| enrolment.stuck),
+            },
+            enrolment: enrolment.map(summarise_enrolment),
+            connect: connect(plan, totals),
+            rounds: totals
+                .ops
+                .iter()
+                .filter(|(_, op)| op.counters.get(Counter::Expected).is_some())
+                .map(|(key, op)| (key.to_string(), rounds(op)))
+                .collect(),
+            ops: totals
+                .ops
+                .iter()
+                .map(|(key, op)| (key.to_string(), operation(op)))
+                .collect(),
+            memory: memory(totals),
+            cpu_s: CpuSummary {
+                nodes: totals.cpu_nodes_s,
+                brokers: totals.cpu_brokers_s,
+                provisioners: totals.cpu_provisioners_s,
+            },
+            storms: totals.storms.iter().map(StormSummary::from).collect(),
+            faults: totals.faults.iter().map(FaultSummary::from).collect(),
+            generator: generator(totals, &verdict.limits),
+        }
+    }
+}
+
+fn summarise_enrolment(enrolment: &Enrolment) -> EnrolmentSummary {
+    let steps = enrolment.steps.iter().map(|step| {
+        let summary = StepSummary {
+            count: step.latency.count(),
+            latency_us: Latency::of(Some(&step.latency)),
+        };
+        (step.step.clone(), summary)
+    });
+    let told = |hist: Option<&Hist>| hist.map(|hist| Latency::of(Some(hist)));
+    EnrolmentSummary {
+        confirmed: enrolment.confirmed,
+        per_min: enrolment.per_min(),
+        first_event_to_last_confirm_us: enrolment.first_event_to_last_confirm_us,
+        certificates_issued: enrolment.certificates_issued,
+        keys_signed_twice: enrolment.keys_signed_twice,
+        to_restart_us: told(enrolment.to_restart.as_ref()),
+        to_confirmed_us: told(enrolment.to_confirmed.as_ref()),
+        errors: enrolment.errors_by_code.clone(),
+        steps: Steps(steps.collect()),
+    }
+}
+
+/// Connections as they were counted apart, or as the `connect` operations counted them.
+fn connect(plan: &Plan, totals: &Totals) -> Option<ConnectSummary> {
+    if let Some(connect) = &totals.connect {
+        return Some(ConnectSummary {
+            ok: connect.ok,
+            errors: connect.errors,
+            duration_us: connect.duration_us,
+            attempts: connect.attempts,
+        });
+    }
+    let is_connect = |phase: &str, op: &str| {
+        let phase = plan.scenario.phase(phase);
+        let named = phase.and_then(|phase| phase.ops.iter().find(|other| other.name == op));
+        named.is_some_and(|op| matches!(op.action, Action::Connect { .. }))
+    };
+    let ops: Vec<&OpTotal> = totals
+        .ops
+        .iter()
+        .filter(|(key, _)| is_connect(&key.phase, &key.op))
+        .map(|(_, op)| op)
+        .collect();
+    let sum = |counter| ops.iter().map(|op| op.counters.of(counter)).sum();
+    (!ops.is_empty()).then(|| ConnectSummary {
+        ok: sum(Counter::Ok),
+        errors: sum(Counter::Errors),
+        duration_us: ops
+            .iter()
+            .filter_map(|op| op.duration_us())
+            .reduce(|a, b| a + b),
+        attempts: ops
+            .iter()
+            .map(|op| op.counters.get(Counter::Attempts))
+            .sum(),
+    })
+}
+
+fn rounds(op: &OpTotal) -> RoundsSummary {
+    let of = |counter| op.counters.of(counter);
+    let first_last = |series| {
+        let hist = op.series.get(&series);
+        FirstLast {
+            p50: hist.and_then(|hist: &Hist| hist.quantile(Quantile::P50)),
+            max: hist.and_then(Hist::max),
+        }
+    };
+    RoundsSummary {
+        rounds: of(Counter::Started),
+        expected: of(Counter::Expected),
+        replies: of(Counter::Replies),
+        missing: of(Counter::Missing),
+        duplicate: of(Counter::Duplicate),
+        late: of(Counter::LateReplies),
+        failed: of(Counter::Failed),
+        unknown: of(Counter::Unknown),
+        first_us: first_last(Series::FirstReply),
+        last_us: first_last(Series::LastReply),
+    }
+}
+
+fn operation(op: &OpTotal) -> OpSummary {
+    OpSummary {
+        count: op.counters.of(Counter::Started),
+        errors: op.counters.of(Counter::Errors),
+        late: op.counters.of(Counter::Late),
+        rate_per_s: op.rate_per_s(),
+        latency_us: LatencyBases {
+            intended: Latency::of(op.series.get(&Series::Intended)),
+            actual: Latency::of(op.series.get(&Series::Actual)),
+        },
+        errors_by_kind: op.errors.clone(),
+    }
+}
+
+fn memory(totals: &Totals) -> MemorySummary {
+    let memory = &totals.memory;
+    MemorySummary {
+        nodes_rss_bytes: memory.nodes_rss_bytes,
+        rss_bytes_per_node: memory.rss_bytes_per_node,
+        brokers_rss_bytes: memory.brokers_rss_bytes,
+        broker_rss_bytes_per_connection: memory.broker_rss_bytes_per_connection,
+        provisioners_rss_bytes: memory.provisioners_rss_bytes,
+    }
+}
+
+fn generator(totals: &Totals, limits: &[LimitResult]) -> GeneratorSummary {
+    let all = totals.generator_over(|_| true);
+    let own = |limit: &&LimitResult| limit.name != "wall_time";
+    let measured = all.descriptors.samples() > 0 || !all.sched_lag.is_empty();
+    let broken = limits.iter().filter(own).any(|limit| limit.broken);
+    let word = if broken { "limited" } else { "healthy" };
+    GeneratorSummary {
+        health: measured.then(|| word.to_owned()),
+        sched_lag_p99_us: all.sched_lag.quantile(Quantile::P99),
+        cpu_pct_max: all.cpu_pct.max(),
+        late_sends_pct: all.late_sends_pct(),
+        descriptors_max: all.descriptors.max().map(|n| n as u64),
+    }
+}
