@@ -84,8 +84,7 @@ impl Site {
         let folder = std::path::absolute(folder).map_err(file_error(folder))?;
         let tiers = &scenario.topology.tiers;
         let brokers = folder.join("brokers");
-        let formation =
-            Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?;
+        let formation = Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?;
         let mut site = Self {
             callers: Callers::write(&formation.authority, &folder)?,
             formation,

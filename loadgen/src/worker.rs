@@ -92,10 +92,7 @@ struct Running {
 }
 
 impl Worker {
-    async fn new(
-        assignment: Assignment,
-        outbox: mpsc::Sender<FromWorker>,
-    ) -> Result<Self, String> {
+    async fn new(assignment: Assignment, outbox: mpsc::Sender<FromWorker>) -> Result<Self, String> {
         let book = Arc::new(Book {
             recorder: Guarded::default(),
             clock: assignment.clock,
@@ -104,8 +101,8 @@ impl Worker {
             let phases = assignment.plan.scenario.phases.iter();
             phases.flat_map(|phase| &phase.ops)
         };
-        let asks = assignment.worker == 0
-            && ops().any(|op| matches!(op.action, Action::Request(_)));
+        let asks =
+            assignment.worker == 0 && ops().any(|op| matches!(op.action, Action::Request(_)));
         let publishes = ops().any(|op| matches!(op.action, Action::Publish { .. }));
         let client = match asks || publishes {
             true => Some(life::asking_client(&assignment).await?),

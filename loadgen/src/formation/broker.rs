@@ -10,8 +10,8 @@ use super::broker_config::BrokerConfig;
 use super::monitor::Monitor;
 use super::nats_server::NatsServer;
 use crate::guard::RunMark;
-use crate::scenario::{Role, Tls};
 use crate::process::{Launch, Process, ProcessError, ending, last_words};
+use crate::scenario::{Role, Tls};
 
 /// How long a broker may take from its start until it accepts clients.
 pub const READY_WITHIN: Duration = Duration::from_secs(15);

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use crate::measure::{Hist, WorkerHealth};
 use crate::resources::{Usage, descriptor_limit};
 
-
 /// How often the probe's timer fires.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 

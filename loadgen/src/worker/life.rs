@@ -225,11 +225,16 @@ impl Life {
 
     fn server_conf(&self, fleet: &Fleet) -> Result<String, LifeError> {
         let production = &self.ground.access.production;
-        let servers = production.get(&fleet.attach).map(|tier| tier.servers.join(","));
+        let servers = production
+            .get(&fleet.attach)
+            .map(|tier| tier.servers.join(","));
         let settings = [
             ("identity", self.identity.to_string()),
             ("collectives", fleet.collectives.join(",")),
-            ("plugin.choria.middleware_hosts", servers.unwrap_or_default()),
+            (
+                "plugin.choria.middleware_hosts",
+                servers.unwrap_or_default(),
+            ),
             ("plugin.choria.server.provision", "false".to_owned()),
             ("plugin.choria.use_srv", "false".to_owned()),
             ("plugin.security.provider", "file".to_owned()),
@@ -248,9 +253,7 @@ impl Life {
 fn reconnect(fleet: &Fleet, seed: u64) -> Reconnect {
     let wanted = &fleet.reconnect;
     match wanted.policy {
-        ReconnectPolicy::Jitter => {
-            Reconnect::jitter(seed, wanted.min, wanted.max, wanted.spread)
-        }
+        ReconnectPolicy::Jitter => Reconnect::jitter(seed, wanted.min, wanted.max, wanted.spread),
         ReconnectPolicy::Choria => Reconnect::choria(seed),
         ReconnectPolicy::NatsDefault => Reconnect::nats_default(seed),
     }

@@ -173,7 +173,10 @@ impl Steps<'_> {
             self.start(slot.index, intended, None);
         };
         let (stop, clock) = (&context.stop, context.clock);
-        drive_open(pacer, context.begun, clock, stop, start, |n| context.late(n)).await;
+        drive_open(pacer, context.begun, clock, stop, start, |n| {
+            context.late(n)
+        })
+        .await;
     }
 
     fn member(&self, index: u64) -> Option<usize> {
@@ -211,12 +214,12 @@ impl Steps<'_> {
         if pace.is_per_node() {
             let own = (0..count).filter(|index| self.member(*index).is_some());
             // The pacer asks for a number and a time; a node's own count is not needed here.
-            let slots = pace
-                .node_slots(own, context.seed)
-                .map(|NodeSlot { intended, node, .. }| Slot {
-                    index: node,
-                    intended,
-                });
+            let slots =
+                pace.node_slots(own, context.seed)
+                    .map(|NodeSlot { intended, node, .. }| Slot {
+                        index: node,
+                        intended,
+                    });
             let pacer = Pacer::new(slots, slack, OnLate::Skip);
             let send = |slot: Slot| self.send(slot.index);
             drive_open(pacer, context.begun, clock, stop, send, late).await;

@@ -31,9 +31,8 @@ pub struct Audience {
 impl Audience {
     /// The nodes of the plan that are expected to answer.
     pub fn of(plan: &Plan) -> Self {
-        let answers = |fleet: &Fleet| {
-            fleet.start == Start::Production || fleet.expect == Outcome::Confirmed
-        };
+        let answers =
+            |fleet: &Fleet| fleet.start == Start::Production || fleet.expect == Outcome::Confirmed;
         let mut fleets: Vec<(String, Vec<Identity>)> = Vec::new();
         for fleet in &plan.scenario.fleets {
             fleets.push((fleet.name.clone(), Vec::new()));
@@ -112,7 +111,10 @@ pub async fn run_request_op(context: Arc<OpContext>, asking: Asking) {
                 begin(slot.index, intended, None);
             };
             let (stop, clock) = (&context.stop, context.clock);
-            drive_open(pacer, context.begun, clock, stop, start, |n| context.late(n)).await;
+            drive_open(pacer, context.begun, clock, stop, start, |n| {
+                context.late(n)
+            })
+            .await;
         }
         None => {
             let limit = match pace {

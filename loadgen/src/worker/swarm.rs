@@ -254,7 +254,10 @@ impl Swarm {
     pub async fn drain(&self, within: Duration) {
         self.shutdown.cancel();
         self.tasks.close();
-        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(within, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 left = self.tasks.len(),
                 "nodes did not end in time; their connections are cut"

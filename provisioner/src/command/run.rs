@@ -90,8 +90,12 @@ fn hold() -> anyhow::Result<Option<(String, Duration)>> {
 }
 
 fn log_to_stderr(log: &Log) {
-    // Reading the configuration has checked the filter.
-    let filter: Targets = log.level.value.parse().unwrap_or_default();
+    // Reading the configuration has checked the filter. The broker's client tells what the
+    // service tells better, so its word counts only when it is asked for.
+    let mut filter: Targets = log.level.value.parse().unwrap_or_default();
+    if !log.level.value.contains("async_nats") {
+        filter = filter.with_target("async_nats", tracing::Level::WARN);
+    }
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)

@@ -1,0 +1,11 @@
+//! The service as a process of its own, against real brokers and real nodes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod enrol;
+mod support;

@@ -1,0 +1,159 @@
+//! Two real brokers, a provisioner as a child process, nodes in this process.
+
+mod brokers;
+mod certificates;
+mod provisioner;
+mod swarm;
+
+pub(crate) use brokers::Broker;
+pub(crate) use certificates::Pki;
+pub(crate) use provisioner::{Provisioner, provisioner};
+pub(crate) use swarm::{Swarm, node_dial};
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longest any state is waited for; far above what an idle machine needs.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// Name and password of nodes on the provisioning broker.
+pub(crate) const NODE_USER: (&str, &str) = ("node", "enrol");
+/// What nodes want to see in every request.
+pub(crate) const NODE_TOKEN: &str = "s3cret-of-the-fleet";
+
+/// A provisioning and a production network with everything a provisioner needs.
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    pub(crate) provisioning: Broker,
+    pub(crate) production: Broker,
+    /// The token nodes are shipped with.
+    pub(crate) token: String,
+}
+
+impl Site {
+    /// Starts the brokers and makes keys, certificates and the token.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::make(dir.path());
+        let provisioning = Broker::start(dir.path(), "provisioning", &brokers::provisioning(&pki));
+        let production = Broker::start(dir.path(), "production", &brokers::production(&pki));
+        let token = make_token(dir.path(), &provisioning.url(), "signer.key");
+        Self {
+            dir,
+            provisioning,
+            production,
+            token,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A configuration with the built-in authority; `more` is added at its end.
+    pub(crate) fn config(&self, more: &str) -> PathBuf {
+        let ca = "[ca]\nkind = \"built-in\"\ncertificate = \"intermediate.pem\"\n\
+                  key = \"intermediate.key\"\nroots = \"ca.pem\"\n";
+        self.config_with_ca(ca, more)
+    }
+
+    /// A configuration with this `[ca]` section.
+    pub(crate) fn config_with_ca(&self, ca: &str, more: &str) -> PathBuf {
+        let text = format!(
+            r#"
+state_dir = "state"
+[network.provisioning]
+servers = ["{provisioning}"]
+user = "provisioner"
+password = "change-me"
+[network.production]
+servers = ["{production}"]
+ca = "ca.pem"
+certificate = "provisioner.mcollective.pem"
+key = "provisioner.mcollective.key"
+[token]
+keys = [{{ name = "factory", file = "signer.key.pub" }}]
+node_token = "{NODE_TOKEN}"
+{ca}
+[node.settings]
+"plugin.choria.middleware_hosts" = "{production}"
+"collectives" = "mcollective"
+[node.policies]
+"rpcutil.policy" = """
+policy default deny
+allow	choria=provisioner.mcollective	*	*	*
+"""
+[http]
+listen = "127.0.0.1:0"
+{more}
+"#,
+            provisioning = self.provisioning.url(),
+            production = self.production.url(),
+        );
+        let file = self.path("provisioner.toml");
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+}
+
+/// A token signed by a key of that name, which is made when it is not there.
+pub(crate) fn make_token(dir: &Path, url: &str, key: &str) -> String {
+    if !dir.join(key).exists() {
+        let done = provisioner()
+            .args(["token", "key", "--out", key])
+            .current_dir(dir)
+            .output();
+        assert_ok(&done.unwrap());
+    }
+    std::fs::write(dir.join("node.password"), NODE_USER.1).unwrap();
+    std::fs::write(dir.join("node.token"), NODE_TOKEN).unwrap();
+    let args = [
+        "token",
+        "new",
+        "--signing-key",
+        key,
+        "--url",
+        url,
+        "--user",
+        NODE_USER.0,
+    ];
+    let files = [
+        "--password-file",
+        "node.password",
+        "--token-file",
+        "node.token",
+    ];
+    let done = provisioner()
+        .args(args)
+        .args(files)
+        .args(["--validity", "1d"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert_ok(&done);
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+pub(crate) fn assert_ok(output: &std::process::Output) {
+    assert!(
+        output.status.success(),
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Waits until `wanted` gives a value.
+pub(crate) async fn until<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = wanted() {
+            return found;
+        }
+        assert!(begin.elapsed() < LONG, "waited in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
