@@ -26,6 +26,8 @@ use crate::judge::request::{common_name, holds_private_key, sha256};
 const MAX_CHAIN: usize = 10;
 /// The chain must still be good this much later, when the node meets the broker.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
+/// Authorities start validity a while before they sign; that does not count as lifetime.
+const BACKDATING: SignedDuration = SignedDuration::from_hours(24);
 
 /// Signature algorithms a certificate may carry: SHA-2 with RSA (both forms), ECDSA, Ed25519.
 const SIGNATURES: &[&str] = &[
@@ -42,7 +44,7 @@ const SIGNATURES: &[&str] = &[
 /// Policy for returned certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificatePolicy {
-    /// The longest a certificate may live, from its first to its last second.
+    /// The longest a certificate may live, a day of backdating not counted.
     pub max_lifetime: Duration,
     /// The least time it must have left.
     pub min_remaining: Duration,
@@ -331,7 +333,7 @@ fn judge_time(
     let lives = not_after.duration_since(not_before);
     let left = not_after.duration_since(now);
     let limit = |limit: Duration| SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    let what = if lives > limit(policy.max_lifetime) {
+    let what = if lives > limit(policy.max_lifetime).saturating_add(BACKDATING) {
         format!(
             "it lives {} days, longer than the {} that are allowed",
             lives.as_hours() / 24,

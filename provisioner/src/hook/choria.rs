@@ -105,8 +105,11 @@ struct Answer {
 /// `hook.protocol`, saying where the JSON is wrong or which key is; `hook.key`,
 /// `hook.unsupported`.
 pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
-    if output.iter().all(u8::is_ascii_whitespace) {
-        return Err(protocol("it printed nothing"));
+    match output.trim_ascii_start().first() {
+        None => return Err(protocol("it printed nothing")),
+        // A list, which the decoder would take for the values of the keys in order.
+        Some(b'[') => return Err(protocol("it printed a list, not one JSON object")),
+        Some(_) => {}
     }
     let answer: Answer = serde_json::from_slice(output)
         .map_err(|error| protocol(&format!("it did not print one JSON object: {error}")))?;

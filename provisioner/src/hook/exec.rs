@@ -1,6 +1,8 @@
 //! The exec hook: one run of a helper program per node, in the Choria helper contract.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -117,7 +119,14 @@ impl Hook for ExecHook {
             return Err(about("is not a file".to_owned()));
         }
         access(&path, AccessFlags::X_OK)
-            .map_err(|_| about(format!("is not executable; chmod +x {}", path.display())))
+            .map_err(|_| about(format!("is not executable; chmod +x {}", path.display())))?;
+        match interpreter(&path) {
+            Some(missing) if !missing.exists() => Err(about(format!(
+                "its first line names the interpreter {}, which does not exist",
+                missing.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn prepare(
@@ -190,6 +199,22 @@ fn describe(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => status.to_string(),
     }
+}
+
+/// The interpreter a script names in its first line.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut start = Vec::new();
+    File::open(script)
+        .ok()?
+        .take(256)
+        .read_to_end(&mut start)
+        .ok()?;
+    let line = start
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    line.split_whitespace().next().map(PathBuf::from)
 }
 
 /// Where a program is: a path as it stands, a bare name in the folders of `PATH`.

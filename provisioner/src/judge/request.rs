@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest;
 use der::asn1::ObjectIdentifier;
 use der::referenced::OwnedToRef as _;
-use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
+use der::{Decode, Encode, ErrorKind, Reader, SliceReader, Tag, Tagged};
 use x509_cert::name::Name;
 use x509_cert::request::CertReq;
 
@@ -152,6 +152,18 @@ fn decode(der: &[u8]) -> Result<CertReq, Refusal> {
 }
 
 fn not_der(error: der::Error) -> Refusal {
+    // String types so odd that the decoder does not know them: GraphicString, GeneralString and
+    // UniversalString. They only ever stand for text in a name.
+    if let ErrorKind::TagUnknown {
+        byte: 0x19 | 0x1b | 0x1c,
+    } = error.kind()
+    {
+        return Refusal::new(
+            Code::CsrSubjectCnCount,
+            "a name in the request is written in a string type that is never accepted; it must \
+             have exactly one common name, in plain text (rule 2)",
+        );
+    }
     Refusal::new(
         Code::CsrDer,
         format!("the request is not strict DER of a PKCS #10 request (rule 13): {error}"),

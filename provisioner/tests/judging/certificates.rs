@@ -1,0 +1,517 @@
+//! One test for each way in which a returned certificate can be wrong.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
+use openssl::x509::{X509, X509NameBuilder};
+use provisioner::ca::{CertificatePolicy, JudgedChain, TrustStore, judge_chain};
+use provisioner::code::{Code, Refusal};
+use provisioner::judge::{JudgedRequest, RequestPolicy, judge};
+
+use crate::authority::judged;
+use crate::forge::{IDENTITY, Key, ed25519, p256, rsa2048};
+
+const DAY: i64 = 86_400;
+
+/// A certificate in the making; an honest leaf for [`IDENTITY`] unless changed.
+#[derive(Clone)]
+struct Spec {
+    name: &'static str,
+    names: &'static [&'static str],
+    uri: Option<&'static str>,
+    from: i64,
+    until: i64,
+    authority: bool,
+    cert_sign: bool,
+    digital_signature: bool,
+    purposes: &'static [&'static str],
+    digest: MessageDigest,
+}
+
+impl Spec {
+    fn leaf() -> Self {
+        Self {
+            name: IDENTITY,
+            names: &[IDENTITY],
+            uri: None,
+            from: -300,
+            until: 365 * DAY,
+            authority: false,
+            cert_sign: false,
+            digital_signature: true,
+            purposes: &["clientAuth"],
+            digest: MessageDigest::sha256(),
+        }
+    }
+
+    fn authority(name: &'static str) -> Self {
+        Self {
+            name,
+            names: &[],
+            authority: true,
+            cert_sign: true,
+            digital_signature: false,
+            purposes: &[],
+            until: 3_650 * DAY,
+            ..Self::leaf()
+        }
+    }
+
+    fn sign(&self, key: &Key, issuer: Option<(&X509, &Key)>) -> X509 {
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        let mut serial = BigNum::new().unwrap();
+        serial
+            .rand(150, openssl::bn::MsbOption::ONE, false)
+            .unwrap();
+        builder
+            .set_serial_number(&Asn1Integer::from_bn(&serial).unwrap())
+            .unwrap();
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", self.name).unwrap();
+        let name = name.build();
+        builder.set_subject_name(&name).unwrap();
+        let issuer_name = issuer.map_or(&*name, |(issuer, _)| issuer.subject_name());
+        builder.set_issuer_name(issuer_name).unwrap();
+        let now = now().as_second();
+        let time = |offset: i64| Asn1Time::from_unix(now + offset).unwrap();
+        builder.set_not_before(&time(self.from)).unwrap();
+        builder.set_not_after(&time(self.until)).unwrap();
+        builder.set_pubkey(key).unwrap();
+        let mut constraints = BasicConstraints::new();
+        constraints.critical();
+        if self.authority {
+            constraints.ca();
+        }
+        builder
+            .append_extension(constraints.build().unwrap())
+            .unwrap();
+        let mut usage = KeyUsage::new();
+        usage.critical().key_encipherment();
+        if self.digital_signature {
+            usage.digital_signature();
+        }
+        if self.cert_sign {
+            usage.key_cert_sign();
+        }
+        builder.append_extension(usage.build().unwrap()).unwrap();
+        if !self.purposes.is_empty() {
+            let mut purposes = ExtendedKeyUsage::new();
+            for purpose in self.purposes {
+                purposes.other(purpose);
+            }
+            builder.append_extension(purposes.build().unwrap()).unwrap();
+        }
+        if !self.names.is_empty() || self.uri.is_some() {
+            let mut names = SubjectAlternativeName::new();
+            for name in self.names {
+                names.dns(name);
+            }
+            if let Some(uri) = self.uri {
+                names.uri(uri);
+            }
+            let context = builder.x509v3_context(None, None);
+            let names = names.build(&context).unwrap();
+            builder.append_extension(names).unwrap();
+        }
+        let (signer, digest) = match issuer {
+            Some((_, signer)) => (signer, self.digest),
+            None => (key, self.digest),
+        };
+        builder.sign(signer, digest).unwrap();
+        builder.build()
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn pem(certificates: &[&X509]) -> String {
+    certificates
+        .iter()
+        .map(|certificate| String::from_utf8(certificate.to_pem().unwrap()).unwrap())
+        .collect()
+}
+
+/// A site: root, intermediate, a node's key with its judged request.
+struct Site {
+    root: X509,
+    intermediate: X509,
+    signer: Key,
+    node: Key,
+    request: JudgedRequest,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (root_key, signer, node) = (p256(), p256(), ed25519());
+        let root = Spec::authority("Root").sign(&root_key, None);
+        let intermediate = Spec::authority("Intermediate").sign(&signer, Some((&root, &root_key)));
+        let request = judged(&node);
+        Self {
+            root,
+            intermediate,
+            signer,
+            node,
+            request,
+        }
+    }
+
+    fn issue(&self, spec: &Spec) -> X509 {
+        spec.sign(&self.node, Some((&self.intermediate, &self.signer)))
+    }
+
+    /// The site's trust, with its intermediate in the pool or not.
+    fn trust(&self, pool: bool) -> TrustStore {
+        let intermediates = if pool {
+            pem(&[&self.intermediate])
+        } else {
+            String::new()
+        };
+        TrustStore::from_pem(&pem(&[&self.root]), &intermediates).unwrap()
+    }
+
+    fn judge_with(&self, answer: &[&X509], pool: bool) -> Result<JudgedChain, Refusal> {
+        judge_chain(
+            &pem(answer),
+            None,
+            &self.request,
+            &self.trust(pool),
+            &CertificatePolicy::default(),
+            now(),
+        )
+    }
+
+    fn code(&self, spec: &Spec) -> Option<Code> {
+        let leaf = self.issue(spec);
+        self.judge_with(&[&leaf, &self.intermediate], false)
+            .err()
+            .map(|refusal| refusal.code)
+    }
+}
+
+#[test]
+fn an_honest_certificate_passes() {
+    let site = Site::new();
+    let leaf = site.issue(&Spec::leaf());
+    let judged = site
+        .judge_with(&[&leaf, &site.intermediate], false)
+        .unwrap();
+    assert_eq!(judged.chain_pem(), pem(&[&leaf, &site.intermediate]));
+    assert_eq!(judged.ca_pem(), pem(&[&site.root]));
+    assert_eq!(judged.spki_sha256(), site.request.spki_sha256());
+    assert_eq!(
+        judged.not_after().as_second(),
+        now().as_second() + 365 * DAY
+    );
+    assert_eq!(
+        judged.serial(),
+        leaf.serial_number()
+            .to_bn()
+            .unwrap()
+            .to_hex_str()
+            .unwrap()
+            .to_lowercase()
+    );
+    let both = Spec {
+        purposes: &["serverAuth", "clientAuth"],
+        names: &[],
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&both), None);
+}
+
+#[test]
+fn rule_34_chains_are_completed_ordered_and_shorn_of_the_root() {
+    let site = Site::new();
+    let leaf = site.issue(&Spec::leaf());
+    let wanted = pem(&[&leaf, &site.intermediate]);
+    for (answer, pool) in [
+        (vec![&leaf], true),
+        (vec![&leaf, &site.intermediate], false),
+        (vec![&leaf, &site.intermediate, &site.root], false),
+        (vec![&leaf, &site.root, &site.intermediate], false),
+        (vec![&leaf, &site.root], true),
+    ] {
+        let judged = site.judge_with(&answer, pool).unwrap();
+        assert_eq!(judged.chain_pem(), wanted);
+    }
+    let stranger = Spec::authority("Stranger").sign(&p256(), None);
+    let refusal = site
+        .judge_with(&[&leaf, &site.intermediate, &stranger], false)
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::CertChainIncomplete);
+}
+
+#[test]
+fn rule_33_certificates_of_another_authority() {
+    let site = Site::new();
+    let selfmade = Spec::leaf().sign(&p256(), None);
+    let other = Site::new();
+    // An authority of the same names, but not the same keys.
+    let foreign = Spec::leaf().sign(&site.node, Some((&other.intermediate, &other.signer)));
+    let missing = site.issue(&Spec::leaf());
+    for answer in [
+        vec![&foreign, &other.intermediate],
+        vec![&foreign, &site.intermediate],
+        vec![&foreign, &other.intermediate, &other.root],
+        vec![&missing],
+    ] {
+        let refusal = site.judge_with(&answer, false).unwrap_err();
+        assert_eq!(refusal.code, Code::CertUntrusted, "{refusal}");
+    }
+    let refusal = site.judge_with(&[&selfmade], true).unwrap_err();
+    assert_eq!(refusal.code, Code::CertKeyMismatch);
+
+    // Self-signed with the node's own key cannot be: the key is the node's. RSA stands in.
+    let node = rsa2048();
+    let request = judged(&node);
+    let selfsigned = Spec::leaf().sign(&node, None);
+    let refusal = judge_chain(
+        &pem(&[&selfsigned]),
+        None,
+        &request,
+        &site.trust(true),
+        &CertificatePolicy::default(),
+        now(),
+    )
+    .unwrap_err();
+    assert_eq!(refusal.code, Code::CertUntrusted);
+}
+
+#[test]
+fn rule_33_named_anchors_are_the_configured_ones() {
+    let site = Site::new();
+    let leaf = site.issue(&Spec::leaf());
+    let named = |ca: &str| {
+        judge_chain(
+            &pem(&[&leaf]),
+            Some(ca),
+            &site.request,
+            &site.trust(true),
+            &CertificatePolicy::default(),
+            now(),
+        )
+        .err()
+        .map(|refusal| refusal.code)
+    };
+    assert_eq!(named(&pem(&[&site.root])), None);
+    assert_eq!(named(&pem(&[&site.intermediate, &site.root])), None);
+    let stranger = Spec::authority("Stranger").sign(&p256(), None);
+    assert_eq!(named(&pem(&[&stranger])), Some(Code::CertUntrusted));
+    assert_eq!(
+        named("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        Some(Code::CertFormat)
+    );
+}
+
+#[test]
+fn rule_32_another_key() {
+    let site = Site::new();
+    let swapped = Spec::leaf().sign(&ed25519(), Some((&site.intermediate, &site.signer)));
+    let refusal = site
+        .judge_with(&[&swapped, &site.intermediate], false)
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::CertKeyMismatch);
+    // A chain that does not begin with the leaf.
+    let leaf = site.issue(&Spec::leaf());
+    let refusal = site
+        .judge_with(&[&site.intermediate, &leaf], false)
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::CertKeyMismatch);
+}
+
+#[test]
+fn rule_35_time() {
+    let site = Site::new();
+    let time = |from: i64, until: i64| {
+        site.code(&Spec {
+            from,
+            until,
+            ..Spec::leaf()
+        })
+    };
+    assert_eq!(time(-DAY, -1), Some(Code::CertExpired));
+    assert_eq!(time(-DAY, 59), Some(Code::CertExpired), "within a minute");
+    assert_eq!(time(-DAY, 299), Some(Code::CertLifetime));
+    assert_eq!(time(-DAY, 301), None);
+    assert_eq!(time(1, DAY), Some(Code::CertNotYetValid));
+    assert_eq!(time(0, 5 * 365 * DAY), None);
+    assert_eq!(time(0, 6 * 365 * DAY), Some(Code::CertLifetime));
+
+    // The intermediate's time counts, too.
+    let (root_key, signer) = (p256(), p256());
+    let root = Spec::authority("Root").sign(&root_key, None);
+    let old = Spec {
+        until: -1,
+        from: -DAY,
+        ..Spec::authority("Old")
+    }
+    .sign(&signer, Some((&root, &root_key)));
+    let leaf = Spec::leaf().sign(&site.node, Some((&old, &signer)));
+    let trust = TrustStore::from_pem(&pem(&[&root]), "").unwrap();
+    let refusal = judge_chain(
+        &pem(&[&leaf, &old]),
+        None,
+        &site.request,
+        &trust,
+        &CertificatePolicy::default(),
+        now(),
+    )
+    .unwrap_err();
+    assert_eq!(refusal.code, Code::CertExpired);
+}
+
+#[test]
+fn rule_35_a_configured_lifetime() {
+    let site = Site::new();
+    let leaf = site.issue(&Spec {
+        until: 31 * DAY,
+        ..Spec::leaf()
+    });
+    let lifetime = |days: u64| {
+        let policy = CertificatePolicy {
+            max_lifetime: Duration::from_secs(days * 86_400),
+            ..CertificatePolicy::default()
+        };
+        let answer = pem(&[&leaf, &site.intermediate]);
+        let trust = site.trust(false);
+        judge_chain(&answer, None, &site.request, &trust, &policy, now())
+            .err()
+            .map(|refusal| refusal.code)
+    };
+    // Backdating by minutes does not make a certificate too long.
+    assert_eq!(lifetime(31), None);
+    assert_eq!(lifetime(29), Some(Code::CertLifetime));
+}
+
+#[test]
+fn rule_35_names() {
+    let site = Site::new();
+    let names = |names: &'static [&'static str], uri: Option<&'static str>| {
+        site.code(&Spec {
+            names,
+            uri,
+            ..Spec::leaf()
+        })
+    };
+    assert_eq!(
+        names(&[IDENTITY, "db1.example.net"], None),
+        Some(Code::CertSanExtra)
+    );
+    assert_eq!(names(&["*.example.net"], None), Some(Code::CertSanExtra));
+    assert_eq!(
+        names(&[IDENTITY], Some("spiffe://x")),
+        Some(Code::CertSanExtra)
+    );
+    let other = Spec {
+        name: "db1.example.net",
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&other), Some(Code::CertIdentityMismatch));
+}
+
+#[test]
+fn rule_35_powers_and_purposes() {
+    let site = Site::new();
+    let authority = Spec {
+        authority: true,
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&authority), Some(Code::CertCa));
+    let signing = Spec {
+        cert_sign: true,
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&signing), Some(Code::CertCa));
+    for purposes in [
+        &[][..],
+        &["serverAuth"],
+        &["anyExtendedKeyUsage"],
+        &["clientAuth", "codeSigning"],
+    ] {
+        let spec = Spec {
+            purposes,
+            ..Spec::leaf()
+        };
+        assert_eq!(site.code(&spec), Some(Code::CertEku), "{purposes:?}");
+    }
+    let unusable = Spec {
+        digital_signature: false,
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&unusable), Some(Code::CertEku));
+}
+
+#[test]
+fn rule_35_weak_signatures() {
+    let site = Site::new();
+    let weak = Spec {
+        digest: MessageDigest::sha1(),
+        ..Spec::leaf()
+    };
+    assert_eq!(site.code(&weak), Some(Code::CertSigalg));
+}
+
+#[test]
+fn what_is_no_certificate_is_named_so() {
+    let site = Site::new();
+    let leaf = site.issue(&Spec::leaf());
+    let good = pem(&[&leaf, &site.intermediate]);
+    let key = String::from_utf8(site.node.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    for answer in [
+        String::new(),
+        "garbage".to_owned(),
+        good.replace("CERTIFICATE", "CERT"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+        format!("{good}{key}"),
+        pem(&[&leaf; 11]),
+    ] {
+        let trust = site.trust(false);
+        let policy = CertificatePolicy::default();
+        let refusal =
+            judge_chain(&answer, None, &site.request, &trust, &policy, now()).unwrap_err();
+        assert_eq!(refusal.code, Code::CertFormat, "{answer}");
+    }
+}
+
+#[test]
+fn the_captured_helper_s_certificates_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/helper");
+    for case in ["x509", "x509-policies", "upgrade"] {
+        let read = |kind: &str| -> serde_json::Value {
+            let file = folder.join(format!("{case}.{kind}.json"));
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+        };
+        let (stdin, stdout) = (read("stdin"), read("stdout"));
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let request = judge(
+            text(&stdin["csr"]["csr"]).as_bytes(),
+            &text(&stdin["identity"]),
+            &RequestPolicy::default(),
+        )
+        .unwrap();
+        let ca = text(&stdout["ca"]);
+        let policy = CertificatePolicy {
+            max_lifetime: Duration::from_secs(365 * 86_400),
+            ..CertificatePolicy::default()
+        };
+        let verdict = judge_chain(
+            &text(&stdout["certificate"]),
+            Some(&ca),
+            &request,
+            &TrustStore::from_pem(&ca, "").unwrap(),
+            &policy,
+            "2026-12-01T00:00:00Z".parse().unwrap(),
+        );
+        assert!(verdict.is_ok(), "{case}: {verdict:?}");
+    }
+}

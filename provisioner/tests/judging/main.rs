@@ -1,0 +1,16 @@
+//! The judges against an adversarial corpus, forged here, and against what real nodes, helpers
+//! and OpenSSL produce.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod authority;
+mod certificates;
+mod commands;
+mod forge;
+mod helpers;
+mod requests;
