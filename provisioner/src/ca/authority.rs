@@ -360,7 +360,7 @@ fn may_sign(certificate: &Certificate) -> Result<(), Refusal> {
 /// What the leaf says: policy and nothing of the request but its key.
 fn params(what: &ToBeSigned) -> Result<CertificateParams, Refusal> {
     let time = |time: Timestamp| {
-        time::OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(|error| internal(error))
+        time::OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(internal)
     };
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, what.identity.as_str());

@@ -81,7 +81,10 @@ fn primes_below(limit: u64) -> impl Iterator<Item = u64> {
 fn small_factor(number: &[u8]) -> Option<u64> {
     GROUPS.iter().find_map(|(product, primes)| {
         let rest = remainder(number, *product);
-        primes.iter().copied().find(|prime| rest % prime == 0)
+        primes
+            .iter()
+            .copied()
+            .find(|prime| rest.is_multiple_of(*prime))
     })
 }
 

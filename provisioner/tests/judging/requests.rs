@@ -492,7 +492,10 @@ fn rule_3_other_attributes() {
 #[test]
 fn rule_7_powers_of_an_authority() {
     let ca = extension("2.5.29.19", tlv(0x30, &[1, 1, 0xff]));
-    assert_eq!(asking_for(&[ca.clone()]), Some(Code::CsrCaRequested));
+    assert_eq!(
+        asking_for(std::slice::from_ref(&ca)),
+        Some(Code::CsrCaRequested)
+    );
     let cert_sign = extension("2.5.29.15", vec![3, 2, 2, 0x04]);
     assert_eq!(asking_for(&[cert_sign]), Some(Code::CsrCaRequested));
     let crl_sign = extension("2.5.29.15", vec![3, 2, 1, 0x02]);
@@ -533,7 +536,7 @@ fn rule_7_other_extensions() {
     );
     // Two lists of extensions, and attributes that are none.
     let twice = Forge::new()
-        .extensions(&[own.clone()])
+        .extensions(std::slice::from_ref(&own))
         .extensions(&[sans(&[(DNS, b"x")])]);
     assert_eq!(code(twice.pem()), Some(Code::CsrExtension));
     let mut password = Forge::new();
