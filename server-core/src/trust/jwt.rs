@@ -3,13 +3,16 @@
 //! A node reads its token without verifying it, having nothing to verify it with. The provisioner verifies it with
 //! the keys it is configured with: the key decides the algorithm, never the token.
 
-use std::fmt;
+mod claims;
+mod keys;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+pub use claims::{Audience, ProvisioningClaims};
+pub use keys::{JwtKey, SigningKey, issue};
 
-use super::{KeyPair, TrustError};
+use jsonwebtoken::Validation;
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::words::UnixTime;
 
 /// Bytes of the longest token that is read.
@@ -18,131 +21,6 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 pub const PURPOSE: &str = "choria_provisioning";
 /// The issuer which the original's tools write into every token.
 pub const CHORIA_ISSUER: &str = "Choria Tokens Package";
-
-/// The claims of a provisioning token, in the original's order.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ProvisioningClaims {
-    /// The shared token which a node wants to see before it obeys a provisioner.
-    pub cht: String,
-    /// Whether requests are signed.
-    #[serde(default)]
-    pub chs: bool,
-    /// URLs of brokers, separated by commas.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chu: String,
-    /// The domain whose SRV records name brokers.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chsrv: String,
-    /// Whether a node without another instruction enters provisioning mode.
-    #[serde(default)]
-    pub chpd: bool,
-    /// The file with registration data.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chrd: String,
-    /// The file with facts.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chf: String,
-    /// User name for the broker.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chusr: String,
-    /// Password for the broker.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub chpwd: String,
-    /// Anything, for the provisioner.
-    #[serde(default)]
-    pub extensions: Option<Map<String, Value>>,
-    /// The organization.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub ou: String,
-    /// Whether protocol 2 is used.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub v2: bool,
-    /// Whether the node may be updated while provisioning.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub update: bool,
-    /// What the token is for: [`PURPOSE`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub purpose: String,
-    /// Who issued it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub iss: String,
-    /// Whom it is about: [`PURPOSE`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub sub: String,
-    /// For whom it is; the original has none.
-    #[serde(default, skip_serializing_if = "Audience::is_empty")]
-    pub aud: Audience,
-    /// Second since the epoch from which on it is not valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exp: Option<i64>,
-    /// Second since the epoch before which it is not valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<i64>,
-    /// Second since the epoch when it was issued.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iat: Option<i64>,
-    /// Its unique name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub jti: String,
-}
-
-/// The audience of a token: none, one, or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    /// A single one.
-    One(String),
-    /// Any number.
-    Many(Vec<String>),
-}
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
-}
-
-impl Audience {
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Many(all) if all.is_empty())
-    }
-
-    fn contains(&self, wanted: &str) -> bool {
-        match self {
-            Self::One(one) => one == wanted,
-            Self::Many(all) => all.iter().any(|one| one == wanted),
-        }
-    }
-}
-
-/// Shows neither the shared token nor the password.
-impl fmt::Debug for ProvisioningClaims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProvisioningClaims")
-            .field("chs", &self.chs)
-            .field("chu", &self.chu)
-            .field("chsrv", &self.chsrv)
-            .field("chpd", &self.chpd)
-            .field("chusr", &self.chusr)
-            .field("iss", &self.iss)
-            .field("exp", &self.exp)
-            .field("jti", &self.jti)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ProvisioningClaims {
-    /// The broker URLs as a list.
-    #[must_use]
-    pub fn servers(&self) -> Vec<String> {
-        let urls = self
-            .chu
-            .split(',')
-            .map(str::trim)
-            .filter(|url| !url.is_empty());
-        urls.map(str::to_owned).collect()
-    }
-}
 
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,100 +62,6 @@ impl JwtError {
             Self::Issuer { .. } => "jwt.issuer",
             Self::Expired(_) => "jwt.expired",
             Self::Claims(_) => "jwt.claims",
-        }
-    }
-}
-
-/// A key that verifies tokens.
-#[derive(Clone)]
-pub enum JwtKey {
-    /// Verifies RS256.
-    Rsa(DecodingKey),
-    /// Verifies EdDSA.
-    Ed25519(DecodingKey),
-}
-
-impl fmt::Debug for JwtKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.algorithm_name())
-    }
-}
-
-impl JwtKey {
-    /// Reads a public key: an RSA key or certificate in PEM form, an Ed25519 key in PEM form or as 64 hexadecimal
-    /// digits.
-    ///
-    /// # Errors
-    /// When the text is none of these.
-    pub fn parse(text: &str) -> Result<Self, TrustError> {
-        let trimmed = text.trim();
-        if trimmed.len() == 64 && trimmed.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let raw = hex::decode(trimmed).map_err(|error| TrustError::Key(error.to_string()))?;
-            return Ok(Self::Ed25519(DecodingKey::from_ed_der(&raw)));
-        }
-        let wanted = "public key";
-        let block = pem::parse(text).map_err(|error| TrustError::Pem {
-            wanted,
-            detail: format!("{error}; a hexadecimal Ed25519 key has 64 digits"),
-        })?;
-        match block.tag() {
-            "PUBLIC KEY" => Self::from_spki(block.contents()),
-            "RSA PUBLIC KEY" => Self::from_pkcs1(block.contents()),
-            "CERTIFICATE" => {
-                let leaf = super::chain::parse(&block.contents().into())?;
-                let spki = der::Encode::to_der(leaf.tbs_certificate().subject_public_key_info())
-                    .map_err(|error| TrustError::Certificate(error.to_string()))?;
-                Self::from_spki(&spki)
-            }
-            other => Err(TrustError::Pem {
-                wanted,
-                detail: format!("the block is a {other}"),
-            }),
-        }
-    }
-
-    fn from_spki(spki: &[u8]) -> Result<Self, TrustError> {
-        let parsed = <spki::SubjectPublicKeyInfoRef<'_> as der::Decode<'_>>::from_der(spki)
-            .map_err(|error| TrustError::Key(error.to_string()))?;
-        let bits = parsed
-            .subject_public_key
-            .as_bytes()
-            .ok_or_else(|| TrustError::Key("the public key is damaged".to_owned()))?;
-        match parsed.algorithm.oid {
-            const_oid::db::rfc5912::RSA_ENCRYPTION => Self::from_pkcs1(bits),
-            const_oid::db::rfc8410::ID_ED_25519 => {
-                Ok(Self::Ed25519(DecodingKey::from_ed_der(bits)))
-            }
-            other => Err(TrustError::KeyAlgorithm(format!(
-                "tokens are verified with RSA or Ed25519 keys, this key has the algorithm {other}"
-            ))),
-        }
-    }
-
-    fn from_pkcs1(bits: &[u8]) -> Result<Self, TrustError> {
-        let key = aws_lc_rs::rsa::PublicKey::from_der(bits)
-            .map_err(|error| TrustError::Key(error.to_string()))?;
-        if key.modulus_len() < 256 {
-            return Err(TrustError::KeyAlgorithm(
-                "an RSA key needs at least 2048 bits".to_owned(),
-            ));
-        }
-        Ok(Self::Rsa(DecodingKey::from_rsa_der(bits)))
-    }
-
-    fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Rsa(_) => Algorithm::RS256,
-            Self::Ed25519(_) => Algorithm::EdDSA,
-        }
-    }
-
-    /// The algorithm which it verifies, by its name in tokens.
-    #[must_use]
-    pub fn algorithm_name(&self) -> &'static str {
-        match self {
-            Self::Rsa(_) => "RS256",
-            Self::Ed25519(_) => "EdDSA",
         }
     }
 }
@@ -453,76 +237,4 @@ fn check_claims(claims: &ProvisioningClaims, rules: &Rules, now: UnixTime) -> Re
         return Err(JwtError::Expired(format!("it is valid from {from} on")));
     }
     Ok(())
-}
-
-/// A key that signs tokens.
-pub struct SigningKey {
-    key: EncodingKey,
-    algorithm: Algorithm,
-    public_pem: String,
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
-    }
-}
-
-impl SigningKey {
-    /// From a private key: RSA signs with RS256, Ed25519 with EdDSA.
-    ///
-    /// # Errors
-    /// When the key is of another kind.
-    pub fn new(key: &KeyPair) -> Result<Self, TrustError> {
-        let public_pem = key.public_pem();
-        if key.is_rsa() {
-            let pem = key.to_pem();
-            let encoding = EncodingKey::from_rsa_pem(pem.as_bytes())
-                .map_err(|error| TrustError::Key(error.to_string()))?;
-            return Ok(Self {
-                key: encoding,
-                algorithm: Algorithm::RS256,
-                public_pem,
-            });
-        }
-        if key.ed25519_seed_hex().is_none() {
-            return Err(TrustError::KeyAlgorithm(
-                "tokens are signed with RSA or Ed25519 keys".to_owned(),
-            ));
-        }
-        Ok(Self {
-            key: EncodingKey::from_ed_der(key.pkcs8_der()),
-            algorithm: Algorithm::EdDSA,
-            public_pem,
-        })
-    }
-
-    /// Reads a private key in PEM form, or an Ed25519 seed as 64 hexadecimal digits.
-    ///
-    /// # Errors
-    /// When the text is neither.
-    pub fn parse(text: &str) -> Result<Self, TrustError> {
-        let trimmed = text.trim();
-        if trimmed.len() == 64 && !trimmed.starts_with('-') {
-            return Self::new(&KeyPair::from_ed25519_seed_hex(trimmed)?);
-        }
-        Self::new(&KeyPair::from_pem(text)?)
-    }
-
-    /// The public key as PEM, for those who verify.
-    #[must_use]
-    pub fn public_pem(&self) -> &str {
-        &self.public_pem
-    }
-}
-
-/// Signs claims. They are written as they are; [`verify`] tells what they need.
-///
-/// # Errors
-/// When the cryptographic library fails.
-pub fn issue(claims: &ProvisioningClaims, key: &SigningKey) -> Result<String, JwtError> {
-    jsonwebtoken::encode(&Header::new(key.algorithm), claims, &key.key)
-        .map_err(|error| JwtError::Form(error.to_string()))
 }
