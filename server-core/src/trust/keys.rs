@@ -1,77 +1,23 @@
 //! Private keys.
 
-use std::fmt;
-use std::str::FromStr;
+mod algorithm;
+mod pkcs8;
 
-use aws_lc_rs::encoding::AsDer as _;
+pub use algorithm::{CsrSubject, KeyAlgorithm};
+
+use std::fmt;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
-use der::asn1::{AnyRef, OctetStringRef};
-use der::{Decode as _, Reader as _};
+use der::Decode as _;
+use der::asn1::OctetStringRef;
 use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData as _};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroizing;
 
+use self::pkcs8::{pkcs8_content, rsa_pkcs8};
 use super::TrustError;
-
-/// Which kind of key a node makes for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum KeyAlgorithm {
-    /// ECDSA on the curve P-256: small and fast, the default.
-    #[default]
-    P256,
-    /// RSA with 2048 bits, as the original makes.
-    Rsa2048,
-    /// Ed25519.
-    Ed25519,
-}
-
-impl KeyAlgorithm {
-    /// Its name in configurations.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::Rsa2048 => "rsa2048",
-            Self::Ed25519 => "ed25519",
-        }
-    }
-}
-
-impl fmt::Display for KeyAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for KeyAlgorithm {
-    type Err = TrustError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::P256, Self::Rsa2048, Self::Ed25519]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == text)
-            .ok_or_else(|| {
-                TrustError::KeyAlgorithm(format!(
-                    "{text:?} is no key algorithm; use p256, rsa2048 or ed25519"
-                ))
-            })
-    }
-}
-
-/// Subject of a certificate signing request, beside its common name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CsrSubject {
-    /// C
-    pub country: Option<String>,
-    /// L
-    pub locality: Option<String>,
-    /// O
-    pub organization: Option<String>,
-    /// OU
-    pub organizational_unit: Option<String>,
-}
 
 /// A private key and its public key. Printing it never shows the private key.
 pub struct KeyPair {
@@ -303,31 +249,6 @@ fn is_rsa(key: &rcgen::KeyPair) -> bool {
         &rcgen::PKCS_RSA_SHA512,
     ]
     .contains(&key.algorithm())
-}
-
-fn rsa_pkcs8(key: &RsaKeyPair) -> Result<Vec<u8>, TrustError> {
-    if key.public_modulus_len() < 256 {
-        return Err(TrustError::KeyAlgorithm(
-            "an RSA key needs at least 2048 bits".to_owned(),
-        ));
-    }
-    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().map_err(key_error)?;
-    Ok(der.as_ref().to_vec())
-}
-
-/// The algorithm's own form of the key inside of PKCS#8.
-fn pkcs8_content(pkcs8: &[u8]) -> Option<&[u8]> {
-    let mut reader = der::SliceReader::new(pkcs8).ok()?;
-    reader
-        .sequence(|inner| {
-            u8::decode(inner)?;
-            AnyRef::decode(inner)?;
-            let content = <&OctetStringRef>::decode(inner)?;
-            // Attributes and the public key may follow.
-            inner.read_slice(inner.remaining_len())?;
-            Ok::<_, der::Error>(content.as_bytes())
-        })
-        .ok()
 }
 
 /// PEM with lines of 64 characters (RFC 7468).
