@@ -26,7 +26,7 @@ use crate::step::State;
 const WAITING_EVENTS: usize = 65_536;
 /// Longest a sweep may take while answers keep coming.
 const LONGEST_SWEEP: Duration = Duration::from_secs(60);
-/// A node just confirmed is not taken for one that came back.
+/// An answer from before its restart does not make a node just confirmed one that came back.
 const AFTERGLOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// The sources of arrivals.
@@ -224,7 +224,10 @@ fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
     match known.state {
         State::Banned | State::Quarantined => true,
         State::Refused => arrival.source != Source::Startup,
-        State::Confirmed => arrival.at.duration_since(known.since) < AFTERGLOW,
+        State::Confirmed => {
+            let lately = arrival.at.duration_since(known.since) < AFTERGLOW;
+            lately && arrival.source != Source::Startup
+        }
         State::Queued | State::Working | State::Parked => false,
     }
 }

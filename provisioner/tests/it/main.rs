@@ -8,4 +8,7 @@
 )]
 
 mod enrol;
+mod fleet;
+mod helpers;
+mod hostile;
 mod support;

@@ -2,11 +2,13 @@
 
 mod brokers;
 mod certificates;
+mod impostor;
 mod provisioner;
 mod swarm;
 
 pub(crate) use brokers::Broker;
 pub(crate) use certificates::Pki;
+pub(crate) use impostor::{Impostor, Manners, announce};
 pub(crate) use provisioner::{Provisioner, provisioner};
 pub(crate) use swarm::{Swarm, node_dial};
 

@@ -1,0 +1,105 @@
+//! Helpers of every kind of bad, one service, one node each.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Provisioner, Site, Swarm};
+
+/// Does what the name of the node says.
+const HELPER: &str = r#"#!/usr/bin/env python3
+import json, os, subprocess, sys, tempfile, time
+request = json.load(sys.stdin)
+what = request["identity"].split(".")[0]
+here = os.path.dirname(os.path.abspath(__file__))
+if what == "exits":
+    print("CA unreachable", file=sys.stderr)
+    sys.exit(1)
+if what == "garbage":
+    print("{ this is not JSON")
+    sys.exit(0)
+if what == "hangs":
+    time.sleep(600)
+if what == "much":
+    print(json.dumps({"msg": "x" * 10_000_000}))
+    sys.exit(0)
+if what == "grandchild":
+    subprocess.Popen(["sleep", "600"])
+    sys.exit(0)
+if what == "defers":
+    print(json.dumps({"defer": True, "msg": "not before noon"}))
+    sys.exit(0)
+with tempfile.TemporaryDirectory() as folder:
+    csr = os.path.join(folder, "csr.pem")
+    open(csr, "w").write(request["csr"]["csr"])
+    ext = os.path.join(folder, "ext")
+    name = "other.example.net" if what == "wrong" else request["identity"]
+    open(ext, "w").write("subjectAltName=DNS:" + name + "\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n")
+    done = subprocess.run(["openssl", "x509", "-req", "-in", csr, "-CA", here + "/intermediate.pem",
+        "-CAkey", here + "/intermediate.key", "-days", "30", "-extfile", ext],
+        check=True, capture_output=True, text=True)
+chain = done.stdout + open(here + "/intermediate.pem").read()
+configuration = {
+    "identity": request["identity"],
+    "plugin.choria.middleware_hosts": open(here + "/production.url").read(),
+    "plugin.security.provider": "file",
+}
+ssldir = request["csr"]["ssldir"]
+for key, file in [("certificate", "certificate"), ("key", "private"), ("ca", "ca")]:
+    configuration["plugin.security.file." + key] = ssldir + "/" + file + ".pem"
+if what != "stays":
+    configuration["plugin.choria.server.provision"] = "false"
+print(json.dumps({"certificate": chain, "ca": open(here + "/ca.pem").read(), "configuration": configuration}))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_helpers_park_their_node_and_good_ones_enrol() {
+    let site = Site::start();
+    let helper = site.path("helper.py");
+    std::fs::write(&helper, HELPER).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(site.path("production.url"), site.production.url()).unwrap();
+    let ca = format!(
+        "[ca]\nkind = \"exec\"\ncommand = [\"{}\"]\nroots = \"ca.pem\"\ntimeout = \"15s\"\n",
+        helper.display()
+    );
+    let more = "[retry]\nfirst = \"10m\"\nmax = \"10m\"\n";
+    let mut service = Provisioner::start(&site.config_with_ca(&ca, more));
+
+    let mut swarm = Swarm::new();
+    let cases = [
+        ("exits.example.net", "hook.exit", "sign"),
+        ("garbage.example.net", "hook.protocol", "sign"),
+        ("hangs.example.net", "hook.timeout", "sign"),
+        ("much.example.net", "hook.output_too_large", "sign"),
+        ("defers.example.net", "hook.deferred", "sign"),
+        ("wrong.example.net", "cert.san_extra", "sign"),
+        ("stays.example.net", "config.no_exit", "configure"),
+    ];
+    for (node, _, _) in cases {
+        swarm.add(node, &site.token);
+    }
+    swarm.add("grandchild.example.net", &site.token);
+    swarm.add("good.example.net", &site.token);
+    for (node, code, step) in cases {
+        let show = service.show_when(node, |s| s["state"] == "parked").await;
+        assert_eq!(
+            (show["code"].as_str(), show["step"].as_str()),
+            (Some(code), Some(step)),
+            "{show:#}"
+        );
+    }
+    // It said nothing before its grandchild was killed.
+    let show = service
+        .show_when("grandchild.example.net", |s| s["state"] == "parked")
+        .await;
+    assert!(
+        show["code"]
+            .as_str()
+            .is_some_and(|code| code.starts_with("hook.")),
+        "{show:#}"
+    );
+    service
+        .show_when("good.example.net", |s| s["state"] == "confirmed")
+        .await;
+    assert!(service.is_alive());
+    assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
+}

@@ -1,0 +1,172 @@
+//! What is wrong with a node is told by its code, and the service goes on.
+
+use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
+
+use crate::support::{Impostor, Manners, Provisioner, Site, Swarm, make_token};
+
+/// A request for a certificate for `name`, with a key of its own.
+fn csr(name: &str) -> String {
+    let key = KeyPair::generate(KeyAlgorithm::P256).unwrap();
+    key.csr(name, &CsrSubject::default()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_hostile_node_gets_its_code() {
+    let site = Site::start();
+    let foreign = make_token(site.dir.path(), &site.provisioning.url(), "foreign.key");
+    let mut service = Provisioner::start(&site.config(""));
+    service.status_when("ready", |s| s["ready"] == true).await;
+
+    let honest = |name: &str| Manners::honest(&site, name);
+    let with_csr = |name: &str, csr: String| Manners {
+        csr: Some(csr),
+        ..honest(name)
+    };
+    let cases = [
+        (
+            "no-pem.example.net",
+            with_csr("no-pem.example.net", "not PEM at all".to_owned()),
+        ),
+        (
+            "other-name.example.net",
+            with_csr("other-name.example.net", csr("db1.example.net")),
+        ),
+        ("as-other.example.net", honest("db2.example.net")),
+        (
+            "foreign.example.net",
+            Manners {
+                token: foreign,
+                ..honest("foreign.example.net")
+            },
+        ),
+        (
+            "garbage.example.net",
+            Manners {
+                token: "a.b.c".to_owned(),
+                ..honest("garbage.example.net")
+            },
+        ),
+        ("leaks.example.net", with_csr("leaks.example.net", leaked())),
+    ];
+    let mut running = Vec::new();
+    for (node, manners) in cases {
+        running.push(Impostor::start(&site, node, manners).await);
+    }
+    // Two connections in one name.
+    for _ in 0..2 {
+        let manners = with_csr("twice.example.net", csr("twice.example.net"));
+        running.push(Impostor::start(&site, "twice.example.net", manners).await);
+    }
+
+    for (node, code, state, step) in [
+        ("no-pem.example.net", "csr.pem_format", "parked", "csr"),
+        (
+            "other-name.example.net",
+            "csr.identity_mismatch",
+            "parked",
+            "csr",
+        ),
+        (
+            "as-other.example.net",
+            "rpc.sender_mismatch",
+            "quarantined",
+            "inspect",
+        ),
+        ("foreign.example.net", "jwt.signature", "parked", "inspect"),
+        ("garbage.example.net", "jwt.form", "parked", "inspect"),
+        (
+            "leaks.example.net",
+            "csr.private_key_leaked",
+            "quarantined",
+            "csr",
+        ),
+        (
+            "twice.example.net",
+            "rpc.duplicate_responder",
+            "quarantined",
+            "configure",
+        ),
+    ] {
+        let show = service.show_when(node, |s| s["code"] == code).await;
+        assert_eq!(show["state"], state, "{show:#}");
+        assert_eq!(show["step"], step, "{show:#}");
+        assert!(
+            show["says"].as_str().is_some_and(|says| says.len() > 20),
+            "{show:#}"
+        );
+        assert_eq!(show["next_try"].is_string(), state == "parked", "{show:#}");
+    }
+
+    let mut swarm = Swarm::new();
+    swarm.add("good.example.net", &site.token);
+    service
+        .show_when("good.example.net", |s| s["state"] == "confirmed")
+        .await;
+    assert!(service.is_alive());
+    let status = service.ask(&["status"]);
+    assert_eq!(status["errors"]["csr.private_key_leaked"], 1);
+    assert!(!service.log().contains("PRIVATE KEY-----"));
+}
+
+/// A request with the private key of the node beside it.
+fn leaked() -> String {
+    let key = KeyPair::generate(KeyAlgorithm::P256).unwrap();
+    let csr = key
+        .csr("leaks.example.net", &CsrSubject::default())
+        .unwrap();
+    format!("{csr}{}", key.to_pem().as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_under_two_names_freezes_both() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let key = KeyPair::generate(KeyAlgorithm::P256).unwrap();
+    let mut running = Vec::new();
+    for node in ["key-1.example.net", "key-2.example.net"] {
+        let csr = key.csr(node, &CsrSubject::default()).unwrap();
+        let manners = Manners {
+            csr: Some(csr),
+            ..Manners::honest(&site, node)
+        };
+        running.push(Impostor::start(&site, node, manners).await);
+        service
+            .show_when(node, |s| {
+                s["history"].to_string().contains("\"step\":\"csr\"")
+            })
+            .await;
+    }
+    for node in ["key-1.example.net", "key-2.example.net"] {
+        service
+            .show_when(node, |s| {
+                s["code"] == "key.reused" && s["state"] == "quarantined"
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrolled_name_with_a_new_key_is_parked() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    let node = "web1.example.net";
+    {
+        let mut swarm = Swarm::new();
+        swarm.add(node, &site.token);
+        service.show_when(node, |s| s["state"] == "confirmed").await;
+    }
+    let mut swarm = Swarm::new();
+    swarm.add(node, &site.token);
+    let enrolled = service.ask(&["show", node])["certificate"]["key"].clone();
+    let show = service
+        .show_when(node, |s| s["code"] == "identity.exists")
+        .await;
+    assert_eq!(show["state"], "parked");
+    assert_eq!(
+        show["certificate"]["key"], enrolled,
+        "the enrolled certificate stands"
+    );
+    let status = service.ask(&["status"]);
+    assert_eq!(status["certificates_issued"], 1);
+}
