@@ -2,9 +2,10 @@
 //!
 //! The file is read strictly (`example.toml` beside the sources holds every
 //! key). Reading touches no other file; what the configuration names (keys,
-//! certificates, passwords) is loaded by [`crate::materials`], whose mistakes
+//! certificates, passwords) is loaded by [`crate::site`], whose mistakes
 //! carry the place of the key that names the file.
 
+mod mistake;
 mod read;
 mod reader;
 mod secret;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use crate::judge::{KeyKind, RequestPolicy};
 
-pub use reader::{Located, Mistake, Mistakes, Place};
+pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
 
 /// Where the configuration is looked for when no `--config` is given.

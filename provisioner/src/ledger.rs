@@ -1,8 +1,8 @@
 //! The ledger: what was decided, signed, delivered and confirmed, on disk.
 //!
 //! Every transition of an enrolment is one [`Change`]. Changes are applied by one
-//! writer thread, many to a transaction ([`writer`]), by a pure function
-//! ([`apply`]) on the records ([`record`]); [`store`] is the file. Whoever
+//! writer thread, many to a transaction (`writer`), by a pure function
+//! (`apply`) on the records (`record`); `store` is the file. Whoever
 //! awaits [`Ledger::commit`] knows the change survives a kill at that instant.
 //!
 //! Two promises hang on the order of commits. Before an authority is asked to

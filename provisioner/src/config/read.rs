@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{Document, Located, Mistakes, Place, Section};
+use super::mistake::{Located, Mistakes, Place};
+use super::reader::{Document, Section};
 use crate::judge::RequestPolicy;
 use crate::judge::policy::Oid;
 

@@ -6,7 +6,6 @@
 //! names it suggests.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,73 +13,7 @@ use std::time::Duration;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A place in the file, counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line.
-    pub line: usize,
-    /// Column, in characters.
-    pub column: usize,
-}
-
-/// One mistake in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
-    /// Where it is.
-    pub place: Place,
-    /// What is wrong and what to write.
-    pub says: String,
-}
-
-/// Every mistake of one file, in the order of the file.
-#[derive(Debug, thiserror::Error)]
-pub struct Mistakes {
-    /// The file as it was named.
-    pub file: PathBuf,
-    /// What is wrong, never empty.
-    pub list: Vec<Mistake>,
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.list.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            let Place { line, column } = mistake.place;
-            write!(
-                f,
-                "{}:{line}:{column}: {}",
-                self.file.display(),
-                mistake.says
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// A value together with where it was written and under which key, for
-/// mistakes that show only later (a file that is not there, a template that
-/// does not parse).
-#[derive(Clone, Debug)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// The full key, as `ca.certificate`.
-    pub key: String,
-    /// Where it stands.
-    pub place: Place,
-}
-
-impl<T> Located<T> {
-    /// A mistake about this value: "`key` says".
-    pub fn mistake(&self, says: impl fmt::Display) -> Mistake {
-        Mistake {
-            place: self.place,
-            says: format!("`{}` {says}", self.key),
-        }
-    }
-}
+use super::mistake::{Located, Mistake, Place};
 
 /// The file being read, and the mistakes found so far.
 pub(crate) struct Document<'a> {
@@ -344,7 +277,7 @@ impl<'d, 'a> Section<'d, 'a> {
     }
 
     /// A mistake about a value that was read.
-    pub(crate) fn report<T>(&self, about: &Located<T>, says: impl fmt::Display) {
+    pub(crate) fn report<T>(&self, about: &Located<T>, says: impl std::fmt::Display) {
         let mistake = about.mistake(says);
         self.doc.report(mistake.place, mistake.says);
     }

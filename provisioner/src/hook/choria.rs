@@ -2,7 +2,7 @@
 //!
 //! A helper reads one JSON object from standard input, five keys always present, and writes one
 //! JSON object to standard output, every key optional, unknown keys ignored. What this service
-//! refuses of an answer, and why, is said in [`read_answer`].
+//! refuses of an answer, and why, is said in `read_answer`.
 
 use std::collections::BTreeMap;
 
