@@ -106,6 +106,9 @@ fn addresses(dial: &Dial) -> Result<Vec<ServerAddr>, BusError> {
                     server: server.clone(),
                     why: "the address asks for TLS and no TLS settings are given".to_owned(),
                 }),
+                ("tls" | "nats", _) if parsed.host().is_empty() => {
+                    Err(refuse(server, "it names no host"))
+                }
                 ("tls" | "nats", _) => Ok(parsed),
                 (other, _) => Err(refuse(
                     server,

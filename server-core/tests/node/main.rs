@@ -13,4 +13,5 @@
 mod authority;
 mod support;
 
+mod bus;
 mod enrolment;
