@@ -53,6 +53,15 @@ impl Authority {
         }
     }
 
+    /// An authority made elsewhere.
+    pub fn load(certificate: &str, key: &str) -> Self {
+        Self {
+            certificate: X509::from_pem(certificate.as_bytes()).unwrap(),
+            key: PKey::private_key_from_pem(key.as_bytes()).unwrap(),
+            chain: Vec::new(),
+        }
+    }
+
     /// An authority below this one.
     pub fn intermediate(&self) -> Self {
         let key = p256();

@@ -47,7 +47,9 @@ impl Network {
     async fn link_with(&self, change: impl FnOnce(&mut Dial)) -> Link {
         let mut dial = self.dial();
         change(&mut dial);
-        within("dial", LIMIT, self.dialer().dial(dial)).await.unwrap()
+        within("dial", LIMIT, self.dialer().dial(dial))
+            .await
+            .unwrap()
     }
 
     fn set_down(&mut self, down: bool) {
@@ -65,7 +67,10 @@ fn memory() -> Network {
 }
 
 fn nats() -> Network {
-    Network::Nats(Box::new(Broker::plain()), NatsDialer::new(DialLimit::new(4)))
+    Network::Nats(
+        Box::new(Broker::plain()),
+        NatsDialer::new(DialLimit::new(4)),
+    )
 }
 
 async fn next(link: &mut Link) -> Incoming {
@@ -134,7 +139,10 @@ async fn delivers_in_order_to_who_subscribed(network: &Network) {
         let number: usize = text(&mut two).await.1.parse().unwrap();
         seen[number] += 1;
     }
-    assert!(seen.iter().all(|times| *times == 2), "one copy per subscription: {seen:?}");
+    assert!(
+        seen.iter().all(|times| *times == 2),
+        "one copy per subscription: {seen:?}"
+    );
 }
 
 async fn keeps_the_order_of_one_subscription(network: &Network) {
@@ -210,7 +218,16 @@ async fn refuses_what_no_broker_takes(network: &Network) {
     }
     let large = Bytes::from(vec![b'x'; 1024 * 1024 + 1]);
     let error = link.bus.publish("a", large.clone()).await.unwrap_err();
-    assert!(matches!(error, BusError::TooLarge { limit: 1_048_576, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            BusError::TooLarge {
+                limit: 1_048_576,
+                ..
+            }
+        ),
+        "{error}"
+    );
     link.bus.publish("a", large.slice(1..)).await.unwrap();
     link.bus.flush().await.unwrap();
 }
@@ -244,7 +261,10 @@ async fn closes_for_good(network: &Network) {
     settled(&mut two).await;
     publish(&one, "a", "last words").await;
     let stats = one.bus.stats();
-    assert_eq!((stats.out_msgs, stats.out_bytes >= 10, stats.attempts), (1, true, 1));
+    assert_eq!(
+        (stats.out_msgs, stats.out_bytes >= 10, stats.attempts),
+        (1, true, 1)
+    );
     one.bus.close().await;
     one.bus.close().await;
     assert_eq!(text(&mut two).await.1, "last words");
@@ -279,8 +299,13 @@ async fn gives_up_when_told_to(network: &mut Network) {
     let mut dial = network.dial();
     dial.give_up_after = Some(3);
     let failed = within("give up", LIMIT, network.dialer().dial(dial)).await;
-    let Err(error) = failed else { panic!("connected to a broker that is down") };
-    assert!(matches!(&error, BusError::GaveUp { attempts: 3, .. }), "{error}");
+    let Err(error) = failed else {
+        panic!("connected to a broker that is down")
+    };
+    assert!(
+        matches!(&error, BusError::GaveUp { attempts: 3, .. }),
+        "{error}"
+    );
     let dial = network.dial();
     let url = network.url();
     let later = async {
@@ -330,12 +355,21 @@ async fn a_bad_address_is_named_at_once() {
         ("nats://", "bus.address"),
         ("tls://h:1", "bus.tls"),
     ] {
-        let dialled = within("dial", LIMIT, dialer.dial(Dial::new(vec![server.to_owned()], "x"))).await;
-        let Err(error) = dialled else { panic!("{server} connected") };
+        let dialled = within(
+            "dial",
+            LIMIT,
+            dialer.dial(Dial::new(vec![server.to_owned()], "x")),
+        )
+        .await;
+        let Err(error) = dialled else {
+            panic!("{server} connected")
+        };
         assert_eq!(error.code(), code, "{server}: {error}");
         assert!(error.to_string().contains(server), "{error}");
     }
-    let Err(error) = dialer.dial(Dial::new(Vec::new(), "x")).await else { panic!() };
+    let Err(error) = dialer.dial(Dial::new(Vec::new(), "x")).await else {
+        panic!()
+    };
     assert_eq!(error.code(), "bus.address");
 }
 
@@ -348,7 +382,11 @@ async fn a_wrong_password_is_told_as_such() {
     dial.password = Some("wrong".to_owned());
     dial.give_up_after = Some(1);
     let dialer = NatsDialer::default();
-    let Err(error) = within("dial", LIMIT, dialer.dial(dial)).await else { panic!() };
-    let BusError::GaveUp { last, .. } = &error else { panic!("{error}") };
+    let Err(error) = within("dial", LIMIT, dialer.dial(dial)).await else {
+        panic!()
+    };
+    let BusError::GaveUp { last, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(last.code(), "bus.refused", "{error}");
 }

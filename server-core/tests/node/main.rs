@@ -10,8 +10,15 @@
     reason = "tests"
 )]
 
+#[path = "../golden/behaviour.rs"]
+mod behaviour;
+#[path = "../golden/load.rs"]
+mod load;
+
 mod authority;
 mod support;
 
 mod bus;
 mod enrolment;
+mod provisioning;
+mod stand;
