@@ -272,11 +272,15 @@ impl Drop for MemoryBus {
     }
 }
 
+/// A subject with the queue group on it.
+type QueueGroup = (String, String);
+/// One who shares a group's messages.
+type Member = (Arc<Party>, SubscriptionId);
+
 impl Broker {
     /// One copy per matching subscription, one per matching queue group.
     fn deliver(&self, subject: &str, payload: &Bytes) {
-        let mut groups: BTreeMap<(String, String), Vec<(Arc<Party>, SubscriptionId)>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<QueueGroup, Vec<Member>> = BTreeMap::new();
         let parties: Vec<_> = lock(&self.parties).values().cloned().collect();
         for party in parties {
             let mut single = Vec::new();

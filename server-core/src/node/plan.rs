@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::config::{NodeConfig, Security};
+use super::shared::BuiltIn;
 use super::{Mode, NodeError, PROVISIONING_JWT, SERVER_CONF, ServerConf, Shared, Storage};
 use crate::agents::policy::Policies;
 use crate::agents::{Agent, AgentSet, Facts, ProvisioningToken, Secret};
@@ -146,7 +147,7 @@ fn provisioning(
         connect_timeout: given.config.connect_timeout,
         verifier: given.shared.insecure(),
         authorization: Authorization::Off,
-        agents: given.shared.agents(None),
+        agents: given.shared.agents(BuiltIn::Provisioning),
         facts,
         classes: Arc::from([]),
         conf,
@@ -182,7 +183,10 @@ fn production(
     if collectives.is_empty() {
         collectives.clone_from(&config.collectives);
     }
-    let built_in = given.shared.agents(Some((config.agents, token.is_some())));
+    let built_in = given.shared.agents(BuiltIn::Production {
+        count: config.agents,
+        with_token: token.is_some(),
+    });
     let agents = match given.agents.as_slice() {
         [] => built_in,
         own => {

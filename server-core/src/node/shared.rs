@@ -20,9 +20,17 @@ pub struct Shared {
     policies: PolicyStore,
     verifiers: Mutex<LruCache<VerifierKey, Arc<Verifier>>>,
     insecure: Arc<Verifier>,
-    agents: Mutex<HashMap<Option<(usize, bool)>, Arc<AgentSet>>>,
+    agents: Mutex<HashMap<BuiltIn, Arc<AgentSet>>>,
     /// Whether verdicts on requests are kept for other nodes.
     swarm: bool,
+}
+
+/// Which built-in agents: those of provisioning mode, or so many of production mode, with or without
+/// `choria_provision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum BuiltIn {
+    Provisioning,
+    Production { count: usize, with_token: bool },
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -103,13 +111,15 @@ impl Shared {
         Ok(verifier)
     }
 
-    /// The built-in agents: of provisioning mode (`None`), or so many of production mode.
-    pub(super) fn agents(&self, production: Option<(usize, bool)>) -> Arc<AgentSet> {
+    /// The built-in agents.
+    pub(super) fn agents(&self, wanted: BuiltIn) -> Arc<AgentSet> {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = agents.entry(production).or_insert_with(|| {
-            Arc::new(match production {
-                None => AgentSet::provisioning(),
-                Some((count, with_token)) => AgentSet::production(count, with_token),
+        let set = agents.entry(wanted).or_insert_with(|| {
+            Arc::new(match wanted {
+                BuiltIn::Provisioning => AgentSet::provisioning(),
+                BuiltIn::Production { count, with_token } => {
+                    AgentSet::production(count, with_token)
+                }
             })
         });
         Arc::clone(set)
