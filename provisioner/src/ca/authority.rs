@@ -55,7 +55,8 @@ pub struct AuthoritySettings {
 /// An authority that signs in this process.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    /// The certificate that signs and the intermediates above it.
+    chain: Vec<CertificateDer<'static>>,
     issuer_sha256: String,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -133,7 +134,7 @@ impl Authority {
             issuer_sha256: hex::encode(sha256(&der)),
             not_before: time(validity_of.not_before)?,
             not_after: time(validity_of.not_after)?,
-            certificate: der,
+            chain: certificates(certificate).map_err(wrong)?,
             trust,
             validity,
             server_auth,
@@ -207,9 +208,8 @@ impl Authority {
                     format!("the built-in authority could not sign: {error}"),
                 )
             })?;
-        let above = self.trust.intermediates();
         Ok(std::iter::once(leaf.der())
-            .chain(above)
+            .chain(&self.chain)
             .map(|certificate| to_pem(certificate))
             .collect())
     }
@@ -255,12 +255,6 @@ impl Authority {
             )));
         }
         Ok(())
-    }
-
-    /// The certificate that signs.
-    #[must_use]
-    pub const fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
     }
 }
 

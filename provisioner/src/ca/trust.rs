@@ -17,6 +17,10 @@ pub struct TrustStore {
 impl TrustStore {
     /// Reads anchors and intermediates from PEM; the latter may be empty.
     ///
+    /// The anchors may come as a whole bundle: what in it is signed by another certificate is an
+    /// intermediate, kept for completing chains and not sent as an anchor. A bundle without any
+    /// self-issued certificate is anchors throughout.
+    ///
     /// # Errors
     /// `ca.config` when a block is no certificate, or there is no anchor.
     pub fn from_pem(anchors: &str, intermediates: &str) -> Result<Self, Refusal> {
@@ -30,9 +34,15 @@ impl TrustStore {
                 "the trust anchors hold no certificate; a PEM file with the root is needed".into(),
             ));
         }
+        let (mut anchors, mut between): (Vec<_>, Vec<_>) =
+            anchors.into_iter().partition(is_self_issued);
+        if anchors.is_empty() {
+            std::mem::swap(&mut anchors, &mut between);
+        }
+        between.extend(intermediates);
         Ok(Self {
             anchors,
-            intermediates,
+            intermediates: between,
         })
     }
 
@@ -53,6 +63,13 @@ impl TrustStore {
     pub(crate) fn knows(&self, certificate: &CertificateDer<'_>) -> bool {
         self.anchors.contains(certificate) || self.intermediates.contains(certificate)
     }
+}
+
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate).is_ok_and(|certificate| {
+        let tbs = certificate.tbs_certificate();
+        tbs.issuer() == tbs.subject()
+    })
 }
 
 /// The most certificates that are read from one PEM text.

@@ -169,6 +169,18 @@ pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
     })))
 }
 
+/// The answer without an upgrade to the version that the node runs already.
+pub(super) fn without_idle_upgrade(mut answer: HookAnswer, inventory: &Value) -> HookAnswer {
+    if let Decision::Issue(issued) = &mut answer.decision {
+        let running = inventory.get("version").and_then(Value::as_str);
+        issued.upgrade = issued
+            .upgrade
+            .take()
+            .filter(|version| Some(version.as_str()) != running);
+    }
+    answer
+}
+
 /// An object whose values are all text, as the contract has it.
 fn texts(whole: &str, object: Map<String, Value>) -> Result<BTreeMap<String, String>, HookError> {
     object

@@ -157,6 +157,7 @@ impl Hook for ExecHook {
         let took = started.elapsed().as_secs_f64();
         match run.ended {
             Ended::Exited(status, output) if status.success() => choria::read_answer(&output)
+                .map(|answer| choria::without_idle_upgrade(answer, &request.inventory))
                 .map_err(|refusal| {
                     let what = format!("answered wrongly after {took:.1} s");
                     let mut error = self.failed(refusal.code, identity, &what, &said);

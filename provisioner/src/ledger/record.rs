@@ -314,4 +314,6 @@ pub enum Applied {
     EnrolledWith(String),
     /// Refused: the identity is banned, quarantined or unknown here.
     NotNow(State),
+    /// Refused: the certificate's serial number is another certificate's.
+    SerialUsed,
 }

@@ -23,6 +23,8 @@ const CACHE_BYTES: usize = 64 << 20;
 pub(super) const ENROLMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("enrolments");
 pub(super) const ENTRIES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("entries");
 pub(super) const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
+/// Serial numbers of certificates → the key each was issued for.
+pub(super) const SERIALS: TableDefinition<'_, &str, &str> = TableDefinition::new("serials");
 /// Counters by name: `state.parked`, `code.node.silent`, `certificates`, ….
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// One histogram a step: (step, microseconds rounded to a bucket) → how often.
@@ -229,6 +231,7 @@ impl Store {
             write.open_table(ENROLMENTS).map_err(self.failed())?;
             write.open_table(ENTRIES).map_err(self.failed())?;
             write.open_table(KEYS).map_err(self.failed())?;
+            write.open_table(SERIALS).map_err(self.failed())?;
             write.open_table(LATENCIES).map_err(self.failed())?;
             let mut counters = write.open_table(COUNTERS).map_err(self.failed())?;
             let found = counters.get("format").map_err(self.failed())?;

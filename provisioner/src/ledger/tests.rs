@@ -99,6 +99,33 @@ async fn enrol(ledger: &Ledger, identity: &str, key: &str, serial: &str) {
 }
 
 #[tokio::test]
+async fn a_serial_number_belongs_to_one_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    let act = Act::Arrived {
+        source: Source::Startup,
+        version: None,
+    };
+    for act in [
+        act,
+        Act::Taken { since: at(0) },
+        requested("k2"),
+        asked("k2"),
+    ] {
+        ledger.commit(change("n2", 0, act)).await.unwrap();
+    }
+    let again = ledger.commit(change("n2", 9, signed("k2", "01"))).await;
+    assert_eq!(again.unwrap(), Applied::SerialUsed);
+    assert_eq!(ledger.store().counters().unwrap().get("certificates"), 1);
+    let other = ledger.commit(change("n2", 9, signed("k2", "02"))).await;
+    assert_eq!(other.unwrap(), Applied::Done);
+    // The same certificate once more, as after a kill, is no second one.
+    let same = ledger.commit(change("n2", 9, signed("k2", "02"))).await;
+    assert_eq!(same.unwrap(), Applied::Done);
+}
+
+#[tokio::test]
 async fn an_enrolment_is_all_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
@@ -278,7 +305,7 @@ async fn many_changes_share_a_flush() {
         let ledger = ledger.clone();
         flows.spawn(async move {
             let (identity, key) = (format!("n{n}"), format!("k{n}"));
-            enrol(&ledger, &identity, &key, "01").await;
+            enrol(&ledger, &identity, &key, &key).await;
         });
     }
     while let Some(flow) = flows.join_next().await {

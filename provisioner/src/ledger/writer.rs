@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::apply::{apply, key_of, newcomer};
 use super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::store::{
-    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, Store, state_counter,
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, SERIALS, Store, state_counter,
 };
 use crate::code::Code;
 use crate::step::{State, Step};
@@ -112,6 +112,7 @@ struct Batch<'t> {
     enrolments: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, (&'static str, u64), &'static [u8]>,
     keys: Table<'t, &'static str, &'static [u8]>,
+    serials: Table<'t, &'static str, &'static str>,
     counters: Table<'t, &'static str, u64>,
     latencies: Table<'t, (u8, u64), u64>,
     read: HashMap<String, (Enrolment, Option<State>)>,
@@ -127,6 +128,7 @@ impl<'t> Batch<'t> {
             enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
             entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
             keys: transaction.open_table(KEYS).map_err(store.failed())?,
+            serials: transaction.open_table(SERIALS).map_err(store.failed())?,
             counters: transaction.open_table(COUNTERS).map_err(store.failed())?,
             latencies: transaction.open_table(LATENCIES).map_err(store.failed())?,
             read: HashMap::new(),
@@ -137,6 +139,9 @@ impl<'t> Batch<'t> {
     }
 
     fn change(&mut self, change: &Change) -> Result<(Applied, Option<Committed>), LedgerError> {
+        if !self.serial_is_new(&change.act)? {
+            return Ok((Applied::SerialUsed, None));
+        }
         let (mut enrolment, before) = self.enrolment(change)?;
         let key_name = key_of(&change.act);
         let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
@@ -169,6 +174,23 @@ impl<'t> Batch<'t> {
         self.read
             .insert(change.identity.clone(), (enrolment, before));
         self.count_change(change, &outcome, before, now)
+    }
+
+    /// Takes down the serial number of a new certificate; false where another
+    /// key's certificate has it.
+    fn serial_is_new(&mut self, act: &Act) -> Result<bool, LedgerError> {
+        let Act::Signed { key, issuance } = act else {
+            return Ok(true);
+        };
+        let serial = issuance.serial.as_str();
+        let known = self.serials.get(serial).map_err(self.store.failed())?;
+        let holder = known.map(|holder| holder.value() == key.as_str());
+        if holder.is_none() {
+            self.serials
+                .insert(serial, key.as_str())
+                .map_err(self.store.failed())?;
+        }
+        Ok(holder.unwrap_or(true))
     }
 
     fn count_change(

@@ -59,7 +59,8 @@ pub(crate) async fn run(
         says: format!("{says}: {}", request.key()),
     };
     match context.commit(&node, act).await? {
-        Applied::Done => {}
+        // A request has no serial number that could be taken.
+        Applied::Done | Applied::SerialUsed => {}
         Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
         Applied::EnrolledWith(enrolled) => return Err(exists(&enrolled)),
         Applied::NotNow(state) => return Err(Stop::Held(state)),

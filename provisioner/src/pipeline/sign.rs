@@ -14,7 +14,7 @@ use super::{Context, Stop};
 use crate::ca::{ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
 use crate::hook::{Decision, HookRequest, Issued};
-use crate::ledger::{Act, Issuance, KeyRecord};
+use crate::ledger::{Act, Applied, Issuance, KeyRecord};
 
 /// A node for which a good certificate exists.
 #[derive(Debug)]
@@ -71,7 +71,17 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         key: requested.key.clone(),
         issuance: Box::new(issuance.clone()),
     };
-    context.commit(&node, act).await?;
+    if context.commit(&node, act).await? == Applied::SerialUsed {
+        let says = format!(
+            "the certificate's serial number {} is that of another node's certificate; the \
+             authority gives out numbers twice (rule 35)",
+            issuance.serial
+        );
+        return Err(Stop::with_new_key(Refusal::new(
+            Code::CertSerialReused,
+            says,
+        )));
+    }
     Ok(Signed {
         requested,
         issuance,

@@ -244,6 +244,14 @@ fn rule_34_chains_are_completed_ordered_and_shorn_of_the_root() {
         let judged = site.judge_with(&answer, pool).unwrap();
         assert_eq!(judged.chain_pem(), wanted);
     }
+    // A configured bundle of root and intermediate is one anchor and one to complete chains with.
+    let bundle = pem(&[&site.intermediate, &site.root]);
+    let bundle = TrustStore::from_pem(&bundle, "").unwrap();
+    assert_eq!(bundle.anchors_pem(), pem(&[&site.root]));
+    let policy = CertificatePolicy::default();
+    let answer = pem(&[&leaf]);
+    let judged = judge_chain(&answer, None, &site.request, &bundle, &policy, now()).unwrap();
+    assert_eq!(judged.chain_pem(), wanted);
     let stranger = Spec::authority("Stranger").sign(&p256(), None);
     let refusal = site
         .judge_with(&[&leaf, &site.intermediate, &stranger], false)

@@ -153,6 +153,13 @@ async fn every_captured_answer_is_understood() {
 }
 
 #[tokio::test]
+async fn an_upgrade_to_the_running_version_is_none() {
+    let running = golden("upgrade.stdout.json").replace("0.30.0", "0.29.4");
+    let answer = ask(&hook(&printing(&running))).await.unwrap();
+    assert_eq!(issued(answer).upgrade, None);
+}
+
+#[tokio::test]
 async fn keys_and_server_claims_are_refused_by_name_and_never_repeated() {
     let key = decides("x509-key").await.unwrap_err();
     assert_eq!(key.code, Code::HookKey);
