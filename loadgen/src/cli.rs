@@ -9,14 +9,24 @@ use crate::exit::{self, Exit};
 
 /// Starts real fleet nodes from a scenario file and measures what they go through.
 #[derive(Debug, Parser)]
-#[command(name = "loadgen", version, propagate_version = true, after_help = exit::TABLE)]
+#[command(name = "loadgen", version, propagate_version = true, after_help = help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+fn help() -> String {
+    format!(
+        "Examples:\n  loadgen run scenarios/quickstart.toml            1,000 nodes: enrolled, pinged, judged\n  \
+         loadgen up scenarios/quickstart.toml --nodes 200   a fleet to work with, until ctrl-c\n\n{}",
+        exit::TABLE
+    )
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(command::run::RunArgs),
+    Up(command::up::UpArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  loadgen completions bash > /etc/bash_completion.d/loadgen")]
     Completions {
@@ -32,6 +42,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
+        Command::Run(args) => command::run::run(args),
+        Command::Up(args) => command::up::up(args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "loadgen", &mut std::io::stdout());

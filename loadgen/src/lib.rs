@@ -36,5 +36,6 @@ pub mod preflight;
 pub mod process;
 pub mod provisioner;
 pub mod resources;
+pub mod run;
 pub mod site;
 pub mod view;

@@ -62,16 +62,51 @@ pub enum FromWorker {
 /// How far one worker is with the running phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerProgress {
+    /// The phase it tells of: one message may cross another that begins the next phase.
+    pub phase: Option<usize>,
     /// Nodes by state.
     pub fleets: Vec<FleetCounts>,
-    /// Certificate requests made by its nodes since the start.
-    pub csrs: u64,
+    /// What its nodes have done since the start.
+    pub tally: Tally,
     /// Whether every finite operation has started all it has to.
     pub issued: bool,
     /// Whether every finite operation has come to its end.
     pub done: bool,
     /// Rounds of requests that were collected in this phase.
     pub rounds: u64,
+}
+
+/// What the nodes of a worker have done since the start, all of them together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Certificate requests made.
+    pub csrs: u64,
+    /// Nodes that answered a discovery request on the production network.
+    pub confirmed: u64,
+    /// Dials for first connections to the production network.
+    pub first_dials: u64,
+    /// First connections to the production network that came up.
+    pub first_up: u64,
+    /// The first of those dials, µs since the run's start.
+    pub first_dial_us: Option<u64>,
+    /// When the last of those connections came up, µs since the run's start.
+    pub last_up_us: Option<u64>,
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let first = [self.first_dial_us, other.first_dial_us];
+        Self {
+            csrs: self.csrs + other.csrs,
+            confirmed: self.confirmed + other.confirmed,
+            first_dials: self.first_dials + other.first_dials,
+            first_up: self.first_up + other.first_up,
+            first_dial_us: first.into_iter().flatten().min(),
+            last_up_us: self.last_up_us.max(other.last_up_us),
+        }
+    }
 }
 
 /// Everything a worker has to know.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use crate::coordinator::usage::Pid;
 use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken, write_pair};
 use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
@@ -19,7 +20,7 @@ use crate::formation::{Formation, FormationError, files};
 use crate::guard::RunMark;
 use crate::message::{Access, Network};
 use crate::provisioner::{
-    Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, TokenFiles,
+    Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand, TokenFiles,
 };
 use crate::scenario::{Fleet, Manage, Role, Scenario, Start, Tls};
 
@@ -64,6 +65,7 @@ pub struct Site {
     /// The provisioners, in order. A fault holds the lock while it has one away.
     pub provisioners: Vec<Arc<Mutex<Provisioner>>>,
     run: String,
+    status: Option<StatusCommand>,
     token: Option<ProvisioningToken>,
     folder: PathBuf,
 }
@@ -90,6 +92,7 @@ impl Site {
             formation,
             provisioners: Vec::new(),
             run: run.to_owned(),
+            status: None,
             token: None,
             folder,
         };
@@ -129,6 +132,7 @@ impl Site {
         let mut provisioner = Provisioner::new("provisioner-1", program.clone(), path);
         provisioner.launch(mark)?;
         let ready = provisioner.wait_ready().await;
+        self.status = Some(provisioner.status().clone());
         self.provisioners.push(Arc::new(Mutex::new(provisioner)));
         Ok(ready?)
     }
@@ -247,6 +251,45 @@ impl Site {
             intermediate: self.formation.authority.intermediate().clone(),
             policies: action_policies(),
         }
+    }
+
+    /// How to ask the ledger; `None` without a provisioner of ours.
+    pub fn status_command(&self) -> Option<StatusCommand> {
+        self.status.clone()
+    }
+
+    /// The processes that run now.
+    pub fn pids(&self) -> Vec<Pid> {
+        let brokers = self.formation.brokers().iter().filter_map(|broker| {
+            Some(Pid {
+                name: broker.name().to_owned(),
+                pid: broker.pid()?,
+                broker: true,
+            })
+        });
+        let provisioners = self.provisioners.iter().filter_map(|provisioner| {
+            let provisioner = provisioner.try_lock().ok()?;
+            Some(Pid {
+                name: provisioner.name().to_owned(),
+                pid: provisioner.pid()?,
+                broker: false,
+            })
+        });
+        brokers.chain(provisioners).collect()
+    }
+
+    /// What ended though nobody asked it to, in words.
+    pub fn unasked_end(&mut self) -> Option<String> {
+        for broker in self.formation.brokers_mut() {
+            if let Some(status) = broker.ended() {
+                return Some(broker.ended_unasked(&status));
+            }
+        }
+        self.provisioners.iter().find_map(|provisioner| {
+            // A fault has it in its hands.
+            let mut provisioner = provisioner.try_lock().ok()?;
+            Some(provisioner.died()?.to_string())
+        })
     }
 
     /// Where everything is.

@@ -179,5 +179,10 @@ impl Drop for Progress {
     }
 }
 
+/// Gives the terminal back at once, for whoever is about to end the process.
+pub fn restore_terminal() {
+    terminal::give_back();
+}
+
 #[cfg(test)]
 mod tests;

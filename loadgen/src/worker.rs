@@ -43,8 +43,11 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// How often everything counted is handed over.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
+/// Where a worker's messages go, with its number.
+pub type Outbox = mpsc::Sender<(u32, FromWorker)>;
+
 /// Runs one worker until it is drained or the coordinator is gone.
-pub async fn run(mut inbox: mpsc::Receiver<ToWorker>, outbox: mpsc::Sender<FromWorker>) {
+pub async fn run(mut inbox: mpsc::Receiver<ToWorker>, outbox: Outbox) {
     let assignment = loop {
         match inbox.recv().await {
             Some(ToWorker::Assign(assignment)) => break assignment,
@@ -52,11 +55,12 @@ pub async fn run(mut inbox: mpsc::Receiver<ToWorker>, outbox: mpsc::Sender<FromW
             None => return,
         }
     };
+    let number = assignment.worker;
     let mut worker = match Worker::new(*assignment, outbox.clone()).await {
         Ok(worker) => worker,
         Err(why) => {
             // Without a coordinator there is nobody left to tell.
-            let _ = outbox.send(FromWorker::Failed { why }).await;
+            let _ = outbox.send((number, FromWorker::Failed { why })).await;
             return;
         }
     };
@@ -71,11 +75,11 @@ struct Worker {
     asking: Option<Asking>,
     arrivals: Option<Arc<Arrivals>>,
     running: Vec<Running>,
-    phase: usize,
+    phase: Option<usize>,
     health: HealthProbe,
     open_ops: OpenOps,
     shutdown: CancellationToken,
-    outbox: mpsc::Sender<FromWorker>,
+    outbox: Outbox,
     seq: u64,
     last_snapshot: Instant,
     rounds: u64,
@@ -92,7 +96,7 @@ struct Running {
 }
 
 impl Worker {
-    async fn new(assignment: Assignment, outbox: mpsc::Sender<FromWorker>) -> Result<Self, String> {
+    async fn new(assignment: Assignment, outbox: Outbox) -> Result<Self, String> {
         let book = Arc::new(Book {
             recorder: Guarded::default(),
             clock: assignment.clock,
@@ -129,7 +133,7 @@ impl Worker {
             asking,
             arrivals,
             running: Vec::new(),
-            phase: 0,
+            phase: None,
             health: HealthProbe::start(open_ops.clone(), shutdown.clone()),
             open_ops,
             shutdown,
@@ -175,7 +179,7 @@ impl Worker {
         let Some(phase) = plan.scenario.phases.get(index) else {
             return;
         };
-        self.phase = index;
+        self.phase = Some(index);
         self.rounds = 0;
         for running in &self.running {
             running.context.key.set_phase(&phase.name);
@@ -257,11 +261,12 @@ impl Worker {
     }
 
     fn progress(&self) -> WorkerProgress {
-        let own = |running: &&Running| running.finite && running.origin == self.phase;
+        let own = |running: &&Running| running.finite && Some(running.origin) == self.phase;
         let mut finite = self.running.iter().filter(own);
         WorkerProgress {
+            phase: self.phase,
             fleets: self.swarm.fleets(),
-            csrs: self.swarm.csrs(),
+            tally: self.swarm.tally(),
             issued: finite.clone().all(|running| running.context.way.issued()),
             done: finite.all(|running| running.context.way.done()),
             rounds: self.rounds,
@@ -289,7 +294,7 @@ impl Worker {
 
     async fn send(&self, message: FromWorker) {
         // A coordinator that is gone closes the inbox too, which ends the worker.
-        let _ = self.outbox.send(message).await;
+        let _ = self.outbox.send((self.assignment.worker, message)).await;
     }
 
     async fn leave(self) {

@@ -167,6 +167,17 @@ impl Broker {
         self.process.as_mut()?.ended().map(ending)
     }
 
+    /// Tells of its end in the middle of a run.
+    pub fn ended_unasked(&self, status: &str) -> String {
+        format!(
+            "broker {} ({}) ended with {status} during the run; nats-server's last words: {} (log: {})",
+            self.name(),
+            self.url(),
+            self.last_words(),
+            self.log_path().display()
+        )
+    }
+
     /// The error that tells of its unexpected end.
     pub fn died(&self, status: &str) -> BrokerError {
         BrokerError::Died {

@@ -54,6 +54,25 @@ struct Inner {
     leave: Option<Pending>,
     csrs: u32,
     drops: u32,
+    /// First connection to the production network: dials, and when it came up.
+    first_dials: u32,
+    first_dialled: Option<Duration>,
+    first_up: Option<Duration>,
+}
+
+/// What is told of a node besides its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Certificate requests it made.
+    pub csrs: u32,
+    /// Whether it has answered a discovery request on the production network.
+    pub confirmed: bool,
+    /// Dials for its first connection to the production network.
+    pub first_dials: u32,
+    /// The first of them.
+    pub first_dialled: Option<Duration>,
+    /// When that connection came up.
+    pub first_up: Option<Duration>,
 }
 
 /// What the node told of itself; the meaning of a node event for the one who watches.
@@ -100,6 +119,9 @@ impl Cell {
                 leave: None,
                 csrs: 0,
                 drops: 0,
+                first_dials: 0,
+                first_dialled: None,
+                first_up: None,
             }),
         }
     }
@@ -109,9 +131,15 @@ impl Cell {
         self.inner.with(|inner| inner.state)
     }
 
-    /// How many certificate requests it made.
-    pub fn csrs(&self) -> u32 {
-        self.inner.with(|inner| inner.csrs)
+    /// What else there is to tell of it.
+    pub fn told(&self) -> Told {
+        self.inner.with(|inner| Told {
+            csrs: inner.csrs,
+            confirmed: inner.confirmed,
+            first_dials: inner.first_dials,
+            first_dialled: inner.first_dialled,
+            first_up: inner.first_up,
+        })
     }
 
     /// A connect operation has begun for it.
@@ -142,7 +170,7 @@ impl Cell {
     pub fn saw(&self, seen: Seen) {
         let now = self.book.clock.now();
         self.inner.with(|inner| match seen {
-            Seen::Dialing => self.dialing(inner),
+            Seen::Dialing => self.dialing(inner, now),
             Seen::Subscribed { production } => self.subscribed(inner, production, now),
             Seen::Announced { production } => announced(inner, production, now),
             Seen::CsrMade => {
@@ -170,7 +198,11 @@ impl Cell {
         });
     }
 
-    fn dialing(&self, inner: &mut Inner) {
+    fn dialing(&self, inner: &mut Inner, now: Duration) {
+        if inner.production && inner.first_up.is_none() {
+            inner.first_dials += 1;
+            inner.first_dialled.get_or_insert(now);
+        }
         if let Some(pending) = inner.connect.as_ref().or(inner.provision.as_ref()) {
             self.book.recorder.with(|recorder| {
                 recorder.count(&pending.key, Counter::Attempts, 1);
@@ -186,6 +218,9 @@ impl Cell {
     fn subscribed(&self, inner: &mut Inner, production: bool, now: Duration) {
         inner.production = production;
         inner.drops = 0;
+        if production {
+            inner.first_up.get_or_insert(now);
+        }
         inner.state = match (production, inner.confirmed) {
             (false, _) => NodeState::Joined,
             (true, false) => NodeState::Connected,
@@ -312,7 +347,8 @@ mod tests {
         for series in [Series::Intended, Series::Actual, Series::ToRestart] {
             assert_eq!(op.series.get(&series).unwrap().count(), 1, "{series:?}");
         }
-        assert_eq!(cell.csrs(), 1);
+        let told = cell.told();
+        assert_eq!((told.csrs, told.first_dials, told.confirmed), (1, 1, true));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{Counter, FleetCounts, OpKey};
-use crate::message::Assignment;
+use crate::measure::{Counter, FleetCounts, OpKey, micros};
+use crate::message::{Assignment, Tally};
 use crate::plan::Plan;
 use crate::scenario::Start;
 
@@ -153,10 +153,19 @@ impl Swarm {
         counts
     }
 
-    /// Certificate requests made so far.
-    pub fn csrs(&self) -> u64 {
-        let csrs = self.members.iter().map(|member| member.cell.csrs());
-        csrs.map(u64::from).sum()
+    /// What else there is to tell of all nodes together.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for told in self.members.iter().map(|member| member.cell.told()) {
+            tally.csrs += u64::from(told.csrs);
+            tally.confirmed += u64::from(told.confirmed);
+            tally.first_dials += u64::from(told.first_dials);
+            tally.first_up += u64::from(told.first_up.is_some());
+            let dialled = told.first_dialled.map(micros);
+            tally.first_dial_us = [tally.first_dial_us, dialled].into_iter().flatten().min();
+            tally.last_up_us = tally.last_up_us.max(told.first_up.map(micros));
+        }
+        tally
     }
 
     /// Opens a node's first connection; it announces nothing yet.

@@ -1,0 +1,394 @@
+//! The run at a glance: puts what is known into the one value that every view shows.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::assert::{AssertState, Judged};
+use crate::measure::{
+    AssertView, BrokerView, Counter, FleetView, GeneratorHealth, Hist, LogLine, OpKey, OpTotal,
+    OpView, PhaseView, Quantile, RateView, RunState, Series, Stage, TargetState, Totals,
+    WorkerHealth, WorkerView,
+};
+use crate::plan::Plan;
+use crate::provisioner::Status;
+use crate::scenario::{Action, Limits};
+use crate::units::{brief_duration, grouped};
+
+/// Everything a picture is drawn from.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Where the run stands.
+    pub stage: Stage,
+    /// What is being done right now.
+    pub doing: &'a str,
+    /// Time since the start, µs.
+    pub elapsed_us: u64,
+    /// Every phase, up to date.
+    pub phases: &'a [PhaseView],
+    /// Everything measured.
+    pub totals: &'a Totals,
+    /// Nodes by fleet and state, more recent than those of the totals.
+    pub fleets: Vec<FleetView>,
+    /// The ledger.
+    pub status: Option<&'a Status>,
+    /// Every broker.
+    pub brokers: &'a [BrokerView],
+    /// Every worker's nodes and latest health.
+    pub workers: &'a BTreeMap<u32, (u64, WorkerHealth)>,
+    /// Every assert, judged as far as that can be.
+    pub judged: &'a [Judged],
+}
+
+/// Keeps what a picture needs of the past: rates and log lines.
+#[derive(Debug)]
+pub struct Board {
+    run: String,
+    last_us: u64,
+    counts: BTreeMap<&'static str, u64>,
+    rates: BTreeMap<&'static str, VecDeque<f64>>,
+    log: VecDeque<LogLine>,
+    log_total: u64,
+}
+
+/// Rates in the order they are shown.
+const RATES: [&str; 6] = [
+    "connect", "enrolled", "replies", "events", "errors", "attempts",
+];
+
+impl Board {
+    /// An empty board of the run `run`.
+    pub fn new(run: &str) -> Self {
+        Self {
+            run: run.to_owned(),
+            last_us: 0,
+            counts: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            log: VecDeque::new(),
+            log_total: 0,
+        }
+    }
+
+    /// Takes new log lines.
+    pub fn log(&mut self, lines: Vec<LogLine>) {
+        self.log_total += lines.len() as u64;
+        self.log.extend(lines);
+        let extra = self.log.len().saturating_sub(RunState::LOG_LINES);
+        self.log.drain(..extra);
+    }
+
+    /// Draws the picture of this moment.
+    pub fn draw(&mut self, known: Known<'_>) -> RunState {
+        self.follow_rates(&known);
+        let scenario = &known.plan.scenario;
+        RunState {
+            run: self.run.clone(),
+            scenario: scenario.name.clone(),
+            seed: scenario.seed,
+            stage: known.stage,
+            doing: known.doing.to_owned(),
+            elapsed_us: known.elapsed_us,
+            expected_us: known.plan.expected_us,
+            phases: known.phases.to_vec(),
+            steps: steps(known.status),
+            ops: ops(&known),
+            rates: self.rates(),
+            brokers: known.brokers.to_vec(),
+            workers: workers(&known),
+            health: health(&scenario.limits, known.totals),
+            asserts: asserts(&known),
+            fleets: known.fleets,
+            log: self.log.iter().cloned().collect(),
+            log_total: self.log_total,
+        }
+    }
+
+    fn follow_rates(&mut self, known: &Known<'_>) {
+        const SECOND_US: u64 = 1_000_000;
+        if known.elapsed_us < self.last_us + SECOND_US {
+            return;
+        }
+        let seconds = (known.elapsed_us - self.last_us) as f64 / 1e6;
+        self.last_us = known.elapsed_us;
+        for (name, count) in counts(known) {
+            let before = self.counts.insert(name, count).unwrap_or_default();
+            let history = self.rates.entry(name).or_default();
+            history.push_back(count.saturating_sub(before) as f64 / seconds);
+            if history.len() > RunState::RATE_VALUES {
+                history.pop_front();
+            }
+        }
+    }
+
+    fn rates(&self) -> Vec<RateView> {
+        let known = RATES.iter().filter_map(|name| {
+            let history = self.rates.get(name)?;
+            Some(RateView {
+                name: (*name).to_owned(),
+                now: history.back().copied().unwrap_or_default(),
+                history: history.iter().copied().collect(),
+            })
+        });
+        known.collect()
+    }
+}
+
+/// What has been counted so far, by the name of its rate.
+fn counts(known: &Known<'_>) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut add = |name, n| *counts.entry(name).or_default() += n;
+    for phase in &known.plan.scenario.phases {
+        for op in &phase.ops {
+            let Some(total) = known.totals.ops.get(&OpKey::new(&phase.name, &op.name)) else {
+                continue;
+            };
+            let of = |counter| total.counters.of(counter);
+            match &op.action {
+                Action::Connect { .. } => add("connect", of(Counter::Ok)),
+                Action::Request(_) => add("replies", of(Counter::Replies)),
+                Action::Publish { .. } => add("events", of(Counter::Started)),
+                Action::Provision { .. } | Action::Disconnect { .. } | Action::Fault(_) => {}
+            }
+            add("errors", of(Counter::Errors));
+            add("attempts", of(Counter::Attempts));
+        }
+    }
+    if let Some(status) = known.status {
+        add("enrolled", status.confirmed);
+    }
+    counts
+}
+
+/// Enrolments waiting to complete each step: those that completed the one before, and not it.
+fn steps(status: Option<&Status>) -> Vec<(String, u64)> {
+    let Some(status) = status else {
+        return Vec::new();
+    };
+    let all: Vec<(String, u64)> = status
+        .steps()
+        .map(|(name, step)| (name.to_owned(), step.count))
+        .collect();
+    let in_step = all.iter().zip(all.iter().skip(1));
+    in_step
+        .map(|((_, before), (name, done))| (name.clone(), before.saturating_sub(*done)))
+        .collect()
+}
+
+fn ops(known: &Known<'_>) -> Vec<OpView> {
+    let mut views = Vec::new();
+    for (key, total) in &known.totals.ops {
+        let view = |name: String, intended: Option<&Hist>, actual: Option<&Hist>| OpView {
+            phase: key.phase.clone(),
+            name,
+            intended: intended.map(Hist::quantiles).unwrap_or_default(),
+            actual: actual.map(Hist::quantiles).unwrap_or_default(),
+            errors: total.counters.of(Counter::Errors),
+            late: total.counters.of(Counter::Late),
+            target: None,
+            target_state: TargetState::Waiting,
+        };
+        let series = |series| total.series.get(&series);
+        if let Some(reply) = series(Series::Reply) {
+            views.push(view(format!("{}.reply", key.op), Some(reply), Some(reply)));
+            let (last, actual) = (series(Series::Intended), series(Series::LastReply));
+            views.push(view(format!("{}.last", key.op), last, actual));
+        } else if let Some(e2e) = series(Series::EndToEnd) {
+            views.push(view(format!("{}.e2e", key.op), Some(e2e), Some(e2e)));
+        } else {
+            let (intended, actual) = (series(Series::Intended), series(Series::Actual));
+            views.push(view(key.op.clone(), intended, actual));
+        }
+    }
+    for view in &mut views {
+        aim(view, known.judged);
+    }
+    views
+}
+
+/// Puts the first assert about an operation's latency beside it.
+fn aim(view: &mut OpView, judged: &[Judged]) {
+    let op = view.name.split('.').next().unwrap_or_default();
+    let wanted = match view.name.rsplit_once('.') {
+        Some((_, "last")) => "last_reply",
+        Some((_, other)) => other,
+        None => "latency",
+    };
+    let found = judged.iter().find(|judged| {
+        let id = &judged.metric;
+        let of_op = id.op.as_ref();
+        of_op.is_some_and(|key| key.phase == view.phase && key.op == op)
+            && id.metric.name == wanted
+    });
+    if let Some(judged) = found {
+        let short = judged.that.rsplit_once(&format!("{wanted}."));
+        view.target = Some(short.map_or(judged.that.clone(), |(_, short)| short.to_owned()));
+        view.target_state = target_state(judged.state, false);
+    }
+}
+
+fn workers(known: &Known<'_>) -> Vec<WorkerView> {
+    let lag = known.totals.generator_over(|_| true);
+    let mut all = lag.sched_lag;
+    all.merge(&lag.sched_lag_unjudged);
+    known
+        .workers
+        .iter()
+        .map(|(worker, (nodes, health))| WorkerView {
+            worker: *worker,
+            nodes: *nodes,
+            cpu_pct: health.cpu_pct,
+            sched_lag_p99_us: all.quantile(Quantile::P99),
+            rss_bytes: health.rss_bytes,
+            descriptors: health.descriptors,
+            descriptors_limit: health.descriptors_limit,
+        })
+        .collect()
+}
+
+/// Whether the generator is within its limits so far.
+fn health(limits: &Limits, totals: &Totals) -> GeneratorHealth {
+    let all = totals.generator_over(|_| true);
+    if all.sched_lag.is_empty() && all.sched_lag_unjudged.is_empty() {
+        return GeneratorHealth::Unknown;
+    }
+    let lag = all.sched_lag.quantile(Quantile::P99);
+    if let (Some(lag), Some(limit)) = (lag, limits.gen_sched_lag_p99)
+        && lag > crate::measure::micros(limit)
+    {
+        let lag = brief_duration(std::time::Duration::from_micros(lag));
+        let limit = brief_duration(limit);
+        return GeneratorHealth::Limited(format!("timers fire {lag} late (p99), limit {limit}"));
+    }
+    let over = |name: &str, value: Option<f64>, limit: Option<f64>| match (value, limit) {
+        (Some(value), Some(limit)) if value > limit => {
+            Some(format!("{name} {value:.1} %, limit {limit} %"))
+        }
+        _ => None,
+    };
+    let broken = over("cpu", all.cpu_pct.max(), limits.gen_cpu_pct)
+        .or_else(|| over("descriptors", all.fd_use_pct.max(), limits.fd_use_pct))
+        .or_else(|| over("late sends", all.late_sends_pct(), limits.late_sends_pct));
+    broken.map_or(GeneratorHealth::Healthy, GeneratorHealth::Limited)
+}
+
+fn asserts(known: &Known<'_>) -> Vec<AssertView> {
+    use crate::measure::PhaseProgress::{Queued, Running};
+    let state_of = |phase: &str| {
+        let found = known.phases.iter().find(|view| view.name == phase);
+        found.map(|view| view.state)
+    };
+    known
+        .judged
+        .iter()
+        .map(|judged| {
+            let state = match judged.phase.as_deref().and_then(state_of) {
+                Some(Queued) => TargetState::Waiting,
+                Some(Running) => target_state(judged.state, true),
+                Some(_) => target_state(judged.state, false),
+                None => target_state(judged.state, known.stage == Stage::Running),
+            };
+            AssertView {
+                phase: judged.phase.clone().unwrap_or_default(),
+                that: judged.that.clone(),
+                value: judged.measured.value.map(|_| judged.shown()),
+                state,
+            }
+        })
+        .collect()
+}
+
+/// While a phase runs its asserts are not judged for good: "not yet" is no failure.
+fn target_state(state: AssertState, running: bool) -> TargetState {
+    match (state, running) {
+        (AssertState::Ok, true) => TargetState::Live,
+        (_, true) => TargetState::Waiting,
+        (AssertState::Ok, false) => TargetState::Ok,
+        (AssertState::Failed, false) => TargetState::Failed,
+        (AssertState::Warned, false) => TargetState::Warned,
+        (AssertState::Inconclusive, false) => TargetState::Inconclusive,
+    }
+}
+
+/// A phase's latest figures in a few words.
+pub fn note(plan: &Plan, phase: usize, totals: &Totals, confirmed: u64) -> String {
+    let Some(phase) = plan.scenario.phases.get(phase) else {
+        return String::new();
+    };
+    let mut notes = Vec::new();
+    for op in &phase.ops {
+        let Some(total) = totals.ops.get(&OpKey::new(&phase.name, &op.name)) else {
+            continue;
+        };
+        let of = |counter| total.counters.of(counter);
+        match &op.action {
+            Action::Connect { .. } => {
+                let (ok, started) = (of(Counter::Ok), of(Counter::Started));
+                notes.push(format!("{}/{}", grouped(ok), grouped(started)));
+            }
+            Action::Provision { .. } => notes.push(provision_note(plan, total, confirmed)),
+            Action::Request(_) => notes.push(request_note(total)),
+            Action::Publish { .. } => notes.push(format!(
+                "{} sent, {} lost",
+                grouped(of(Counter::Started)),
+                grouped(of(Counter::Lost))
+            )),
+            Action::Disconnect { .. } => {
+                notes.push(format!("{} closed", grouped(of(Counter::Ok))));
+            }
+            Action::Fault(_) => {}
+        }
+    }
+    let faults = totals.faults.iter().filter(|fault| fault.phase == phase.name);
+    notes.extend(faults.map(|fault| {
+        let verb = if fault.happened { "" } else { " MISSED" };
+        format!("{} {}{verb}: {}", fault.kind, fault.target, fault.note)
+    }));
+    notes.join("  ")
+}
+
+fn provision_note(plan: &Plan, total: &OpTotal, confirmed: u64) -> String {
+    let expected = plan.expected_confirmed;
+    let mut note = format!("{}/{}", grouped(confirmed), grouped(expected));
+    for (series, words) in [
+        (Series::ToRestart, "to restart"),
+        (Series::Actual, "to confirmed"),
+    ] {
+        let Some(hist) = total.series.get(&series) else {
+            continue;
+        };
+        let quantiles = p50_p99(hist);
+        if !quantiles.is_empty() {
+            note.push_str(&format!("  {words}{quantiles}"));
+        }
+    }
+    note
+}
+
+fn request_note(total: &OpTotal) -> String {
+    let of = |counter| total.counters.of(counter);
+    let rounds = of(Counter::Started);
+    let each = of(Counter::Expected).checked_div(rounds).unwrap_or_default();
+    let mut note = format!(
+        "{rounds} × {}  {} missing, {} duplicates",
+        grouped(each),
+        grouped(of(Counter::Missing)),
+        grouped(of(Counter::Duplicate))
+    );
+    if let Some(last) = total.series.get(&Series::LastReply) {
+        let max = last.max().map(std::time::Duration::from_micros);
+        let max = max.map_or(String::new(), |max| format!(" max {}", brief_duration(max)));
+        note.push_str(&format!(", last reply{}{max}", p50_p99(last)));
+    }
+    note
+}
+
+fn p50_p99(hist: &Hist) -> String {
+    let mut text = String::new();
+    for (name, quantile) in [("p50", Quantile::P50), ("p99", Quantile::P99)] {
+        if let Some(us) = hist.quantile(quantile) {
+            let value = brief_duration(std::time::Duration::from_micros(us));
+            text.push_str(&format!(" {name} {value}"));
+        }
+    }
+    text
+}

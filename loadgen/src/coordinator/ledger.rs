@@ -1,0 +1,277 @@
+//! What the provisioner's ledger says and what our own nodes say, put side by side.
+
+use crate::formation::monitor::Varz;
+use crate::measure::{
+    BrokerView, ConnectTotals, Enrolment, FleetCounts, Hist, NodeState, OpKey, PhaseView, Series,
+    StepLatency, Totals,
+};
+use crate::message::{Tally, WorkerProgress};
+use crate::plan::Plan;
+use crate::provisioner::Status;
+use crate::scenario::{Action, Reached, Start};
+
+use super::machine::Progress;
+
+/// Steps of an enrolment that take time: everything after the arrival.
+const ARRIVE: &str = "arrive";
+
+/// Which nodes are expected where.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Per phase: fleets that connect or are enrolled in it or before, by place in the scenario.
+    connected: Vec<Vec<bool>>,
+    fleets: Vec<ExpectedFleet>,
+    to_enrol: u64,
+    /// Provision operations, whose latencies tell of enrolment as nodes see it.
+    provision_ops: Vec<OpKey>,
+}
+
+#[derive(Clone, Debug)]
+struct ExpectedFleet {
+    name: String,
+    nodes: u64,
+    /// Nodes that should end as confirmed by the provisioner.
+    confirmed: u64,
+}
+
+impl Expected {
+    /// What a plan expects.
+    pub fn of(plan: &Plan) -> Self {
+        let scenario = &plan.scenario;
+        let mut so_far = vec![false; scenario.fleets.len()];
+        let mut connected = Vec::new();
+        let mut provision_ops = Vec::new();
+        for phase in &scenario.phases {
+            for op in &phase.ops {
+                let joins = matches!(
+                    op.action,
+                    Action::Connect { .. } | Action::Provision { .. }
+                );
+                for (fleet, joined) in scenario.fleets.iter().zip(&mut so_far) {
+                    *joined |= joins && op.action.fleets().contains(&fleet.name);
+                }
+                if matches!(op.action, Action::Provision { .. }) {
+                    provision_ops.push(OpKey::new(&phase.name, &op.name));
+                }
+            }
+            connected.push(so_far.clone());
+        }
+        let fleets = scenario.fleets.iter().map(|fleet| ExpectedFleet {
+            name: fleet.name.clone(),
+            nodes: fleet.nodes,
+            confirmed: match fleet.start {
+                Start::Unprovisioned => fleet.expected_confirmed(),
+                Start::Production => 0,
+            },
+        });
+        Self {
+            connected,
+            fleets: fleets.collect(),
+            to_enrol: plan.expected_confirmed,
+            provision_ops,
+        }
+    }
+
+    /// How far things are with a phase.
+    pub fn progress<'a>(
+        &self,
+        phase: usize,
+        workers: impl Iterator<Item = &'a WorkerProgress> + Clone,
+        status: Option<&Status>,
+        faults_open: bool,
+    ) -> Progress {
+        let joins = self.connected.get(phase);
+        let of_phase = |worker: &WorkerProgress| worker.phase == Some(phase);
+        let mut progress = Progress {
+            ops_issued: workers.clone().all(|worker| of_phase(worker) && worker.issued),
+            ops_done: workers.clone().all(|worker| of_phase(worker) && worker.done),
+            faults_open,
+            ..Progress::default()
+        };
+        for (place, fleet) in self.fleets.iter().enumerate() {
+            let joined = joins.and_then(|joins| joins.get(place)).copied();
+            if joined.unwrap_or_default() {
+                progress.expect_connected += fleet.nodes;
+                progress.expect_confirmed += fleet.confirmed;
+            }
+        }
+        let mut own = 0;
+        for worker in workers {
+            progress.connected += worker.fleets.iter().map(|f| self.connected(f)).sum::<u64>();
+            own += worker.tally.confirmed;
+        }
+        let ledger = status.map_or(0, |status| status.confirmed);
+        progress.confirmed = own.min(ledger);
+        progress
+    }
+
+    fn connected(&self, counts: &FleetCounts) -> u64 {
+        const ON_A_NETWORK: [NodeState; 6] = [
+            NodeState::Joined,
+            NodeState::Arrived,
+            NodeState::Csr,
+            NodeState::Configured,
+            NodeState::Connected,
+            NodeState::Confirmed,
+        ];
+        let known = self.fleets.iter().any(|fleet| fleet.name == counts.fleet);
+        let each = ON_A_NETWORK.iter().map(|state| counts.of(*state));
+        if known { each.sum() } else { 0 }
+    }
+
+    /// The enrolment as the ledger tells it, with what only nodes can tell.
+    pub fn enrolment(&self, status: &Status, totals: &Totals) -> Enrolment {
+        let steps = status.steps().filter(|(name, _)| *name != ARRIVE);
+        let steps = steps.map(|(name, step)| StepLatency {
+            step: name.to_owned(),
+            latency: step.hist.as_deref().map_or_else(Hist::new, |hist| {
+                Hist::from_base64(hist).unwrap_or_else(|error| {
+                    tracing::warn!(step = name, %error, "a histogram of the ledger");
+                    Hist::new()
+                })
+            }),
+        });
+        let seen_by_nodes = |series: Series| {
+            let mut all = Hist::new();
+            for key in &self.provision_ops {
+                let found = totals.ops.get(key).and_then(|op| op.series.get(&series));
+                found.into_iter().for_each(|hist| all.merge(hist));
+            }
+            (!all.is_empty()).then_some(all)
+        };
+        Enrolment {
+            expected: self.to_enrol,
+            confirmed: status.confirmed,
+            stuck: self.to_enrol.saturating_sub(status.confirmed),
+            errors: status.errors.values().sum(),
+            errors_by_code: status.errors.clone(),
+            certificates_issued: Some(status.certificates_issued),
+            keys_signed_twice: Some(status.keys_signed_twice),
+            first_event_to_last_confirm_us: status.first_event_to_last_confirm_us(),
+            steps: steps.collect(),
+            to_restart: seen_by_nodes(Series::ToRestart),
+            to_confirmed: seen_by_nodes(Series::Actual),
+        }
+    }
+}
+
+/// Where the ledger and our own nodes tell different stories. Either way somebody is wrong, and
+/// the run fails.
+pub fn disagreements(enrolment: &Enrolment, tally: &Tally) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (ledger, own) = (enrolment.confirmed, tally.confirmed);
+    if ledger != own {
+        wrong.push(format!(
+            "the provisioner's ledger has {ledger} nodes confirmed, and {own} of our nodes were \
+             asked for it on the production network"
+        ));
+    }
+    if let Some(issued) = enrolment.certificates_issued {
+        let csrs = tally.csrs;
+        if issued > csrs {
+            wrong.push(format!(
+                "the provisioner's ledger has {issued} certificates, and our nodes made only {csrs} \
+                 requests"
+            ));
+        }
+        if issued < ledger {
+            wrong.push(format!(
+                "the provisioner's ledger has {ledger} nodes confirmed with only {issued} \
+                 certificates"
+            ));
+        }
+    }
+    wrong
+}
+
+/// First connections to the production network, where nodes made them in the course of their
+/// enrolment; `None` where operations of the scenario tell of them.
+pub fn connect(plan: &Plan, tally: &Tally) -> Option<ConnectTotals> {
+    let mut ops = plan.scenario.phases.iter().flat_map(|phase| &phase.ops);
+    let enrols = ops.any(|op| matches!(op.action, Action::Provision { .. }));
+    if !enrols || tally.first_dials == 0 {
+        return None;
+    }
+    let dialled = tally.first_dial_us;
+    let up = tally.last_up_us;
+    Some(ConnectTotals {
+        ok: tally.first_up,
+        errors: tally.first_dials.saturating_sub(tally.first_up),
+        duration_us: dialled.zip(up).map(|(first, last)| last.saturating_sub(first)),
+        attempts: Some(tally.first_dials),
+    })
+}
+
+/// Brings a broker's row up to date.
+pub fn show_broker(view: &mut BrokerView, varz: &Varz, before: Option<&Varz>) {
+    /// Time between two looks; the rates are for people.
+    const SECONDS: f64 = 2.0;
+    let per_s = |pick: fn(&Varz) -> u64| {
+        before.map(|before| pick(varz).saturating_sub(pick(before)) as f64 / SECONDS)
+    };
+    view.state = "up".to_owned();
+    view.connections = Some(varz.connections);
+    view.subscriptions = Some(varz.subscriptions);
+    view.in_per_s = per_s(|varz| varz.in_msgs);
+    view.out_per_s = per_s(|varz| varz.out_msgs);
+    view.slow_consumers = Some(varz.slow_consumers);
+    view.mem_bytes = Some(varz.mem);
+    view.cpu_pct = Some(varz.cpu);
+}
+
+/// Brings a running phase's bar up to date: towards its barrier, through its rounds, or through
+/// its time.
+pub fn show_progress(
+    plan: &Plan,
+    phase: usize,
+    view: &mut PhaseView,
+    progress: &Progress,
+    rounds: u64,
+) {
+    let Some(phase) = plan.scenario.phases.get(phase) else {
+        return;
+    };
+    let set = |view: &mut PhaseView, done: u64, of: u64, unit: &str| {
+        (view.done, view.of, view.unit) = (done, of, unit.to_owned());
+    };
+    let to_do: u64 = phase
+        .ops
+        .iter()
+        .filter(|op| matches!(op.action, Action::Request(_)))
+        .filter_map(|op| op.pace.count())
+        .sum();
+    match (&phase.until, phase.duration) {
+        (Some(until), _) if until.every == Reached::Connected => {
+            set(view, progress.connected, progress.expect_connected, "nodes");
+        }
+        (Some(_), _) => set(view, progress.confirmed, progress.expect_confirmed, "nodes"),
+        (None, Some(duration)) => {
+            let of = crate::measure::micros(duration);
+            set(view, view.elapsed_us.min(of), of, "µs");
+        }
+        (None, None) => set(view, rounds.min(to_do), to_do, "rounds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_disagreement_is_told() {
+        let enrolment = |confirmed, issued| Enrolment {
+            confirmed,
+            certificates_issued: Some(issued),
+            ..Enrolment::default()
+        };
+        let tally = |confirmed, csrs| Tally {
+            confirmed,
+            csrs,
+            ..Tally::default()
+        };
+        assert!(disagreements(&enrolment(10, 12), &tally(10, 13)).is_empty());
+        assert_eq!(disagreements(&enrolment(10, 10), &tally(9, 10)).len(), 1);
+        assert_eq!(disagreements(&enrolment(10, 11), &tally(10, 10)).len(), 1);
+        assert_eq!(disagreements(&enrolment(10, 9), &tally(10, 10)).len(), 1);
+    }
+}
