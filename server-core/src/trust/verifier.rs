@@ -21,6 +21,8 @@ use crate::words::{CallerId, Clock, SystemClock, UnixTime};
 
 /// Callers whose certificates are remembered as trusted.
 const CERTIFICATES: usize = 64;
+/// Bytes of the longest certificate text that is remembered.
+const CERTIFICATE_SIZE: usize = 16 * 1024;
 /// How long a certificate stays trusted without another look at its chain and validity.
 const CERTIFICATE_REST: Duration = Duration::from_secs(60);
 /// Requests whose verdict is remembered for the other nodes of the process.
@@ -258,7 +260,9 @@ impl Certificates {
             return Ok(Arc::clone(known));
         }
         let known = Arc::new(self.examine(pem, caller, limits, now)?);
-        lock(&self.known).put(pem.to_owned(), Arc::clone(&known));
+        if pem.len() <= CERTIFICATE_SIZE {
+            lock(&self.known).put(pem.to_owned(), Arc::clone(&known));
+        }
         Ok(known)
     }
 

@@ -44,6 +44,11 @@ impl Formatter for GoFormatter {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // 0xE2 starts U+2028 and U+2029.
+        let needs_escapes = |b| matches!(b, b'<' | b'>' | b'&' | 0xE2);
+        if !fragment.bytes().any(needs_escapes) {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut written = 0;
         for (at, c) in fragment.char_indices() {
             let escaped: &[u8] = match c {
@@ -136,19 +141,11 @@ where
 /// The deepest nesting of lists and objects in a JSON text; for other texts some number.
 fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for &byte in bytes {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut rest = bytes;
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
         match byte {
-            b'"' => in_string = true,
+            b'"' => rest = behind_string(behind),
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -158,6 +155,17 @@ fn depth(bytes: &[u8]) -> usize {
         }
     }
     deepest
+}
+
+/// What follows a string whose first quote was just read. Nearly all bytes of a message are in strings.
+fn behind_string(mut bytes: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', bytes) {
+        if bytes[at] == b'"' {
+            return &bytes[at + 1..];
+        }
+        bytes = bytes.get(at + 2..).unwrap_or_default();
+    }
+    &[]
 }
 
 /// Go's decoder of standard base64: padding wanted, the unused bits of the last character ignored.
@@ -201,6 +209,8 @@ mod tests {
         assert_eq!(depth(br#"{"a":[1,{"b":"[[[{\"[["}]}"#), 3);
         assert_eq!(depth(b"]]]["), 1);
         assert_eq!(depth(b""), 0);
+        assert_eq!(depth(br#"["\"]"#), 1, "an unfinished string");
+        assert_eq!(depth(br#"["\\",[1]]"#), 2);
     }
 
     #[test]
