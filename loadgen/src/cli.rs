@@ -27,6 +27,12 @@ fn help() -> String {
 enum Command {
     Run(command::run::RunArgs),
     Up(command::up::UpArgs),
+    /// Tell every mistake of scenario files
+    Validate(command::validate::ValidateArgs),
+    /// Show what a scenario comes to, without starting anything
+    Plan(command::plan::PlanArgs),
+    /// Print the formats of scenarios and results
+    Schema(command::schema::SchemaArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  loadgen completions bash > /etc/bash_completion.d/loadgen")]
     Completions {
@@ -49,13 +55,23 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "loadgen", &mut std::io::stdout());
             Ok(Exit::Pass)
         }
+        Command::Validate(args) => command::validate::validate(&args),
+        Command::Plan(args) => command::plan::plan(&args),
+        Command::Schema(args) => command::schema::schema(&args),
         Command::Guard(args) => command::guard::guard(&args),
     };
     match ended {
         Ok(exit) => exit.into(),
+        // Whoever read our output has seen enough of it: `loadgen schema | head`.
+        Err(error) if is_broken_pipe(&error) => Exit::Pass.into(),
         Err(error) => {
             eprintln!("loadgen: {error:#}");
             Exit::ToolError.into()
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

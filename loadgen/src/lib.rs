@@ -21,6 +21,7 @@ pub mod assert;
 pub mod plan;
 
 pub mod results;
+pub mod schema;
 
 pub mod measure;
 

@@ -142,7 +142,7 @@ impl Plan {
             nodes: self.nodes,
             connections_per_worker: self.nodes.div_ceil(u64::from(workers.max(1))),
             workers: u64::from(workers),
-            broker_connections: named(|broker| Some(broker.descriptors)),
+            broker_connections: named(|broker| Some(broker.connections + broker.links)),
             broker_limits: named(|broker| broker.max_conns),
             memory_bytes: self.memory.total(),
         }
@@ -300,8 +300,8 @@ mod tests {
 
     #[test]
     fn shows_a_page_for_people() {
-        insta::assert_snapshot!(show(&large(), Some(20_000)));
+        insta::assert_snapshot!(show(&large(), 4, Some(20_000)));
         let quickstart = plan(include_str!("../../scenarios/quickstart.toml"));
-        insta::assert_snapshot!(show(&quickstart, Some(20_000)));
+        insta::assert_snapshot!(show(&quickstart, 1, Some(20_000)));
     }
 }

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::formation::nats_server::NatsServer;
 use crate::guard::{Guard, RunMark};
 use crate::measure::{BrokerSample, LogLine, RunState, Snapshot, Stage, TargetState};
-use crate::plan::Plan;
+use crate::plan::{Plan, Survivors};
 use crate::preflight::{self, Finding, Machine};
 use crate::results::{
     self, Ending, Host, Manifest, Outcome, RunFolder, Summary, Verdict, judge_limits,
@@ -114,11 +114,16 @@ pub fn find_programs(plan: &Plan, options: &Options) -> (Option<Programs>, Vec<F
 pub fn preflight(plan: &Plan, options: &Options, machine: &Machine) -> Preflight {
     let (programs, mut findings) = find_programs(plan, options);
     findings.extend(preflight::judge(&plan.needs(WORKERS), machine));
+    findings.extend(plan.survivors.iter().filter_map(Survivors::finding));
     let wanted = &plan.scenario.preflight.require;
     let required = |finding: &Finding| {
         // Without its programs there is no run, whatever the scenario wants checked.
         let always = matches!(finding.check, "nats-server" | "provisioner");
-        always || wanted.iter().map(|check: &Check| check.word()).any(|word| word == finding.check)
+        always
+            || wanted
+                .iter()
+                .map(|check: &Check| check.word())
+                .any(|word| word == finding.check)
     };
     let refused: Vec<Finding> = findings
         .iter()
@@ -378,9 +383,15 @@ impl Chronicle for Chronicler<'_> {
         let labels = format!("broker={name}");
         let values = [
             ("broker.connections", sample.connections.map(|n| n as f64)),
-            ("broker.subscriptions", sample.subscriptions.map(|n| n as f64)),
+            (
+                "broker.subscriptions",
+                sample.subscriptions.map(|n| n as f64),
+            ),
             ("broker.mem_bytes", sample.mem_bytes.map(|n| n as f64)),
-            ("broker.slow_consumers", sample.slow_consumers.map(|n| n as f64)),
+            (
+                "broker.slow_consumers",
+                sample.slow_consumers.map(|n| n as f64),
+            ),
             ("broker.cpu_pct", sample.cpu_pct),
         ];
         let known: Vec<(&str, String, f64)> = values
@@ -438,7 +449,13 @@ fn last_words(options: &Options, state: &RunState, verdict: &Verdict, folder: Op
     };
     let words = view::summary(state, &ending);
     if options.quiet {
-        print!("{}", words.lines().last().map_or(String::new(), |line| format!("{line}\n")));
+        print!(
+            "{}",
+            words
+                .lines()
+                .last()
+                .map_or(String::new(), |line| format!("{line}\n"))
+        );
     } else {
         print!("{words}");
     }

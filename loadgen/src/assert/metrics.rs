@@ -34,12 +34,22 @@ pub enum Domain {
 impl Domain {
     /// The prefix of metrics that belong to no operation.
     pub fn prefix(self) -> Option<&'static str> {
+        Self::PREFIXED.contains(&self).then(|| self.word())
+    }
+
+    /// The word for it: that of `do`, or the prefix.
+    pub fn word(self) -> &'static str {
         match self {
-            Self::Reconnect => Some("reconnect"),
-            Self::Broker => Some("broker"),
-            Self::Generator => Some("gen"),
-            Self::Memory => Some("memory"),
-            _ => None,
+            Self::Connect => "connect",
+            Self::Provision => "provision",
+            Self::Request => "request",
+            Self::Publish => "publish",
+            Self::Disconnect => "disconnect",
+            Self::Fault => "fault",
+            Self::Reconnect => "reconnect",
+            Self::Broker => "broker",
+            Self::Generator => "gen",
+            Self::Memory => "memory",
         }
     }
 
@@ -48,15 +58,15 @@ impl Domain {
 
     /// The domain of an operation by the word of its `do`.
     pub fn of_op(word: &str) -> Option<Self> {
-        match word {
-            "connect" => Some(Self::Connect),
-            "provision" => Some(Self::Provision),
-            "request" => Some(Self::Request),
-            "publish" => Some(Self::Publish),
-            "disconnect" => Some(Self::Disconnect),
-            "fault" => Some(Self::Fault),
-            _ => None,
-        }
+        const OPS: [Domain; 6] = [
+            Domain::Connect,
+            Domain::Provision,
+            Domain::Request,
+            Domain::Publish,
+            Domain::Disconnect,
+            Domain::Fault,
+        ];
+        OPS.into_iter().find(|domain| domain.word() == word)
     }
 }
 

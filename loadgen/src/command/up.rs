@@ -96,7 +96,9 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Preflight);
     };
     let named = args.out.is_some();
-    let folder = args.out.unwrap_or_else(|| Path::new(run::RESULTS).join("up"));
+    let folder = args
+        .out
+        .unwrap_or_else(|| Path::new(run::RESULTS).join("up"));
     let folder = match UpFolder::open(&folder, named) {
         Ok(folder) => folder,
         Err(error) => {
@@ -141,12 +143,8 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
 fn only_bring_up(scenario: &mut Scenario) {
     scenario.asserts.clear();
     scenario.limits = crate::scenario::Limits::default();
-    let brings_up = |op: &Op| {
-        matches!(
-            op.action,
-            Action::Connect { .. } | Action::Provision { .. }
-        )
-    };
+    let brings_up =
+        |op: &Op| matches!(op.action, Action::Connect { .. } | Action::Provision { .. });
     for phase in &mut scenario.phases {
         phase.ops.retain(brings_up);
         phase.keep.clear();
@@ -199,7 +197,10 @@ impl UpFolder {
         std::fs::create_dir_all(path).with_context(unwritable)?;
         let lock_path = path.join(Self::LOCK);
         let is_ours = lock_path.is_file();
-        let is_empty = std::fs::read_dir(path).with_context(unwritable)?.next().is_none();
+        let is_empty = std::fs::read_dir(path)
+            .with_context(unwritable)?
+            .next()
+            .is_none();
         if named && !is_ours && !is_empty {
             anyhow::bail!("{shown} is not empty; name another with --out DIR, or empty it first");
         }
@@ -248,7 +249,9 @@ struct HandedOut {
 
 fn hand_out(site: &Site) -> anyhow::Result<HandedOut> {
     let production: Vec<_> = site.formation.of_role(Role::Production).collect();
-    let tls = production.first().map_or(Tls::Mutual, |broker| broker.tls());
+    let tls = production
+        .first()
+        .map_or(Tls::Mutual, |broker| broker.tls());
     let callers = &site.callers;
     let access = Access {
         brokers: production.iter().map(|broker| broker.address()).collect(),
@@ -273,7 +276,11 @@ fn announcement(state: &RunState, handed: &HandedOut) -> String {
     let (up, total) = state.nodes_up();
     let answered = state.phases.last().map_or("", |phase| phase.note.as_str());
     let mut text = match up == total {
-        true => format!("{} nodes are up on {}.\n", grouped(total), handed.production.join(", ")),
+        true => format!(
+            "{} nodes are up on {}.\n",
+            grouped(total),
+            handed.production.join(", ")
+        ),
         false => format!(
             "{} of {} nodes are up on {} ({answered}).\n",
             grouped(up),
@@ -290,7 +297,10 @@ fn announcement(state: &RunState, handed: &HandedOut) -> String {
     }
     if let Some(config) = &handed.provisioner {
         let config = config.display();
-        line("enrolments", format!("provisioner status --config {config}"));
+        line(
+            "enrolments",
+            format!("provisioner status --config {config}"),
+        );
     }
     for monitor in &handed.monitors {
         line("metrics", monitor.clone());

@@ -216,8 +216,7 @@ fn aim(view: &mut OpView, judged: &[Judged]) {
     let found = judged.iter().find(|judged| {
         let id = &judged.metric;
         let of_op = id.op.as_ref();
-        of_op.is_some_and(|key| key.phase == view.phase && key.op == op)
-            && id.metric.name == wanted
+        of_op.is_some_and(|key| key.phase == view.phase && key.op == op) && id.metric.name == wanted
     });
     if let Some(judged) = found {
         let short = judged.that.rsplit_once(&format!("{wanted}."));
@@ -338,7 +337,10 @@ pub fn note(plan: &Plan, phase: usize, totals: &Totals, confirmed: u64) -> Strin
             Action::Fault(_) => {}
         }
     }
-    let faults = totals.faults.iter().filter(|fault| fault.phase == phase.name);
+    let faults = totals
+        .faults
+        .iter()
+        .filter(|fault| fault.phase == phase.name);
     notes.extend(faults.map(|fault| {
         let verb = if fault.happened { "" } else { " MISSED" };
         format!("{} {}{verb}: {}", fault.kind, fault.target, fault.note)
@@ -367,7 +369,9 @@ fn provision_note(plan: &Plan, total: &OpTotal, confirmed: u64) -> String {
 fn request_note(total: &OpTotal) -> String {
     let of = |counter| total.counters.of(counter);
     let rounds = of(Counter::Started);
-    let each = of(Counter::Expected).checked_div(rounds).unwrap_or_default();
+    let each = of(Counter::Expected)
+        .checked_div(rounds)
+        .unwrap_or_default();
     let mut note = format!(
         "{rounds} × {}  {} missing, {} duplicates",
         grouped(each),

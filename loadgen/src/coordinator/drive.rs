@@ -201,9 +201,10 @@ impl<'a> Conductor<'a> {
         let rules = scenario.phases.iter().map(PhaseRules::from).collect();
         let closely = Arc::new(AtomicBool::new(false));
         let provisioners = names(&drive.site.provisioners);
-        let ledger = drive.site.status_command().map(|command| {
-            watch_ledger(command, Arc::clone(&closely), beside.clone())
-        });
+        let ledger = drive
+            .site
+            .status_command()
+            .map(|command| watch_ledger(command, Arc::clone(&closely), beside.clone()));
         let monitors: Vec<(String, Monitor)> = drive
             .site
             .formation
@@ -324,7 +325,8 @@ impl<'a> Conductor<'a> {
                 }
             }
             FromWorker::Failed { why } => {
-                self.fail(Ending::Failed(format!("worker {worker}: {why}"))).await;
+                self.fail(Ending::Failed(format!("worker {worker}: {why}")))
+                    .await;
                 // It hosts nothing any more, so there is nothing to wait for.
                 self.drained += 1;
                 self.done = self.drained == self.drive.workers;
@@ -365,7 +367,9 @@ impl<'a> Conductor<'a> {
                 cpu_pct: Some(varz.cpu),
             };
             self.totals.absorb_broker(&phase, &seen.name, &sample);
-            self.drive.chronicle.broker(at_us, &phase, &seen.name, &sample);
+            self.drive
+                .chronicle
+                .broker(at_us, &phase, &seen.name, &sample);
             self.varz.insert(seen.name, varz);
         }
         let pids = self.drive.site.pids();
@@ -386,7 +390,9 @@ impl<'a> Conductor<'a> {
             self.stop().await;
         }
         if let (Some(hold), Some(since)) = (&self.drive.hold, self.holding_since)
-            && hold.within.is_some_and(|within| now >= since.saturating_add(within))
+            && hold
+                .within
+                .is_some_and(|within| now >= since.saturating_add(within))
         {
             self.stop().await;
         }
@@ -479,7 +485,10 @@ impl<'a> Conductor<'a> {
             };
             if end == PhaseEnd::TimedOut {
                 let (done, of) = (view.done, view.of);
-                let why = format!("phase {} timed out at {done} of {of} {}", phase.name, view.unit);
+                let why = format!(
+                    "phase {} timed out at {done} of {of} {}",
+                    phase.name, view.unit
+                );
                 self.ending.get_or_insert(Ending::PhaseFailed(why));
             }
         }
@@ -519,7 +528,9 @@ impl<'a> Conductor<'a> {
             return;
         };
         match command.ask().await {
-            Ok(status) => self.totals.enrolment = Some(self.expected.enrolment(&status, &self.totals)),
+            Ok(status) => {
+                self.totals.enrolment = Some(self.expected.enrolment(&status, &self.totals))
+            }
             Err(error) => tracing::warn!(%error, "the ledger could not be read"),
         }
     }
@@ -538,14 +549,20 @@ impl<'a> Conductor<'a> {
 
     fn phase_name(&self) -> String {
         let phases = &self.drive.plan.scenario.phases;
-        let begun = self.phases.iter().rposition(|view| view.started_us.is_some());
+        let begun = self
+            .phases
+            .iter()
+            .rposition(|view| view.started_us.is_some());
         let phase = phases.get(begun.unwrap_or_default());
         phase.map_or(String::new(), |phase| phase.name.clone())
     }
 
     fn show_phase(&mut self, index: usize, progress: &super::machine::Progress) {
         let elapsed = self.elapsed_in(index);
-        let of_phase = self.progress.values().filter(|told| told.phase == Some(index));
+        let of_phase = self
+            .progress
+            .values()
+            .filter(|told| told.phase == Some(index));
         let rounds = of_phase.map(|told| told.rounds).sum();
         let note = note(&self.drive.plan, index, &self.totals, progress.confirmed);
         if let Some(view) = self.phases.get_mut(index)
@@ -562,7 +579,10 @@ impl<'a> Conductor<'a> {
         self.drive.chronicle.log(&lines);
         self.board.log(lines);
         for index in 0..self.phases.len() {
-            let ended = matches!(self.phases[index].state, PhaseProgress::Ok | PhaseProgress::Failed);
+            let ended = matches!(
+                self.phases[index].state,
+                PhaseProgress::Ok | PhaseProgress::Failed
+            );
             if ended {
                 let confirmed = self.totals.enrolment.as_ref().map_or(0, |e| e.confirmed);
                 self.phases[index].note = note(&self.drive.plan, index, &self.totals, confirmed);
@@ -597,7 +617,10 @@ impl<'a> Conductor<'a> {
 
     async fn finish(mut self) -> Driven {
         let tallies = self.progress.values().map(|progress| progress.tally);
-        let tally = tallies.fold(crate::message::Tally::default(), crate::message::Tally::plus);
+        let tally = tallies.fold(
+            crate::message::Tally::default(),
+            crate::message::Tally::plus,
+        );
         let ending = self.ending.take().unwrap_or(Ending::Complete);
         let complete = matches!(ending, Ending::Complete | Ending::PhaseFailed(_));
         let wrong = match (&self.totals.enrolment, complete) {

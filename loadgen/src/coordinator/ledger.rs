@@ -43,10 +43,7 @@ impl Expected {
         let mut provision_ops = Vec::new();
         for phase in &scenario.phases {
             for op in &phase.ops {
-                let joins = matches!(
-                    op.action,
-                    Action::Connect { .. } | Action::Provision { .. }
-                );
+                let joins = matches!(op.action, Action::Connect { .. } | Action::Provision { .. });
                 for (fleet, joined) in scenario.fleets.iter().zip(&mut so_far) {
                     *joined |= joins && op.action.fleets().contains(&fleet.name);
                 }
@@ -83,8 +80,12 @@ impl Expected {
         let joins = self.connected.get(phase);
         let of_phase = |worker: &WorkerProgress| worker.phase == Some(phase);
         let mut progress = Progress {
-            ops_issued: workers.clone().all(|worker| of_phase(worker) && worker.issued),
-            ops_done: workers.clone().all(|worker| of_phase(worker) && worker.done),
+            ops_issued: workers
+                .clone()
+                .all(|worker| of_phase(worker) && worker.issued),
+            ops_done: workers
+                .clone()
+                .all(|worker| of_phase(worker) && worker.done),
             faults_open,
             ..Progress::default()
         };
@@ -197,7 +198,9 @@ pub fn connect(plan: &Plan, tally: &Tally) -> Option<ConnectTotals> {
     Some(ConnectTotals {
         ok: tally.first_up,
         errors: tally.first_dials.saturating_sub(tally.first_up),
-        duration_us: dialled.zip(up).map(|(first, last)| last.saturating_sub(first)),
+        duration_us: dialled
+            .zip(up)
+            .map(|(first, last)| last.saturating_sub(first)),
         attempts: Some(tally.first_dials),
     })
 }

@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn a_stall_is_counted_and_not_caught_up() {
         let mut pacer = pacer(10.0, 50, OnLate::Skip);
-        assert!(matches!(pacer.poll(0 * MS), Due::Now(_)));
-        assert_eq!(pacer.poll(0 * MS), Due::At(100 * MS));
+        assert!(matches!(pacer.poll(Duration::ZERO), Due::Now(_)));
+        assert_eq!(pacer.poll(Duration::ZERO), Due::At(100 * MS));
         // Stalled to 1,030 ms: those of 100 … 900 ms are gone, the one of 1,000 ms is due.
         let Due::Now(slot) = pacer.poll(1_030 * MS) else {
             panic!("one is due")
@@ -131,7 +131,11 @@ mod tests {
         let Due::Now(first) = pacer.poll(1_000 * MS) else {
             panic!("one is due")
         };
-        assert_eq!(first.intended, 0 * MS, "latency is told from the plan");
+        assert_eq!(
+            first.intended,
+            Duration::ZERO,
+            "latency is told from the plan"
+        );
         assert_eq!(pacer.poll(1_000 * MS), Due::At(1_100 * MS));
         assert!(matches!(pacer.poll(1_100 * MS), Due::Now(_)));
         assert!(matches!(pacer.poll(1_200 * MS), Due::Now(_)));

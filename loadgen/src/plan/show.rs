@@ -10,15 +10,20 @@ use crate::preflight::DESCRIPTORS_BESIDES;
 use crate::scenario::{Manage, Role, Tls};
 use crate::units::{Size, brief_duration, grouped};
 
-/// The plan as text; `descriptors` is what a process of this machine may have.
-pub fn show(plan: &Plan, descriptors: Option<u64>) -> String {
+/// The plan as text, for so many workers; `descriptors` is what a process may have.
+pub fn show(plan: &Plan, workers: u32, descriptors: Option<u64>) -> String {
     let mut page = String::new();
     // Writing into a string cannot fail.
-    let _ = write_page(&mut page, plan, descriptors);
+    let _ = write_page(&mut page, plan, workers, descriptors);
     page
 }
 
-fn write_page(page: &mut String, plan: &Plan, descriptors: Option<u64>) -> std::fmt::Result {
+fn write_page(
+    page: &mut String,
+    plan: &Plan,
+    workers: u32,
+    descriptors: Option<u64>,
+) -> std::fmt::Result {
     let scenario = &plan.scenario;
     if !scenario.about.is_empty() {
         writeln!(page, "{}: {}", scenario.name, scenario.about)?;
@@ -91,15 +96,19 @@ fn write_page(page: &mut String, plan: &Plan, descriptors: Option<u64>) -> std::
         ]);
     }
     writeln!(page, "{}\n", trimmed(&brokers))?;
-    write_needs(page, plan, descriptors)?;
+    write_needs(page, plan, workers, descriptors)?;
     for survivors in &plan.survivors {
         write_survivors(page, survivors)?;
     }
     Ok(())
 }
 
-fn write_needs(page: &mut String, plan: &Plan, descriptors: Option<u64>) -> std::fmt::Result {
-    let workers = plan.workers(descriptors);
+fn write_needs(
+    page: &mut String,
+    plan: &Plan,
+    workers: u32,
+    descriptors: Option<u64>,
+) -> std::fmt::Result {
     let needs = plan.needs(workers);
     let each = needs.connections_per_worker + DESCRIPTORS_BESIDES;
     let limit = match descriptors {

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::PlannedBroker;
+use crate::preflight::Finding;
 use crate::scenario::{Action, FaultOf, FaultOp, Scenario};
+use crate::units::grouped;
 
 /// What one broker fault leaves of one tier.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +25,31 @@ pub struct Survivors {
     pub limit: Option<u64>,
     /// Whether they can; `None` when there is nothing to judge.
     pub fits: Option<bool>,
+}
+
+impl Survivors {
+    /// What the preflight says of it; nothing when there is nothing to judge.
+    pub fn finding(&self) -> Option<Finding> {
+        let (each, limit) = (self.each?, self.limit?);
+        let arithmetic = format!(
+            "with {} down, {} connections on each of {} left of {}, whose max_conns is {}",
+            self.down.join(", "),
+            grouped(each),
+            self.staying,
+            self.tier,
+            grouped(limit)
+        );
+        let says = if each <= limit {
+            arithmetic
+        } else {
+            format!("{arithmetic}: set max_conns = {each}, or give the tier more brokers (count)")
+        };
+        Some(Finding {
+            check: "survivor-capacity",
+            ok: each <= limit,
+            says,
+        })
+    }
 }
 
 pub(super) fn survivors(scenario: &Scenario, brokers: &[PlannedBroker]) -> Vec<Survivors> {

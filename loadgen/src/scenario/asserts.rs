@@ -3,33 +3,34 @@
 use std::time::Duration;
 
 use super::mistake::suggestion;
-use super::model::{Abort, Assert, Phase};
+use super::model::{Abort, Assert};
+use super::phases::Names;
 use super::read::{Context, Reader};
 use super::words::AssertLevel;
 use crate::assert::{Scope, Target, resolve};
 
-pub(super) fn read_asserts(reader: &Reader<'_>, phases: &[Phase], cx: &mut Context) -> Vec<Assert> {
+pub(super) fn read_asserts(reader: &Reader<'_>, names: &[Names], cx: &mut Context) -> Vec<Assert> {
     let readers = reader.sections("assert", cx);
-    // Where no phase could be read, every expression would be told wrong for want of it.
-    if phases.is_empty() {
+    // Where operations could not be read, expressions would be told wrong for want of them.
+    if names.is_empty() || names.iter().any(|phase| !phase.complete) {
         return Vec::new();
     }
-    let ops = operations(phases);
+    let ops = operations(names);
     readers
         .iter()
-        .filter_map(|reader| read_assert(reader, phases, &ops, cx))
+        .filter_map(|reader| read_assert(reader, names, &ops, cx))
         .collect()
 }
 
 /// Every operation by the phase it runs in, those kept from earlier phases included.
-fn operations(phases: &[Phase]) -> Vec<(String, String, &'static str)> {
+fn operations(names: &[Names]) -> Vec<(String, String, &'static str)> {
     let mut ops = Vec::new();
-    for phase in phases {
-        let kept = phases
+    for phase in names {
+        let kept = names
             .iter()
-            .filter(|other| phase.keep.contains(&other.name));
-        for op in phase.ops.iter().chain(kept.flat_map(|other| &other.ops)) {
-            ops.push((phase.name.clone(), op.name.clone(), op.action.word()));
+            .filter(|other| phase.keep.contains(&other.phase));
+        for (op, word) in phase.ops.iter().chain(kept.flat_map(|other| &other.ops)) {
+            ops.push((phase.phase.clone(), op.clone(), *word));
         }
     }
     ops
@@ -37,7 +38,7 @@ fn operations(phases: &[Phase]) -> Vec<(String, String, &'static str)> {
 
 fn read_assert(
     reader: &Reader<'_>,
-    phases: &[Phase],
+    phases: &[Names],
     ops: &[(String, String, &'static str)],
     cx: &mut Context,
 ) -> Option<Assert> {
@@ -55,16 +56,16 @@ fn read_assert(
             .map_or(Duration::ZERO, |at| at.value),
     });
     let texts = reader.texts("that", cx);
-    if let Some(at) = &phase {
-        if !phases.iter().any(|known| known.name == at.value) {
-            let names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
-            let near = suggestion(&at.value, "phases", names);
-            cx.mistake(
-                at.place,
-                format!("phase `{}` is not defined{near}", at.value),
-            );
-            return None;
-        }
+    if let Some(at) = &phase
+        && !phases.iter().any(|known| known.phase == at.value)
+    {
+        let names: Vec<&str> = phases.iter().map(|names| names.phase.as_str()).collect();
+        let near = suggestion(&at.value, "phases", names);
+        cx.mistake(
+            at.place,
+            format!("phase `{}` is not defined{near}", at.value),
+        );
+        return None;
     }
     let scope = Scope {
         ops: ops.to_vec(),

@@ -110,6 +110,7 @@ fn read_share(reader: &Reader<'_>, cx: &mut Context) -> Option<Share> {
             );
             None
         }
+        (false, false) if reader.meant("nodes") || reader.meant("share") => None,
         (false, false) => {
             cx.mistake(
                 reader.place(),

@@ -111,8 +111,8 @@ fn read(root: &Table, cx: &mut Context) -> Option<Scenario> {
     let provisioner = read_provisioner(&reader, enrols, cx);
     let fleets = read_fleets(&reader, &topology, enrols, cx);
     super::topology::add_provisioning_tier(&mut topology, &fleets, provisioner.manage, cx);
-    let phases = read_phases(&reader, &paces, &fleets, &topology, &provisioner, cx);
-    let asserts = read_asserts(&reader, &phases, cx);
+    let (phases, names) = read_phases(&reader, &paces, &fleets, &topology, &provisioner, cx);
+    let asserts = read_asserts(&reader, &names, cx);
     Some(Scenario {
         name: name?.value,
         about: about.map(|text| text.value).unwrap_or_default(),

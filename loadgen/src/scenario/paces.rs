@@ -141,6 +141,9 @@ fn read_pace(reader: &Reader<'_>, cx: &mut Context) -> Option<Pace> {
         cx.mistake(kind.place, message);
         return None;
     }
+    if reader.meant("count") {
+        return None;
+    }
     let count = reader.count("count", cx).map(|at| at.value);
     match kind.value {
         PaceKind::Constant | PaceKind::Poisson => {

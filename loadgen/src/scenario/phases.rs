@@ -49,6 +49,17 @@ struct Scene<'a> {
     provisioner: &'a Provisioner,
 }
 
+/// What asserts can name in a phase, whether or not the rest of it could be read.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) phase: String,
+    pub(super) keep: Vec<String>,
+    /// Operations by name, with the word of their `do`.
+    pub(super) ops: Vec<(String, &'static str)>,
+    /// Whether every operation is among them.
+    pub(super) complete: bool,
+}
+
 pub(super) fn read_phases(
     reader: &Reader<'_>,
     paces: &Paces,
@@ -56,7 +67,7 @@ pub(super) fn read_phases(
     topology: &Topology,
     provisioner: &Provisioner,
     cx: &mut Context,
-) -> Vec<Phase> {
+) -> (Vec<Phase>, Vec<Names>) {
     let scene = Scene {
         paces,
         fleets,
@@ -64,10 +75,18 @@ pub(super) fn read_phases(
         provisioner,
     };
     let mut phases: Vec<Phase> = Vec::new();
+    let mut names = Vec::new();
     for reader in reader.sections("phase", cx) {
-        let Some(phase) = read_phase(&reader, &phases, &scene, cx) else {
+        let mut known = Names {
+            complete: true,
+            ..Names::default()
+        };
+        let Some(phase) = read_phase(&reader, &phases, &scene, &mut known, cx) else {
             continue;
         };
+        known.phase.clone_from(&phase.name);
+        known.keep.clone_from(&phase.keep);
+        names.push(known);
         if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
             let message = format!(
                 "phase `{}` is already there (line {})",
@@ -77,13 +96,14 @@ pub(super) fn read_phases(
         }
         phases.push(phase);
     }
-    phases
+    (phases, names)
 }
 
 fn read_phase(
     reader: &Reader<'_>,
     before: &[Phase],
     scene: &Scene<'_>,
+    names: &mut Names,
     cx: &mut Context,
 ) -> Option<Phase> {
     let name = reader.name("name", cx);
@@ -100,7 +120,7 @@ fn read_phase(
     let mut ops: Vec<Op> = Vec::with_capacity(readers.len());
     let mut all_read = true;
     for op in &readers {
-        match read_op(op, scene, cx) {
+        match read_op(op, scene, names, cx) {
             Some(read) => {
                 if ops.iter().any(|other| other.name == read.name) {
                     let message = format!(
@@ -226,13 +246,22 @@ fn check_progress(phase: &Phase, before: &[Phase], cx: &mut Context) {
     }
 }
 
-fn read_op(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Option<Op> {
+fn read_op(
+    reader: &Reader<'_>,
+    scene: &Scene<'_>,
+    names: &mut Names,
+    cx: &mut Context,
+) -> Option<Op> {
     let name = reader.name("name", cx);
     if let Some(name) = &name {
         refuse_prefix(&name.value, name.place, cx);
     }
     let pace = read_op_pace(reader, scene.paces, cx);
-    let word = reader.choice::<Do>("do", cx)?.value;
+    let word = reader.choice::<Do>("do", cx).map(|at| at.value);
+    names.complete &= word.is_some() && (name.is_some() || !reader.has("name"));
+    let word = word?;
+    let called = name.map_or_else(|| word.word().to_owned(), |name| name.value);
+    names.ops.push((called.clone(), word.word()));
     refuse_foreign_keys(reader, word, cx);
     let action = match word {
         Do::Connect => Some(Action::Connect {
@@ -258,7 +287,7 @@ fn read_op(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> Option<O
     };
     check_pace(&action, &pace, reader, scene, cx);
     Some(Op {
-        name: name.map_or_else(|| action.word().to_owned(), |name| name.value),
+        name: called,
         action,
         pace,
         location: cx.locate(reader.place()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::{Key, Kind, Need, Section};
-use super::mistake::{Findings, Location, Place, suggestion};
+use super::mistake::{Findings, Location, Place, nearest, suggestion};
 use super::tree::{Entry, Item, Params, Table, Value};
 use crate::units::{Rate, Size, parse_duration};
 
@@ -47,8 +47,11 @@ impl<'s> Reader<'s> {
                 cx.mistake(entry.place, message);
             }
         }
+        let reader = Self { section, table };
         for key in section.keys {
-            if matches!(key.need, Need::Required) && table.get(key.name).is_none() {
+            // A key that was misspelt is not also missing.
+            let absent = table.get(key.name).is_none() && !reader.meant(key.name);
+            if absent && matches!(key.need, Need::Required) {
                 let message = match key.kind {
                     Kind::Tables(inner) => format!(
                         "{} has no {}; write at least one",
@@ -64,7 +67,15 @@ impl<'s> Reader<'s> {
                 cx.mistake(table.place, message);
             }
         }
-        Self { section, table }
+        reader
+    }
+
+    /// Whether a key that is not known was meant to be this one.
+    pub(crate) fn meant(&self, name: &str) -> bool {
+        let names = || self.section.keys.iter().map(|key| key.name);
+        let unknown = |entry: &&Entry| !names().any(|known| known == entry.name);
+        let mut unknown = self.table.entries.iter().filter(unknown);
+        unknown.any(|entry| nearest(&entry.name, names()) == Some(name))
     }
 
     /// Where the section begins.
@@ -280,6 +291,7 @@ impl<'s> Reader<'s> {
         };
         match parse(text) {
             Ok(value) => Some(at(value, item)),
+            Err(_) if is_unresolved(item) => None,
             Err(why) => {
                 let message = format!("{name} = \"{text}\"{} {why}", origin(item));
                 cx.mistake(item.place, message);
@@ -349,7 +361,15 @@ fn origin(item: &Item) -> String {
     }
 }
 
+/// Whether the value is a parameter that is not there, which has been told already.
+fn is_unresolved(item: &Item) -> bool {
+    matches!(&item.value, Value::Text(text) if text.starts_with("${") && text.ends_with('}'))
+}
+
 fn wrong_type<T>(key: &Key, item: &Item, cx: &mut Context) -> Option<T> {
+    if is_unresolved(item) {
+        return None;
+    }
     let example = match (&key.kind, &item.value) {
         (Kind::Whole(..), Value::Text(text)) if text.trim().parse::<i64>().is_ok() => {
             text.trim().to_owned()
