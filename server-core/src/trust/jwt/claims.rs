@@ -46,13 +46,13 @@ pub struct ProvisioningClaims {
     /// Whether the node may be updated while provisioning.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub update: bool,
-    /// What the token is for: [`PURPOSE`].
+    /// What the token is for: [`PURPOSE`](super::PURPOSE).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub purpose: String,
     /// Who issued it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub iss: String,
-    /// Whom it is about: [`PURPOSE`].
+    /// Whom it is about: [`PURPOSE`](super::PURPOSE).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sub: String,
     /// For whom it is; the original has none.
