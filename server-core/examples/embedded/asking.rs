@@ -28,14 +28,13 @@ pub(super) async fn once(dialer: &dyn Dialer) -> anyhow::Result<()> {
         max: Duration::from_secs(1),
     };
     for _ in 0..50 {
-        for node in client
+        let found = client
             .discover(Filter::empty(), Some("greeter"), brief)
-            .await?
-            .nodes
-        {
+            .await?;
+        if let Some(node) = found.nodes.first() {
             let request = client.prepare(&Call::rpc("greeter", "greet", json!({}))?)?;
             let mut replies = client.listen(&request, 1).await?;
-            client.publish_to(&request, &node).await?;
+            client.publish_to(&request, node).await?;
             let reply = replies.next_within(Duration::from_secs(5)).await;
             let reply = reply.ok_or_else(|| anyhow::anyhow!("{node} does not answer"))?;
             println!("{}", reply.rpc(&Limits::default())?.data["greeting"]);

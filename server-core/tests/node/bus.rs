@@ -260,6 +260,7 @@ async fn closes_for_good(network: &Network) {
     two.bus.subscribe("a", None).await.unwrap();
     settled(&mut two).await;
     publish(&one, "a", "last words").await;
+    one.bus.flush().await.unwrap();
     let stats = one.bus.stats();
     assert_eq!(
         (stats.out_msgs, stats.out_bytes >= 10, stats.attempts),

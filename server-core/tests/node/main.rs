@@ -16,9 +16,13 @@ mod behaviour;
 mod load;
 
 mod authority;
+mod fleet;
 mod support;
 
+mod asking;
 mod bus;
+mod conduct;
 mod enrolment;
+mod events;
 mod provisioning;
 mod stand;
