@@ -1,8 +1,8 @@
 //! The node: what it is, how it starts, and the one task in which it lives.
 //!
 //! A node starts from its storage and from nothing else. The files there decide whether it waits on the
-//! provisioning network or serves on the production one ([`plan`]); a pure state machine decides what
-//! comes next ([`machine`]); the runtime performs it. `restart` ends the connection and everything built
+//! provisioning network or serves on the production one (`plan`); a pure state machine decides what
+//! comes next (`machine`); the runtime performs it. `restart` ends the connection and everything built
 //! for it, and begins again from storage.
 
 mod builder;
