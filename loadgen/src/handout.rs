@@ -54,9 +54,12 @@ impl Handout {
     /// When a file cannot be written.
     pub fn write(folder: &Path, access: &Access<'_>) -> Result<Self, HandoutError> {
         let folder = std::path::absolute(folder).map_err(error(folder))?;
-        let agents = folder.join("lib/mcollective/agent");
-        std::fs::create_dir_all(&agents).map_err(error(&agents))?;
-        put(&agents.join("muster.json"), MUSTER_DDL)?;
+        // Older and newer clients look in different folders of a libdir.
+        for agents in ["lib/mcollective/agent", "lib/choria/agent"] {
+            let agents = folder.join(agents);
+            std::fs::create_dir_all(&agents).map_err(error(&agents))?;
+            put(&agents.join("muster.json"), MUSTER_DDL)?;
+        }
         let handout = Self {
             context: folder.join("nats.json"),
             choria: folder.join("choria.conf"),
@@ -67,8 +70,8 @@ impl Handout {
         Ok(handout)
     }
 
-    /// The command lines to paste, each with what it is for.
-    pub fn commands(&self) -> [(&'static str, String); 4] {
+    /// The command lines to paste, each with what it is for. `node` is one of the fleet.
+    pub fn commands(&self, node: &str) -> [(&'static str, String); 4] {
         let plain = match self.tls {
             Tls::None => "INSECURE_DISABLE_TLS=true ",
             Tls::Server | Tls::Mutual => "",
@@ -87,7 +90,7 @@ impl Handout {
             ),
             ("Choria", choria("ping")),
             ("Choria", choria("req muster echo size=16 --limit 3")),
-            ("Choria", choria("inventory --list-fact site")),
+            ("Choria", choria(&format!("inventory {node}"))),
         ]
     }
 }
@@ -225,7 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let odd = folder.path().join("it's here");
         std::fs::create_dir(&odd).unwrap();
-        let commands = write(Tls::Mutual, &odd).commands();
+        let commands = write(Tls::Mutual, &odd).commands("n1.example.net");
         let (_, ping) = &commands[1];
         assert!(
             ping.starts_with("MCOLLECTIVE_CERTNAME=operator.mcollective choria ping --config '")
@@ -243,7 +246,7 @@ mod tests {
         let conf = std::fs::read_to_string(&handout.choria).unwrap();
         assert!(conf.contains("nats://127.0.0.1:4222"), "{conf}");
         assert!(
-            handout.commands()[1]
+            handout.commands("n1.example.net")[1]
                 .1
                 .starts_with("INSECURE_DISABLE_TLS=true")
         );

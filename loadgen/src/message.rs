@@ -91,6 +91,8 @@ pub struct Tally {
     pub first_dial_us: Option<u64>,
     /// When the last of those connections came up, µs since the run's start.
     pub last_up_us: Option<u64>,
+    /// Replies that were lost on our side, as we were too slow.
+    pub lost_replies: u64,
 }
 
 impl Tally {
@@ -105,6 +107,7 @@ impl Tally {
             first_up: self.first_up + other.first_up,
             first_dial_us: first.into_iter().flatten().min(),
             last_up_us: self.last_up_us.max(other.last_up_us),
+            lost_replies: self.lost_replies + other.lost_replies,
         }
     }
 }

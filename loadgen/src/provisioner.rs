@@ -135,6 +135,7 @@ pub struct Provisioner {
     command: StatusCommand,
     log: PathBuf,
     process: Option<Process>,
+    metrics: Option<String>,
 }
 
 impl Provisioner {
@@ -146,6 +147,7 @@ impl Provisioner {
             command: StatusCommand { program, config },
             log,
             process: None,
+            metrics: None,
         }
     }
 
@@ -179,7 +181,10 @@ impl Provisioner {
                 return Err(error);
             }
             let why = match self.command.ask().await {
-                Ok(status) if status.is_ready() => return Ok(()),
+                Ok(status) if status.is_ready() => {
+                    self.metrics = status.http;
+                    return Ok(());
+                }
                 Ok(status) => format!("its status is {:?}", status.service),
                 Err(error) => error.to_string(),
             };
@@ -227,6 +232,11 @@ impl Provisioner {
     /// The name: `provisioner-1`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where its metrics are: `127.0.0.1:PORT`, once it is ready.
+    pub fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
     }
 
     /// Its configuration file.

@@ -19,7 +19,7 @@ use crate::coordinator::{Chronicle, Drive, Driven, Hold};
 use crate::exit::Exit;
 use crate::formation::nats_server::NatsServer;
 use crate::guard::{Guard, RunMark};
-use crate::measure::{BrokerSample, LogLine, RunState, Snapshot, Stage, TargetState};
+use crate::measure::{BrokerSample, LogLine, RunState, Snapshot, Stage, TargetState, Totals};
 use crate::plan::{Plan, Survivors};
 use crate::preflight::{self, Finding, Machine};
 use crate::results::{
@@ -165,8 +165,8 @@ impl Preflight {
 
 /// What is done while everything is up, and for how long.
 pub struct Holding<'a> {
-    /// Called with the site once every phase is over.
-    pub up: &'a mut (dyn FnMut(&RunState) + Send),
+    /// Called with the last picture and everything measured, once every phase is over.
+    pub up: &'a mut (dyn FnMut(&RunState, &Totals) + Send),
     /// Called with the site before the first phase.
     pub ready: &'a mut (dyn FnMut(&Site) -> anyhow::Result<()> + Send),
     /// How long to hold; until asked to stop when `None`.
@@ -334,7 +334,7 @@ impl Staging<'_> {
         let mut up = hold.map(|hold| {
             let states = self.states.clone();
             let up = hold.up;
-            move || up(&states.borrow())
+            move |totals: &Totals| up(&states.borrow(), totals)
         });
         let hold = up.as_mut().map(|up| Hold { up, within });
         let drive = Drive {

@@ -258,6 +258,12 @@ impl Site {
         self.status.clone()
     }
 
+    /// Where the provisioner's metrics are.
+    pub fn metrics(&self) -> Option<String> {
+        let provisioner = self.provisioners.first()?.try_lock().ok()?;
+        provisioner.metrics().map(str::to_owned)
+    }
+
     /// The processes that run now.
     pub fn pids(&self) -> Vec<Pid> {
         let brokers = self.formation.brokers().iter().filter_map(|broker| {

@@ -31,8 +31,7 @@ use crate::message::{Assignment, FromWorker, ToWorker, WorkerProgress};
 use crate::scenario::{Action, Op, Phase};
 
 use cell::Book;
-use guarded::Guarded;
-use health::{HealthProbe, OpenOps};
+use health::{HealthProbe, Judging};
 use ops::{CurrentKey, OpContext, Way, run_node_op};
 use publish::{Arrivals, subject_of};
 use rounds::{Asking, Audience, run_request_op};
@@ -77,7 +76,7 @@ struct Worker {
     running: Vec<Running>,
     phase: Option<usize>,
     health: HealthProbe,
-    open_ops: OpenOps,
+    judging: Judging,
     shutdown: CancellationToken,
     outbox: Outbox,
     seq: u64,
@@ -97,10 +96,7 @@ struct Running {
 
 impl Worker {
     async fn new(assignment: Assignment, outbox: Outbox) -> Result<Self, String> {
-        let book = Arc::new(Book {
-            recorder: Guarded::default(),
-            clock: assignment.clock,
-        });
+        let book = Arc::new(Book::new(assignment.clock));
         let ops = || {
             let phases = assignment.plan.scenario.phases.iter();
             phases.flat_map(|phase| &phase.ops)
@@ -123,10 +119,11 @@ impl Worker {
             client,
             audience: Arc::new(Audience::of(&assignment.plan)),
             warmup: 0,
+            judging: Judging::default(),
         });
         let swarm = Swarm::lay_out(&assignment, book).map_err(|error| error.to_string())?;
         let shutdown = CancellationToken::new();
-        let open_ops = OpenOps::default();
+        let judging = Judging::default();
         Ok(Self {
             swarm: Arc::new(swarm),
             client,
@@ -134,8 +131,8 @@ impl Worker {
             arrivals,
             running: Vec::new(),
             phase: None,
-            health: HealthProbe::start(open_ops.clone(), shutdown.clone()),
-            open_ops,
+            health: HealthProbe::start(judging.clone(), shutdown.clone()),
+            judging,
             shutdown,
             outbox,
             seq: 0,
@@ -202,26 +199,29 @@ impl Worker {
             swarm: Arc::clone(&self.swarm),
             arrivals: self.arrivals.clone(),
         });
-        let open = op.pace.is_open().then(|| self.open_ops.enter());
+        let open = op.pace.is_open().then(|| self.judging.open());
+        let enrols = matches!(op.action, Action::Provision { .. });
+        let going = (open, enrols.then(|| self.judging.busy()));
         let task = match (&op.action, &self.asking) {
             (Action::Fault(_), _) | (Action::Request(_), None) => return,
             (Action::Request(_), Some(asking)) => {
                 let warmup = phase.warmup;
                 let asking = Asking {
                     warmup,
+                    judging: self.judging.clone(),
                     ..asking.clone()
                 };
                 let run = run_request_op(Arc::clone(&context), asking);
                 tokio::spawn(async move {
                     run.await;
-                    drop(open);
+                    drop(going);
                 })
             }
             _ => {
                 let run = run_node_op(Arc::clone(&context));
                 tokio::spawn(async move {
                     run.await;
-                    drop(open);
+                    drop(going);
                 })
             }
         };

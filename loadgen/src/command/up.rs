@@ -1,6 +1,7 @@
 //! `loadgen up`: the brokers, the provisioner and the fleet of a scenario, kept up to work with.
 
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::handout::{Access, Handout};
-use crate::measure::RunState;
+use crate::measure::{Counter, OpKey, RunState, Totals};
 use crate::pace::Pace;
 use crate::plan::Plan;
 use crate::preflight::Machine;
@@ -63,6 +64,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|why| format!("{text:?} {why}"))
 }
 
+/// The phase and the operation that ask the whole fleet once.
+const ANSWER: &str = "answer";
+const PING: &str = "ping";
+
 /// How long an answer of the whole fleet is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -107,6 +112,7 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
         }
     };
     logs.to_file(&folder.path.join("loadgen.log"))?;
+    let node = plan.node(0).map_or(String::new(), |node| node.identity);
     let mut told = None;
     let slot = std::sync::Mutex::new(&mut told);
     let mut ready = |site: &Site| {
@@ -116,11 +122,13 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
         }
         Ok(())
     };
-    let mut is_up = |state: &RunState| {
+    let mut is_up = |_: &RunState, totals: &Totals| {
         if let Ok(slot) = slot.lock()
             && let Some(handed) = slot.as_ref()
         {
-            print!("{}", announcement(state, handed));
+            let text = announcement(answered(totals), handed, &node);
+            // Nobody reading it is no reason to take the fleet down.
+            let _ = std::io::stdout().write_all(text.as_bytes());
         }
     };
     let prepared = Prepared {
@@ -153,7 +161,7 @@ fn only_bring_up(scenario: &mut Scenario) {
     scenario.phases.retain(|phase| !phase.ops.is_empty());
     let Some(location) = location else { return };
     scenario.phases.push(Phase {
-        name: "answer".to_owned(),
+        name: ANSWER.to_owned(),
         about: "every node answers".to_owned(),
         until: None,
         timeout: None,
@@ -161,7 +169,7 @@ fn only_bring_up(scenario: &mut Scenario) {
         warmup: 0,
         keep: Vec::new(),
         ops: vec![Op {
-            name: "ping".to_owned(),
+            name: PING.to_owned(),
             action: Action::Request(RequestOp {
                 to: Target::All,
                 call: None,
@@ -244,7 +252,7 @@ struct HandedOut {
     certificate: PathBuf,
     key: PathBuf,
     provisioner: Option<PathBuf>,
-    monitors: Vec<String>,
+    metrics: Option<String>,
 }
 
 fn hand_out(site: &Site) -> anyhow::Result<HandedOut> {
@@ -268,31 +276,28 @@ fn hand_out(site: &Site) -> anyhow::Result<HandedOut> {
         certificate: callers.operator.certificate.clone(),
         key: callers.operator.key.clone(),
         provisioner: config.is_file().then_some(config),
-        monitors: Vec::new(),
+        metrics: site.metrics(),
     })
 }
 
-fn announcement(state: &RunState, handed: &HandedOut) -> String {
-    let (up, total) = state.nodes_up();
-    let answered = state.phases.last().map_or("", |phase| phase.note.as_str());
+/// How many nodes answered the last question, of how many.
+fn answered(totals: &Totals) -> (u64, u64) {
+    let ping = totals.ops.get(&OpKey::new(ANSWER, PING));
+    let of = |counter| ping.map_or(0, |ping| ping.counters.of(counter));
+    (of(Counter::Replies), of(Counter::Expected))
+}
+
+fn announcement((up, total): (u64, u64), handed: &HandedOut, node: &str) -> String {
+    let (up, total, at) = (grouped(up), grouped(total), handed.production.join(", "));
     let mut text = match up == total {
-        true => format!(
-            "{} nodes are up on {}.\n",
-            grouped(total),
-            handed.production.join(", ")
-        ),
-        false => format!(
-            "{} of {} nodes are up on {} ({answered}).\n",
-            grouped(up),
-            grouped(total),
-            handed.production.join(", ")
-        ),
+        true => format!("{total} nodes are up on {at}.\n"),
+        false => format!("only {up} of {total} nodes answer on {at}.\n"),
     };
     let mut line = |what: &str, value: String| text.push_str(&format!("  {what:<18}{value}\n"));
     if !handed.provisioning.is_empty() {
         line("provisioning", handed.provisioning.join(", "));
     }
-    for (client, command) in handed.handout.commands() {
+    for (client, command) in handed.handout.commands(node) {
         line(&format!("with {client}"), command);
     }
     if let Some(config) = &handed.provisioner {
@@ -302,8 +307,8 @@ fn announcement(state: &RunState, handed: &HandedOut) -> String {
             format!("provisioner status --config {config}"),
         );
     }
-    for monitor in &handed.monitors {
-        line("metrics", monitor.clone());
+    if let Some(address) = &handed.metrics {
+        line("with curl", format!("curl -s {address}/metrics"));
     }
     line(
         "credentials",

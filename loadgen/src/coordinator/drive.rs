@@ -79,7 +79,7 @@ pub struct Drive<'a> {
 /// What to do once everything is up, for `loadgen up`.
 pub struct Hold<'a> {
     /// Called once, when the last phase is over.
-    pub up: &'a mut (dyn FnMut() + Send),
+    pub up: &'a mut (dyn FnMut(&Totals) + Send),
     /// How long to hold; until asked to stop when `None`.
     pub within: Option<Duration>,
 }
@@ -445,7 +445,7 @@ impl<'a> Conductor<'a> {
         self.holding_since = Some(self.drive.clock.now());
         self.draw();
         if let Some(hold) = &mut self.drive.hold {
-            (hold.up)();
+            (hold.up)(&self.totals);
         }
     }
 
@@ -627,6 +627,11 @@ impl<'a> Conductor<'a> {
             (Some(enrolment), true) => ledger::disagreements(enrolment, &tally),
             _ => Vec::new(),
         };
+        if tally.lost_replies > 0 {
+            let lost = tally.lost_replies;
+            self.spoilt
+                .push(format!("{lost} replies were lost on our side"));
+        }
         self.totals.connect = ledger::connect(&self.drive.plan, &tally);
         self.usage.settle(&mut self.totals);
         self.draw();

@@ -22,7 +22,6 @@ pub struct Pid {
 pub struct UsageWatch {
     /// Per worker: resident memory before its nodes, at its highest, and CPU so far.
     workers: BTreeMap<u32, WorkerUse>,
-    most_nodes: u64,
     brokers_rss: Option<u64>,
     provisioners_rss: Option<u64>,
     per_connection: Option<u64>,
@@ -71,7 +70,6 @@ impl UsageWatch {
         {
             self.per_connection = self.per_connection.max(Some(rss / connections));
         }
-        self.most_nodes = self.most_nodes.max(connections);
     }
 
     /// Writes everything into the totals.
@@ -85,7 +83,9 @@ impl UsageWatch {
         let grown = sum(|own| own.most)
             .zip(sum(|own| own.empty))
             .map(|(most, empty)| most.saturating_sub(empty));
-        memory.rss_bytes_per_node = grown.and_then(|grown| grown.checked_div(nodes));
+        // A few nodes tell of the process's own size, not of theirs.
+        let enough = grown.filter(|_| nodes >= 100);
+        memory.rss_bytes_per_node = enough.and_then(|grown| grown.checked_div(nodes));
         memory.brokers_rss_bytes = self.brokers_rss;
         memory.broker_rss_bytes_per_connection = self.per_connection;
         memory.provisioners_rss_bytes = self.provisioners_rss;

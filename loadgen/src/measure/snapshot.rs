@@ -317,9 +317,13 @@ pub struct WorkerHealth {
     pub cpu_pct: Option<f64>,
     /// CPU seconds used since the process started.
     pub cpu_s: Option<f64>,
-    /// How late its timers fired since the last snapshot.
+    /// How late its timers fired since the last snapshot, while an open-paced operation was running
+    /// and nothing was enrolled or collected: what the limit is judged by.
     pub sched_lag: Hist,
-    /// Whether an open-paced operation was running, which is when lag and CPU limits are judged.
+    /// How late they fired the rest of the time.
+    #[serde(default)]
+    pub sched_lag_unjudged: Hist,
+    /// Whether all of the interval was fit to be judged, which CPU needs.
     pub judged: bool,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,

@@ -249,11 +249,10 @@ pub struct GeneratorTotals {
 impl GeneratorTotals {
     fn absorb(&mut self, snapshot: &Snapshot, sends: u64, late: u64) {
         let health = &snapshot.health;
+        self.sched_lag.merge(&health.sched_lag);
+        self.sched_lag_unjudged.merge(&health.sched_lag_unjudged);
         if health.judged {
-            self.sched_lag.merge(&health.sched_lag);
             self.cpu_pct.record(health.cpu_pct);
-        } else {
-            self.sched_lag_unjudged.merge(&health.sched_lag);
         }
         self.descriptors
             .record(health.descriptors.map(|n| n as f64));

@@ -61,14 +61,14 @@ impl Lines {
         let due = self
             .told_us
             .is_none_or(|told| state.elapsed_us >= told + EVERY_US);
-        let words = words(state);
-        // A fleet that is held up for hours says something when something is new.
+        // A fleet that is held up for hours says something when nodes come or go.
+        let nodes = format!("{:?}", state.nodes_up());
         let worth =
-            state.stage == Stage::Running || (state.stage == Stage::Holding && words != self.told);
+            state.stage == Stage::Running || (state.stage == Stage::Holding && nodes != self.told);
         if due && worth {
             self.told_us = Some(state.elapsed_us);
-            lines.push(format!("{at} {words}"));
-            self.told = words;
+            lines.push(format!("{at} {}", words(state)));
+            self.told = nodes;
         }
         lines
     }

@@ -1,6 +1,7 @@
 //! What a worker knows of one node: how far it is, and which operations wait for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -17,6 +18,28 @@ pub struct Book {
     pub recorder: Guarded<Recorder>,
     /// The time of the run.
     pub clock: RunClock,
+    lost_replies: AtomicU64,
+}
+
+impl Book {
+    /// An empty book.
+    pub fn new(clock: RunClock) -> Self {
+        Self {
+            recorder: Guarded::default(),
+            clock,
+            lost_replies: AtomicU64::new(0),
+        }
+    }
+
+    /// Replies were lost on our side.
+    pub fn lost_replies(&self, n: u64) {
+        self.lost_replies.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many replies were lost on our side.
+    pub fn replies_lost(&self) -> u64 {
+        self.lost_replies.load(Ordering::Relaxed)
+    }
 }
 
 /// An operation that was begun for a node and is to end when the node gets there.
@@ -295,10 +318,7 @@ mod tests {
     use super::*;
 
     fn cell() -> (Arc<Book>, Cell, Arc<OpKey>) {
-        let book = Arc::new(Book {
-            recorder: Guarded::default(),
-            clock: RunClock::start(),
-        });
+        let book = Arc::new(Book::new(RunClock::start()));
         let cell = Cell::new(Arc::clone(&book), false);
         (book, cell, Arc::new(OpKey::new("enrol", "enrol")))
     }

@@ -14,29 +14,43 @@ use crate::resources::{Usage, descriptor_limit};
 /// How often the probe's timer fires.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 
-/// Counts open-paced operations that are running: while there is one, lag and CPU are judged.
+/// Says whether lag and CPU are to be judged now: while an open-paced operation is running, and not
+/// while nodes are enrolled or replies are collected. On one machine brokers and nodes fill the
+/// cores then, by design.
 #[derive(Clone, Debug, Default)]
-pub struct OpenOps(Arc<AtomicU32>);
+pub struct Judging(Arc<Going>);
 
-impl OpenOps {
-    /// Counts one more until the answer is dropped.
-    pub fn enter(&self) -> OpenOp {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        OpenOp(Arc::clone(&self.0))
+#[derive(Debug, Default)]
+struct Going {
+    open: AtomicU32,
+    busy: AtomicU32,
+}
+
+impl Judging {
+    /// An open-paced operation runs until the answer is dropped.
+    pub fn open(&self) -> Ongoing {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Ongoing(Arc::clone(&self.0), |going| &going.open)
     }
 
-    fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+    /// Nodes are enrolled or replies are collected until the answer is dropped.
+    pub fn busy(&self) -> Ongoing {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
+        Ongoing(Arc::clone(&self.0), |going| &going.busy)
+    }
+
+    fn now(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) > 0 && self.0.busy.load(Ordering::Relaxed) == 0
     }
 }
 
-/// One running open-paced operation.
+/// Something that goes on for as long as this is held.
 #[derive(Debug)]
-pub struct OpenOp(Arc<AtomicU32>);
+pub struct Ongoing(Arc<Going>, fn(&Going) -> &AtomicU32);
 
-impl Drop for OpenOp {
+impl Drop for Ongoing {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -44,24 +58,22 @@ impl Drop for OpenOp {
 #[derive(Debug)]
 pub struct HealthProbe {
     lag: Arc<Guarded<Lag>>,
-    open: OpenOps,
     last: (Instant, Option<f64>),
 }
 
 #[derive(Debug, Default)]
 struct Lag {
-    hist: Hist,
-    judged: bool,
+    judged: Hist,
+    unjudged: Hist,
 }
 
 impl HealthProbe {
     /// Starts the timer whose lag is measured; it ends with `shutdown`.
-    pub fn start(open: OpenOps, shutdown: CancellationToken) -> Self {
+    pub fn start(judging: Judging, shutdown: CancellationToken) -> Self {
         let lag = Arc::new(Guarded::<Lag>::default());
-        tokio::spawn(probe(Arc::clone(&lag), open.clone(), shutdown));
+        tokio::spawn(probe(Arc::clone(&lag), judging.clone(), shutdown));
         Self {
             lag,
-            open,
             last: (Instant::now(), Usage::own().cpu_s),
         }
     }
@@ -80,8 +92,10 @@ impl HealthProbe {
         WorkerHealth {
             cpu_pct,
             cpu_s: usage.cpu_s,
-            sched_lag: lag.hist,
-            judged: lag.judged || self.open.any(),
+            // CPU is measured over the whole interval, so all of it must be fit to be judged.
+            judged: !lag.judged.is_empty() && lag.unjudged.is_empty(),
+            sched_lag: lag.judged,
+            sched_lag_unjudged: lag.unjudged,
             rss_bytes: usage.rss_bytes,
             descriptors: usage.descriptors,
             descriptors_limit: descriptor_limit(),
@@ -91,7 +105,7 @@ impl HealthProbe {
 
 /// A timer that is late tells that everything else here is: each tick's distance from when it was
 /// due is one sample.
-async fn probe(lag: Arc<Guarded<Lag>>, open: OpenOps, shutdown: CancellationToken) {
+async fn probe(lag: Arc<Guarded<Lag>>, judging: Judging, shutdown: CancellationToken) {
     let mut ticks = interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -101,8 +115,11 @@ async fn probe(lag: Arc<Guarded<Lag>>, open: OpenOps, shutdown: CancellationToke
         };
         let late = Instant::now().saturating_duration_since(due);
         lag.with(|lag| {
-            lag.hist.record(late);
-            lag.judged |= open.any();
+            let hist = match judging.now() {
+                true => &mut lag.judged,
+                false => &mut lag.unjudged,
+            };
+            hist.record(late);
         });
     }
 }

@@ -13,6 +13,7 @@ use crate::pace::{OnLate, Pace, Pacer, Slot};
 use crate::plan::Plan;
 use crate::scenario::{Action, Expect, Fleet, Outcome, RequestOp, Start, Target};
 
+use super::health::Judging;
 use super::ops::OpContext;
 use super::paced::{drive_closed, drive_open};
 
@@ -77,6 +78,8 @@ pub struct Asking {
     pub audience: Arc<Audience>,
     /// The first rounds of the phase that are recorded apart.
     pub warmup: u64,
+    /// Told while replies are collected.
+    pub judging: Judging,
 }
 
 /// Runs a request operation: its rounds at its pace, each collected beside the others.
@@ -159,6 +162,7 @@ impl OneRound {
             collect: self.request.collect,
             linger: LINGER.min(self.request.collect),
         };
+        let _collecting = self.asking.judging.busy();
         let sent = self.context.clock.now();
         let report = tokio::select! {
             report = self.asking.client.fan_out(&round) => report,
@@ -184,6 +188,7 @@ impl OneRound {
 
     fn account(&self, key: &Arc<OpKey>, warmup: bool, sent: Duration, report: &FanOutReport) {
         if report.lost > 0 {
+            self.context.swarm.book().lost_replies(report.lost);
             tracing::error!(
                 op = %key,
                 round = self.index,

@@ -155,7 +155,10 @@ impl Swarm {
 
     /// What else there is to tell of all nodes together.
     pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+        let mut tally = Tally {
+            lost_replies: self.book.replies_lost(),
+            ..Tally::default()
+        };
         for told in self.members.iter().map(|member| member.cell.told()) {
             tally.csrs += u64::from(told.csrs);
             tally.confirmed += u64::from(told.confirmed);

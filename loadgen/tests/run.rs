@@ -1,0 +1,261 @@
+//! Whole runs against real brokers, and runs that must be refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgen");
+
+/// Forty nodes that start in production, asked, publishing and leaving; no provisioner.
+const PRODUCTION: &str = r#"
+schema = 1
+name   = "production"
+about  = "nodes with certificates from the start"
+seed   = 7
+
+[topology]
+manage = "local"
+
+[[topology.broker]]
+name = "hub"
+tls  = "TLS"
+
+[provisioner]
+manage = "none"
+
+[[fleet]]
+name  = "nodes"
+nodes = 40
+start = "production"
+facts = { site = ["ams", "fra"] }
+
+[[phase]]
+name    = "connect"
+until   = { every = "connected", ratio = 1.0 }
+timeout = "60s"
+  [[phase.op]]
+  do    = "connect"
+  fleet = "*"
+  pace  = { model = "open", kind = "constant", rate = "100/s" }
+
+[[phase]]
+name = "ask"
+  [[phase.op]]
+  do      = "request"
+  name    = "ping"
+  to      = "all"
+  expect  = "one-reply-per-node"
+  collect = "20s"
+  pace    = { model = "open", kind = "every", every = "300ms", count = 3 }
+  [[phase.op]]
+  do      = "request"
+  name    = "echo"
+  to      = "random:5"
+  agent   = "muster"
+  action  = "echo"
+  data    = { size = 16 }
+  expect  = "one-reply-per-node"
+  collect = "20s"
+  pace    = { model = "closed", kind = "in-flight", limit = 1, count = 4 }
+
+[[phase]]
+name     = "steady"
+duration = "2s"
+  [[phase.op]]
+  do    = "publish"
+  name  = "event"
+  fleet = "*"
+  body  = "256B"
+  pace  = { model = "open", kind = "poisson", rate = "50/s" }
+
+[[phase]]
+name = "leave"
+  [[phase.op]]
+  do    = "disconnect"
+  fleet = "*"
+  pace  = { model = "open", kind = "constant", rate = "200/s" }
+
+[[assert]]
+phase = "connect"
+that  = ["connect.ok == 40", "connect.errors == 0"]
+
+[[assert]]
+phase = "ask"
+that  = ["ping.missing == 0", "ping.duplicate == 0", "ping.rounds == 3", "echo.missing == 0", "echo.expected == 20"]
+
+[[assert]]
+phase = "steady"
+that  = ["event.lost == 0", "event.errors == 0", "event.sent >= 20"]
+
+[[assert]]
+phase = "leave"
+that  = ["disconnect.ok == 40"]
+"#;
+
+fn scenario(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("scenario.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn loadgen(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(args)
+        .current_dir(folder)
+        .env("NATS_SERVER", nats_server())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn nats_server() -> PathBuf {
+    let found = loadgen::formation::nats_server::NatsServer::find(None);
+    std::path::absolute(found.expect("nats-server: run tools/bootstrap").path).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let out = String::from_utf8_lossy(&output.stdout);
+    format!("{out}{}", String::from_utf8_lossy(&output.stderr))
+}
+
+/// Processes that have `folder` on their command line: the brokers of a run in it.
+fn left_in(folder: &Path) -> Vec<i32> {
+    let wanted = folder.display().to_string();
+    let all = procfs::process::all_processes().unwrap();
+    all.flatten()
+        .filter(|process| {
+            let command = process.cmdline().unwrap_or_default();
+            let own = command
+                .first()
+                .is_some_and(|first| first.contains("nats-server"));
+            own && command.iter().any(|word| word.contains(&wanted))
+        })
+        .map(|process| process.pid)
+        .collect()
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_fleet_in_production_does_everything_it_is_asked_over_tls_and_plain() {
+    for tls in ["mutual", "none"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = scenario(folder.path(), &PRODUCTION.replace("TLS", tls));
+        let out = folder.path().join("out");
+        let args = [
+            "run",
+            file.to_str().unwrap(),
+            "--progress",
+            "lines",
+            "--out",
+        ];
+        let output = loadgen(folder.path(), &args).arg(&out).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(0), "{tls}: {said}");
+        assert!(said.contains("PASS  11 of 11 asserts"), "{said}");
+        let summary = std::fs::read(out.join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+        assert_eq!(summary["nodes"]["connected"], 40);
+        assert_eq!(summary["rounds"]["ask/ping"]["replies"], 120);
+        assert_eq!(left_in(folder.path()), [] as [i32; 0]);
+    }
+}
+
+fn start_holding(folder: &Path) -> Child {
+    let file = scenario(folder, &PRODUCTION.replace("TLS", "none"));
+    let args = ["up", file.to_str().unwrap(), "--out", "up", "--quiet"];
+    loadgen(folder, &args).spawn().unwrap()
+}
+
+#[test]
+fn a_fleet_is_held_up_until_ctrl_c_and_then_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = start_holding(folder.path());
+    let up = folder.path().join("up");
+    eventually("the handout is written", || {
+        up.join("choria.conf").is_file()
+    });
+    // The fleet is up, or on its way: ctrl-c ends it in order in either case.
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    eventually("the broker runs", || !left_in(folder.path()).is_empty());
+    std::thread::sleep(Duration::from_millis(300));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        matches!(output.status.code(), Some(0 | 130)),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(left_in(folder.path()), [] as [i32; 0]);
+    for name in ["ca.pem", "nats.json", "operator.mcollective.key"] {
+        assert!(up.join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn kill_minus_nine_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = start_holding(folder.path());
+    eventually("the broker runs", || !left_in(folder.path()).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the broker is gone", || left_in(folder.path()).is_empty());
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = scenario(folder.path(), &PRODUCTION.replace("TLS", "mutual"));
+    let file = file.to_str().unwrap();
+    let full = folder.path().join("full");
+    std::fs::create_dir(&full).unwrap();
+    std::fs::write(full.join("something"), "").unwrap();
+    let huge = PRODUCTION
+        .replace("TLS", "none")
+        .replace("nodes = 40", "nodes = 5000000");
+    let huge = folder.path().join("huge.toml").tap_write(&huge);
+    let cases: [(&[&str], i32, &str); 5] = [
+        (
+            &["run", file, "--nats-server", "/nowhere"],
+            3,
+            "--nats-server PATH",
+        ),
+        (&["run", file, "--out", "full"], 3, "is not empty"),
+        (
+            &["run", file, "--out", "/proc/nowhere"],
+            3,
+            "cannot be written",
+        ),
+        (&["run", &huge], 3, "ulimit -n"),
+        (&["run", "missing.toml"], 2, "missing.toml"),
+    ];
+    for (args, code, part) in cases {
+        let output = loadgen(folder.path(), args).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(part), "{args:?}: {said}");
+    }
+    assert!(!folder.path().join("results").exists());
+}
+
+trait TapWrite {
+    fn tap_write(self, text: &str) -> String;
+}
+
+impl TapWrite for PathBuf {
+    fn tap_write(self, text: &str) -> String {
+        std::fs::write(&self, text).unwrap();
+        self.display().to_string()
+    }
+}
