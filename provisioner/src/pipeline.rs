@@ -9,6 +9,7 @@
 //! go on returns a [`Stop`]; what that means for the node is decided in one
 //! place, [`settle`].
 
+pub(crate) mod admission;
 pub mod arrive;
 pub(crate) mod ask;
 pub(crate) mod configure;
@@ -25,28 +26,23 @@ pub(crate) mod signals;
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 pub(crate) use context::{Context, Places, now};
 pub(crate) use settle::Stop;
 
 use crate::step::Step;
+use admission::Probe;
 use confirm::Confirmed;
 use inspect::Found;
 use queue::Ticket;
 
 /// Takes one node all the way, or says why not and parks it.
-pub(crate) async fn enrol(context: Arc<Context>, ticket: Ticket, probe: OwnedSemaphorePermit) {
+pub(crate) async fn enrol(context: Arc<Context>, ticket: Ticket, probe: Probe) {
     let node = ticket.identity.clone();
     let outcome = Box::pin(steps(&context, ticket, probe)).await;
     settle::settle(&context, &node, outcome).await;
 }
 
-async fn steps(
-    context: &Context,
-    ticket: Ticket,
-    probe: OwnedSemaphorePermit,
-) -> Result<Confirmed, (Step, Stop)> {
+async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confirmed, (Step, Stop)> {
     let at = |step| move |stop| (step, stop);
     let found = inspect::run(context, ticket, probe).await;
     let restarted = match found.map_err(at(Step::Inspect))? {

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use server_core::bus::Dialer;
 use server_core::words::{Clock, Seed, Shutdown};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::control::{self, Live};
 use crate::http;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::signals::Signals;
@@ -32,6 +33,8 @@ use crate::site::Site;
 
 /// How long the last service may take to let go of the ledger.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Late answers that may wait to be heeded; further ones are as good as lost.
+const LATE_ANSWERS: usize = 4_096;
 /// Between two self-tests of a hook that fails them.
 const SELF_TEST: Duration = Duration::from_secs(5);
 
@@ -144,19 +147,22 @@ async fn enrol(
 ) -> Result<(), ServiceError> {
     self_test(&site, &ready).await;
     let clients = connect::both(&site, &outside, &ready).await?;
-    let asker = |client: &server_core::client::Client| {
-        Arc::new(Asker::new(client.clone(), site.node_token.clone()))
-    };
+    let queued = Arc::new(Notify::new());
+    let (late, late_answers) = mpsc::channel(LATE_ANSWERS);
+    let token = site.node_token.clone();
+    let provisioning = Asker::new(clients.provisioning.clone(), token.clone(), Some(late));
+    let production = Asker::new(clients.production.clone(), token, None);
     let context = Arc::new(Context {
         places: Places::new(&site.config.limits, &site.config.ca.kind),
-        provisioning: asker(&clients.provisioning),
-        production: asker(&clients.production),
+        provisioning: Arc::new(provisioning),
+        production: Arc::new(production),
         ledger,
         clock: outside.clock,
         rng: Mutex::new(outside.seed.stream(0)),
         signals: Signals::default(),
         queue,
-        queued: Notify::new(),
+        gate: Gate::new(Arc::clone(&queued)),
+        queued,
         hold: outside.hold,
         site,
     });
@@ -169,6 +175,7 @@ async fn enrol(
     tokio::select! {
         ended = production => ended,
         ended = provisioning => ended,
+        ended = sources.late(late_answers) => ended,
         () = sources.sweep() => Ok(()),
         () = dispatch::run(Arc::clone(&context)) => Ok(()),
         () = connect::watch(&clients, &ready) => Ok(()),

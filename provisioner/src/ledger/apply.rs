@@ -286,6 +286,7 @@ fn arrival(source: Source, version: Option<&str>) -> String {
         Source::Startup => "startup event",
         Source::Alive => "alive event",
         Source::Sweep => "answered a sweep",
+        Source::Late => "answered late",
         Source::Ledger => "taken up again",
     };
     match version {

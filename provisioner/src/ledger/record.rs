@@ -19,6 +19,8 @@ pub enum Source {
     Alive,
     /// It answered a sweep.
     Sweep,
+    /// It answered a question after it was given up.
+    Late,
     /// A parked or resumed enrolment whose time came.
     Ledger,
 }
@@ -31,6 +33,7 @@ impl Source {
             Self::Startup => "startup",
             Self::Alive => "alive",
             Self::Sweep => "sweep",
+            Self::Late => "late",
             Self::Ledger => "ledger",
         }
     }

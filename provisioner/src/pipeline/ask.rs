@@ -17,7 +17,7 @@ use server_core::client::{Call, Client, ClientError, NodeReply, Prepared, Replie
 use server_core::wire::Limits;
 use server_core::wire::rpc::{RpcReply, StatusCode};
 use server_core::words::Identity;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -26,6 +26,8 @@ use crate::config::Secret;
 
 /// How long one signed request is sent to further nodes.
 const WINDOW: Duration = Duration::from_millis(200);
+/// How long late answers to the first question are heard.
+const LINGER: Duration = Duration::from_secs(20);
 /// Replies that may wait to be sorted, per window.
 const WAITING_REPLIES: usize = 65_536;
 
@@ -89,6 +91,14 @@ pub(crate) struct Asker {
     token: Secret,
     limits: Limits,
     open: tokio::sync::Mutex<HashMap<&'static str, Arc<Window>>>,
+    late: Option<mpsc::Sender<Late>>,
+}
+
+/// A node answered after it was given up.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) node: Identity,
+    pub(crate) took: Duration,
 }
 
 impl fmt::Debug for Asker {
@@ -98,12 +108,14 @@ impl fmt::Debug for Asker {
 }
 
 impl Asker {
-    pub(crate) fn new(client: Client, token: Secret) -> Self {
+    /// `late` hears of answers to the first question that came too late.
+    pub(crate) fn new(client: Client, token: Secret, late: Option<mpsc::Sender<Late>>) -> Self {
         Self {
             limits: client.config().limits.clone(),
             client,
             token,
             open: tokio::sync::Mutex::default(),
+            late,
         }
     }
 
@@ -137,11 +149,18 @@ impl Asker {
     async fn open_window(&self, question: &Question) -> Result<Window, ClientError> {
         let request = self.client.prepare(&question.call(&self.token)?)?;
         let replies = self.client.listen(&request, WAITING_REPLIES).await?;
-        let slots = Arc::new(Slots::default());
+        let opened = Instant::now();
+        let late = self.late.as_ref().filter(|_| *question == Question::Jwt);
+        let slots = Arc::new(Slots {
+            asked: Mutex::default(),
+            strangers: AtomicBool::new(false),
+            late: late.cloned(),
+            opened,
+        });
         let sorting = tokio::spawn(sort(replies, Arc::clone(&slots)));
         Ok(Window {
             request,
-            opened: Instant::now(),
+            opened,
             slots,
             sorting: sorting.abort_handle(),
         })
@@ -157,10 +176,12 @@ struct Window {
     sorting: AbortHandle,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slots {
     asked: Mutex<HashMap<Identity, Slot>>,
     strangers: AtomicBool,
+    late: Option<mpsc::Sender<Late>>,
+    opened: Instant,
 }
 
 /// One node that was asked.
@@ -179,7 +200,17 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.sorting.abort();
+        let sorting = self.sorting.clone();
+        match tokio::runtime::Handle::try_current() {
+            // Late answers are worth hearing for a while.
+            Ok(runtime) if self.slots.late.is_some() => {
+                runtime.spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    sorting.abort();
+                });
+            }
+            _ => sorting.abort(),
+        }
     }
 }
 
@@ -203,9 +234,15 @@ impl Slots {
             slot.doubled.store(true, Ordering::Relaxed);
         }
         slot.answered = true;
-        if let Some(waiting) = slot.waiting.take() {
-            // Whoever asked may have given up meanwhile.
-            let _ = waiting.send(reply);
+        let Some(waiting) = slot.waiting.take() else {
+            return;
+        };
+        // Whoever asked may have given up meanwhile.
+        if let (Err(reply), Some(late)) = (waiting.send(reply), &self.late) {
+            let took = self.opened.elapsed();
+            let node = reply.sender;
+            // One that is not heeded is found by the next sweep.
+            let _ = late.try_send(Late { node, took });
         }
     }
 }

@@ -10,6 +10,7 @@ use server_core::words::{Clock, Identity};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Stop;
+use super::admission::Gate;
 use super::ask::Asker;
 use super::queue::Queue;
 use super::signals::Signals;
@@ -58,8 +59,10 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     pub(crate) signals: Signals,
     pub(crate) queue: Arc<Mutex<Queue>>,
-    /// The queue changed.
-    pub(crate) queued: Notify,
+    /// The queue changed, or a place became free.
+    pub(crate) queued: Arc<Notify>,
+    /// Lets nodes in as places are expected for them.
+    pub(crate) gate: Gate,
     /// Where a test wants an enrolment to stand still, and for how long.
     pub(crate) hold: Option<(String, Duration)>,
 }

@@ -8,10 +8,13 @@
 //! looked for on the production network instead.
 
 use serde_json::Value;
+use server_core::client::NodeReply;
 use server_core::words::Identity;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::ask::{Conversation, NoAnswer, Question};
+use super::admission::Probe;
+use super::ask::{Conversation, Question};
 use super::queue::Ticket;
 use super::restart::Restarted;
 use super::{Context, Stop};
@@ -51,7 +54,7 @@ pub(crate) enum Found {
 pub(crate) async fn run(
     context: &Context,
     ticket: Ticket,
-    probe: OwnedSemaphorePermit,
+    mut probe: Probe,
 ) -> Result<Found, Stop> {
     let node = ticket.identity.clone();
     let before = context.enrolment(&node)?;
@@ -71,14 +74,18 @@ pub(crate) async fn run(
     }
 
     let mut conversation = Conversation::new(&context.provisioning, node.clone());
-    let answer = first_answer(context, &mut conversation, before.as_ref()).await;
-    let jwt = match answer {
-        Ok(jwt) => jwt,
-        Err(stop) if stop.is_silence() && was_delivered(context, before.as_ref())? => {
-            return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
+    let reply = match first_answer(context, &mut conversation, &mut probe).await {
+        Ok(reply) => reply,
+        Err(refusal) if refusal.code == Code::RpcTimeout => {
+            probe.silent();
+            if was_delivered(context, before.as_ref())? {
+                return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
+            }
+            return Err(refusal.into());
         }
-        Err(stop) => return Err(stop),
+        Err(refusal) => return Err(refusal.into()),
     };
+    let jwt = conversation.read(&Question::Jwt, &reply)?;
     let place = Context::permit(&context.places.nodes).await?;
     drop(probe);
 
@@ -113,27 +120,21 @@ pub(crate) async fn run(
     })))
 }
 
-/// The reply to `jwt`; asked again only where the node is known to answer.
+/// The reply to `jwt`, the first question to a node.
 async fn first_answer(
     context: &Context,
     conversation: &mut Conversation,
-    before: Option<&Enrolment>,
-) -> Result<Value, Stop> {
-    let known = before.is_some_and(|b| b.answered && b.setbacks == 0);
+    probe: &mut Probe,
+) -> Result<NodeReply, Refusal> {
     let timeouts = &context.site.config.timeouts;
-    let limit = timeouts.probe;
-    let mut left = if known {
-        context.site.config.retry.attempts
-    } else {
-        0
-    };
-    loop {
-        match conversation.ask(&Question::Jwt, limit).await {
-            Ok(reply) => return Ok(conversation.read(&Question::Jwt, &reply)?),
-            Err(NoAnswer::Silent { strangers: false }) if left > 0 => left -= 1,
-            Err(none) => return Err(conversation.refusal(&Question::Jwt, limit, &none).into()),
-        }
-    }
+    let limit = probe
+        .gate()
+        .with(|figures| figures.limit(timeouts.probe, timeouts.node));
+    let begin = Instant::now();
+    let answer = conversation.ask(&Question::Jwt, limit).await;
+    let reply = answer.map_err(|none| conversation.refusal(&Question::Jwt, limit, &none))?;
+    probe.answered(begin.elapsed());
+    Ok(reply)
 }
 
 async fn inventory(context: &Context, conversation: &mut Conversation) -> Result<Value, Refusal> {

@@ -54,6 +54,7 @@ pub(crate) async fn run(context: &Context, configured: Configured) -> Result<Res
     watch.reset();
     let by = settle(context, &mut conversation, &mut watch).await?;
     drop(working);
+    context.queued.notify_one();
     let since = context.now();
     context.commit(&node, Act::Restarted { by }).await?;
     Ok(Restarted {

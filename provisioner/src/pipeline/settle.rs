@@ -37,11 +37,6 @@ impl Stop {
             new_key: true,
         }
     }
-
-    /// The node did not answer at all.
-    pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::Refused { refusal, .. } if refusal.code == Code::RpcTimeout)
-    }
 }
 
 impl From<Refusal> for Stop {

@@ -13,7 +13,7 @@ use super::csr::Requested;
 use super::{Context, Stop};
 use crate::ca::{ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
-use crate::hook::{Decision, HookRequest, Issued};
+use crate::hook::{Decision, HookAnswer, HookRequest, Issued};
 use crate::ledger::{Act, Applied, Issuance, KeyRecord};
 
 /// A node for which a good certificate exists.
@@ -41,23 +41,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         attempt: requested.inspected.attempt,
         now: context.now(),
     };
-    let _turn = Context::permit(&context.places.signing).await?;
-    let prepared = match recorded(&requested.record)? {
-        Some(prepared) => Some(prepared),
-        None => prepare(context, &requested, &question).await?,
-    };
-    context.hold_at("asked").await;
-    let hook = &context.site.hook;
-    let answer = hook
-        .decide(&question, prepared.as_ref())
-        .await
-        .map_err(|refusal| {
-            // A helper that failed may have signed all the same.
-            Stop::Refused {
-                refusal,
-                new_key: prepared.is_none(),
-            }
-        })?;
+    let answer = decide(context, &requested, &question).await?;
     let issued = match answer.decision {
         Decision::Issue(issued) => issued,
         decision => {
@@ -88,6 +72,43 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
     })
 }
 
+/// Asks the hook, after the ledger knows that it is asked.
+///
+/// A question that may be asked again is recorded first and then waits for its
+/// turn. One that may not is recorded when its turn has come, so that a kill
+/// leaves as few of them open as there are turns.
+async fn decide(
+    context: &Context,
+    requested: &Requested,
+    question: &HookRequest,
+) -> Result<HookAnswer, Stop> {
+    let hook = &context.site.hook;
+    let node = requested.inspected.node();
+    let (prepared, turn) = match recorded(&requested.record)? {
+        Some(prepared) => (Some(prepared), None),
+        None => {
+            let prepared = context.with_rng(|rng| hook.prepare(question, rng))?;
+            let turn = match prepared {
+                Some(_) => None,
+                None => Some(Context::permit(&context.places.signing).await?),
+            };
+            context
+                .commit(node, asked(context, requested, prepared.as_ref())?)
+                .await?;
+            (prepared, turn)
+        }
+    };
+    context.hold_at("asked").await;
+    let _turn = match turn {
+        Some(turn) => turn,
+        None => Context::permit(&context.places.signing).await?,
+    };
+    let answer = hook.decide(question, prepared.as_ref()).await;
+    // A helper that failed may have signed all the same.
+    let new_key = prepared.is_none();
+    answer.map_err(|refusal| Stop::Refused { refusal, new_key })
+}
+
 /// The bytes to be signed that a kill left without an answer.
 fn recorded(record: &KeyRecord) -> Result<Option<ToBeSigned>, Stop> {
     let Some(ask) = record.open_ask() else {
@@ -112,22 +133,17 @@ fn recorded(record: &KeyRecord) -> Result<Option<ToBeSigned>, Stop> {
         .map_err(|_| unknown(" (the record is damaged)"))
 }
 
-/// Commits that the hook is about to be asked.
-async fn prepare(
+fn asked(
     context: &Context,
     requested: &Requested,
-    question: &HookRequest,
-) -> Result<Option<ToBeSigned>, Stop> {
-    let hook = &context.site.hook;
-    let prepared = context.with_rng(|rng| hook.prepare(question, rng))?;
-    let bytes = prepared.as_ref().map(serde_json::to_vec).transpose();
-    let act = Act::Asked {
+    prepared: Option<&ToBeSigned>,
+) -> Result<Act, Refusal> {
+    let bytes = prepared.map(serde_json::to_vec).transpose();
+    Ok(Act::Asked {
         key: requested.key.clone(),
-        by: hook.kind().to_owned(),
+        by: context.site.hook.kind().to_owned(),
         prepared: bytes.map_err(|error| Refusal::new(Code::CaUnavailable, error.to_string()))?,
-    };
-    context.commit(requested.inspected.node(), act).await?;
-    Ok(prepared)
+    })
 }
 
 /// Rows 32 to 35 of the rules: no certificate reaches a node unjudged.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use server_core::client::Connection;
 use server_core::words::Clock;
 use tokio::task::JoinSet;
 
@@ -17,8 +18,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Runs for ever. Dropping it ends every enrolment where it stands.
 pub(crate) async fn run(context: Arc<Context>) {
     let mut flows = JoinSet::new();
+    let mut connection = context.provisioning.client().connection();
     loop {
-        let Ok(probe) = Context::permit(&context.places.probes).await else {
+        // A node taken up while nobody can be asked would be set back for nothing.
+        let up = |state: &Connection| matches!(state, Connection::Up { .. });
+        if connection.wait_for(up).await.is_err() {
+            return;
+        }
+        let Ok(permit) = Context::permit(&context.places.probes).await else {
             return;
         };
         let ticket = loop {
@@ -31,6 +38,7 @@ pub(crate) async fn run(context: Arc<Context>) {
                 Some(ended) = flows.join_next() => report(ended),
             }
         };
+        let probe = context.gate.enter(permit);
         while let Some(ended) = flows.try_join_next() {
             report(ended);
         }
@@ -38,7 +46,12 @@ pub(crate) async fn run(context: Arc<Context>) {
     }
 }
 
+/// The next ticket, unless nobody may be asked for now.
 fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
+    let free = context.places.nodes.available_permits();
+    if !context.gate.with(|figures| figures.is_open(free)) {
+        return None;
+    }
     let now = context.now();
     context.with_queue(|queue| {
         queue.wake(now);

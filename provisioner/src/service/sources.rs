@@ -12,6 +12,7 @@ use server_core::client::{Client, Discovery, Watch};
 use server_core::events::{Event, EventKind, SERVER};
 use server_core::wire::Filter;
 use server_core::words::{Identity, subject};
+use tokio::sync::mpsc;
 
 use super::ServiceError;
 use crate::code::Code;
@@ -19,6 +20,7 @@ use crate::ledger::{Act, Enrolment, LedgerError, Source};
 use crate::metrics::Metrics;
 use crate::pipeline::Context;
 use crate::pipeline::arrive::{Arrival, Heard, Listener};
+use crate::pipeline::ask::Late;
 use crate::pipeline::queue::Offer;
 use crate::step::State;
 
@@ -106,6 +108,22 @@ impl Sources {
             }
             tokio::time::sleep(sweep.interval).await;
         }
+    }
+
+    /// Nodes that answered after they were given up: they are there, only slow.
+    pub(super) async fn late(&self, mut answers: mpsc::Receiver<Late>) -> Result<(), ServiceError> {
+        while let Some(Late { node, took }) = answers.recv().await {
+            self.context.gate.with(|figures| figures.sample(took));
+            let (source, at) = (Source::Late, self.context.now());
+            let arrival = Arrival {
+                identity: node,
+                source,
+                at,
+                version: None,
+            };
+            self.arrive(arrival).await?;
+        }
+        Err(ServiceError::Closed("provisioning"))
     }
 
     /// Takes up what the ledger holds: what was queued or worked on is queued,
@@ -224,11 +242,13 @@ fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
     match known.state {
         State::Banned | State::Quarantined => true,
         State::Refused => arrival.source != Source::Startup,
+        // Late is only news of a node that was given up.
+        State::Queued | State::Working => arrival.source == Source::Late,
         State::Confirmed => {
             let lately = arrival.at.duration_since(known.since) < AFTERGLOW;
             lately && arrival.source != Source::Startup
         }
-        State::Queued | State::Working | State::Parked => false,
+        State::Parked => false,
     }
 }
 

@@ -54,5 +54,28 @@ async fn two_hundred_nodes_survive_a_kill() {
         .show_when("dead0.example.net", |s| s["state"] == "parked")
         .await;
     assert_eq!(dead["code"], "rpc.timeout");
-    println!("{status:#}");
+}
+
+/// Prints what a node costs; run by hand, on a machine that does nothing else.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, not a test"]
+async fn what_a_thousand_nodes_cost() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let before = service.cpu();
+    let mut swarm = Swarm::new();
+    for n in 0..1_000 {
+        swarm.add(&format!("n{n}.example.net"), &site.token);
+    }
+    let status = service
+        .status_when("all confirmed", |s| s["confirmed"] == 1_000)
+        .await;
+    let cost = (service.cpu() - before).as_secs_f64();
+    println!("{cost:.2} ms of processor time a node");
+    println!("{} to {}", status["first_event"], status["last_confirm"]);
+    for (step, report) in status["steps"].as_object().unwrap() {
+        println!("{step:<10} {}", report["latency_us"]);
+    }
+    println!("{}", status["errors"]);
 }

@@ -67,6 +67,23 @@ impl Provisioner {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Processor time it used so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = [11, 12]
+            .iter()
+            .map(|&i| fields[i].parse::<u64>().unwrap())
+            .sum();
+        // Linux tells in hundredths of a second.
+        Duration::from_millis(ticks * 10)
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use server_core::bus::Dial;
-use server_core::node::{MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, Storage};
+use server_core::bus::nats::NatsDialer;
+use server_core::node::{MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, Shared, Storage};
 use server_core::trust::tls;
 use server_core::words::{Identity, Seed, Shutdown};
 use tokio::task::JoinSet;
@@ -15,6 +16,8 @@ pub(crate) struct Swarm {
     stop: Shutdown,
     nodes: JoinSet<()>,
     storages: Vec<(Identity, Arc<MemoryStorage>)>,
+    dialer: Arc<NatsDialer>,
+    shared: Arc<Shared>,
 }
 
 impl Swarm {
@@ -23,6 +26,8 @@ impl Swarm {
             stop: Shutdown::new(),
             nodes: JoinSet::new(),
             storages: Vec::new(),
+            dialer: Arc::new(NatsDialer::default()),
+            shared: Shared::new(),
         }
     }
 
@@ -38,8 +43,11 @@ impl Swarm {
         let seed = Seed(self.storages.len() as u64);
         let node = Node::builder(NodeConfig::new(identity))
             .storage(storage)
-            .seed(seed);
-        let node = node.build().unwrap();
+            .dialer(Arc::clone(&self.dialer) as _)
+            .shared(Arc::clone(&self.shared))
+            .seed(seed)
+            .build()
+            .unwrap();
         let stop = self.stop.clone();
         self.nodes.spawn(async move {
             if let Err(error) = node.run(stop).await {
