@@ -13,4 +13,7 @@ mod certificates;
 mod commands;
 mod forge;
 mod helpers;
+mod keys;
+mod names;
 mod requests;
+mod site;
