@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A step cannot be skipped because it does not compile. A step that does not
-//! go on returns a [`Stop`]; what that means for the node is decided in one
-//! place, [`settle`].
+//! go on returns a `Stop`; what that means for the node is decided in one
+//! place, `settle`.
 
 pub(crate) mod admission;
 pub mod arrive;
