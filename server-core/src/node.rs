@@ -4,6 +4,11 @@
 //! provisioning network or serves on the production one (`plan`); a pure state machine decides what
 //! comes next (`machine`); the runtime performs it. `restart` ends the connection and everything built
 //! for it, and begins again from storage.
+//!
+//! A node costs one task and about 9 kB, its files in memory and five agents included; policies, trust
+//! anchors, agents and anonymous TLS settings are shared within a process by one [`Shared`]. A connection
+//! of the brokers' client library adds one descriptor, two tasks and about 55 kB without TLS
+//! (`cargo test -p server-core --test node -- --ignored --nocapture cost` measures it).
 
 mod builder;
 mod config;

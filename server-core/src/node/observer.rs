@@ -111,11 +111,15 @@ impl DialProgress for DialObserver {
         let mode = self.mode;
         let event = match step {
             DialStep::Attempt { .. } => NodeEvent::Dialing { mode },
-            DialStep::Failed(error) => NodeEvent::DialFailed {
-                mode,
-                code: error.code(),
-                why: error.to_string(),
-            },
+            DialStep::Failed(error) => {
+                tracing::info!(node = %self.identity, network = mode.as_str(), code = error.code(),
+                    %error, "not connected yet");
+                NodeEvent::DialFailed {
+                    mode,
+                    code: error.code(),
+                    why: error.to_string(),
+                }
+            }
         };
         self.observer.event(&self.identity, event);
     }

@@ -1,5 +1,6 @@
 //! A node's whole way on real brokers: from a provisioning token to an answer on the production network.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use server_core::bus::nats::NatsDialer;
 use server_core::client::{Call, Client, ClientConfig, Watch};
 use server_core::events::{Event, EventKind, PROVISION_MODE_SERVER, SERVER};
 use server_core::node::{
-    Ended, MemoryStorage, Node, NodeConfig, NodeError, PROVISIONING_JWT, Shared, Storage,
+    DirStorage, Ended, MemoryStorage, Node, NodeConfig, NodeError, PROVISIONING_JWT, Shared,
+    Storage,
 };
 use server_core::trust::jwt::{ProvisioningClaims, SigningKey, issue};
 use server_core::trust::{CertificateSigner, KeyAlgorithm, KeyPair, tls};
@@ -61,8 +63,8 @@ impl Field {
         }
     }
 
-    /// A storage as a node is shipped with: nothing but the token.
-    pub fn shipped(&self) -> Arc<MemoryStorage> {
+    /// What a node is shipped with: nothing but the token.
+    pub fn ship(&self, storage: &dyn Storage) {
         let claims = ProvisioningClaims {
             cht: TOKEN.to_owned(),
             chs: true,
@@ -74,12 +76,10 @@ impl Field {
             ..ProvisioningClaims::default()
         };
         let key = SigningKey::new(&KeyPair::generate(KeyAlgorithm::Ed25519).unwrap()).unwrap();
-        let storage = MemoryStorage::new("/etc/choria");
         let text = issue(&claims, &key).unwrap();
         storage
             .write(PROVISIONING_JWT, text.as_bytes(), 0o600)
             .unwrap();
-        Arc::new(storage)
     }
 
     /// The settings sent to a node, and policies that let the provisioner do everything.
@@ -153,21 +153,20 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("text")
 }
 
-fn node(id: &Identity, storage: &Arc<MemoryStorage>, algorithm: KeyAlgorithm) -> Node {
+fn node(id: &Identity, storage: &Arc<dyn Storage>, algorithm: KeyAlgorithm) -> Node {
     let config = NodeConfig {
         key_algorithm: algorithm,
         ..NodeConfig::new(id.clone())
     };
-    let storage: Arc<dyn Storage> = Arc::clone(storage) as _;
     Node::builder(config)
-        .storage(storage)
+        .storage(Arc::clone(storage))
         .shared(Shared::swarm())
         .build()
         .unwrap()
 }
 
 /// From the startup event to a pong on the production network.
-async fn enrol(algorithm: KeyAlgorithm) {
+async fn enrol(storage: Arc<dyn Storage>, algorithm: KeyAlgorithm) {
     let field = Field::new().await;
     let id = Identity::parse("n1.example.net").unwrap();
     let mut before = field
@@ -182,7 +181,7 @@ async fn enrol(algorithm: KeyAlgorithm) {
         .unwrap();
     field.enroller.flush().await.unwrap();
     field.operator.flush().await.unwrap();
-    let storage = field.shipped();
+    field.ship(storage.as_ref());
     let shutdown = Shutdown::new();
     let run = tokio::spawn(node(&id, &storage, algorithm).run(shutdown.clone()));
 
@@ -224,7 +223,7 @@ async fn enrol(algorithm: KeyAlgorithm) {
     );
     assert_eq!(
         text(&configured.data["message"]),
-        "Wrote 9 lines to /etc/choria/server.conf"
+        format!("Wrote 9 lines to {}", storage.describe("server.conf"))
     );
     assert_eq!(event(&mut before).await.kind, EventKind::Provisioned);
 
@@ -276,17 +275,37 @@ async fn enrol(algorithm: KeyAlgorithm) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_enrolled_with_a_p256_key() {
-    enrol(KeyAlgorithm::P256).await;
+    enrol(
+        Arc::new(MemoryStorage::new("/etc/choria")),
+        KeyAlgorithm::P256,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_enrolled_with_an_rsa_key() {
-    enrol(KeyAlgorithm::Rsa2048).await;
+async fn a_daemon_is_enrolled_into_its_folder_with_an_rsa_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = DirStorage::open(folder.path().join("etc")).unwrap();
+    enrol(Arc::new(storage), KeyAlgorithm::Rsa2048).await;
+    let mode = |name: &str| {
+        let path = folder.path().join("etc").join(name);
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    for (name, wanted) in [
+        ("server.conf", 0o600),
+        ("ssl", 0o700),
+        ("ssl/private.pem", 0o600),
+        ("ssl/certificate.pem", 0o644),
+        ("policies", 0o700),
+        ("policies/rpcutil.policy", 0o400),
+    ] {
+        assert_eq!(mode(name), wanted, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_its_tls_files_says_which() {
-    let storage = Arc::new(MemoryStorage::new("/etc/choria"));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new("/etc/choria"));
     let conf = b"plugin.choria.middleware_hosts=127.0.0.1:1\n";
     storage.write("server.conf", conf, 0o600).unwrap();
     let id = Identity::parse("n1.example.net").unwrap();

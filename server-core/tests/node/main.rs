@@ -22,6 +22,7 @@ mod support;
 mod asking;
 mod bus;
 mod conduct;
+mod cost;
 mod enrolment;
 mod events;
 mod provisioning;
