@@ -2,16 +2,18 @@
 //!
 //! A [`Dialer`] opens a [`Link`]: a [`Bus`] to publish and subscribe on, and one merged, bounded
 //! [`Inbound`] stream that carries messages and connection changes alike, so that a node or a client
-//! needs a single task per connection. [`nats`] speaks to real brokers, [`memory`] joins parties
-//! inside one process; both pass the same conformance tests.
+//! needs a single task per connection. [`nats`] speaks to real brokers by their own client library,
+//! [`swarm`] does so for thousands of connections in one process, [`memory`] joins parties inside one
+//! process; all pass the same conformance tests.
 
 mod dial;
 mod reconnect;
 
 pub mod memory;
 pub mod nats;
+pub mod swarm;
 
-pub use dial::{Dial, DialLimit, DialProgress, DialStep};
+pub use dial::{Dial, DialLimit, DialProgress, DialStep, Took};
 pub use reconnect::{Delays, Reconnect};
 
 use std::pin::Pin;

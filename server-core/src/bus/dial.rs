@@ -93,8 +93,27 @@ pub enum DialStep<'a> {
         /// The address dialled.
         server: &'a str,
     },
-    /// An attempt before the first success failed; the next follows after a delay.
+    /// An attempt before the first success failed; the next follows after a delay. Dialers that see
+    /// every attempt of a connection's life report those after a loss too.
     Failed(&'a BusError),
+    /// An attempt succeeded. Told by dialers that see the layers apart.
+    Connected {
+        /// The address dialled.
+        server: &'a str,
+        /// What each layer took.
+        took: Took,
+    },
+}
+
+/// What the layers of one successful attempt took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Took {
+    /// Name resolution and TCP.
+    pub tcp: Duration,
+    /// The TLS handshake, where there was one.
+    pub tls: Option<Duration>,
+    /// The broker's greeting, authentication and first `PONG`.
+    pub nats: Duration,
 }
 
 /// Bounds how many dials are under way at once in this process: thousands of simultaneous TLS

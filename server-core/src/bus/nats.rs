@@ -21,6 +21,7 @@ use super::{
 };
 use crate::words::subject::is_publishable;
 use attempts::Attempts;
+pub(super) use attempts::redact;
 use inbound::{NatsInbound, Subscriptions};
 
 /// Commands that may wait for the connection task; a full queue slows the sender down.
@@ -87,7 +88,7 @@ impl Dialer for NatsDialer {
 }
 
 /// Parses the configured addresses and refuses what could never connect.
-fn addresses(dial: &Dial) -> Result<Vec<ServerAddr>, BusError> {
+pub(super) fn addresses(dial: &Dial) -> Result<Vec<ServerAddr>, BusError> {
     let refuse = |server: &str, why: &str| BusError::Address {
         server: server.to_owned(),
         why: why.to_owned(),

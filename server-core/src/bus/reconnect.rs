@@ -66,6 +66,12 @@ impl Reconnect {
         }
     }
 
+    /// The same policy of the same party at another time: delays of their own, still by its seed.
+    pub(crate) fn reseeded(&self, time: u64) -> Self {
+        // Far apart for neighbouring seeds and times.
+        self.seeded(self.seed ^ time.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     /// The sequence of delays.
     #[must_use]
     pub fn delays(&self) -> Delays {

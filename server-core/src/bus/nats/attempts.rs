@@ -107,7 +107,7 @@ impl Attempts {
 }
 
 /// An address without user and password.
-fn redact(server: &str) -> String {
+pub(in crate::bus) fn redact(server: &str) -> String {
     match server.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((_, host)) => format!("{scheme}://{host}"),
