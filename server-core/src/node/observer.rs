@@ -120,6 +120,8 @@ impl DialProgress for DialObserver {
                     why: error.to_string(),
                 }
             }
+            // The node itself tells of its connection, once it has it in hand.
+            DialStep::Connected { .. } => return,
         };
         self.observer.event(&self.identity, event);
     }

@@ -138,17 +138,15 @@ impl Connection {
         let _ = self.pumped(&mut state);
     }
 
-    /// The reader is gone, or nobody will come back: nothing is left to do for anybody.
-    pub(super) fn end(&self) {
+    /// The connection is over for everybody; gives the socket back, if there is one.
+    pub(super) fn end(&self) -> Option<Socket> {
         let mut state = self.state();
         state.closed = true;
-        if let Some(mut socket) = state.socket.take() {
-            let _ = socket.pump();
-            socket.say_goodbye();
-        }
         state.subscriptions = Vec::new();
+        let socket = state.socket.take();
         drop(state);
         self.reader.wake();
+        socket
     }
 
     /// Waits until the network takes more, or too long.
@@ -290,7 +288,9 @@ impl Bus for SwarmBus {
 
     async fn close(&self) {
         let _ = self.flush().await;
-        self.0.end();
+        if let Some(socket) = self.0.end() {
+            socket.part().await;
+        }
     }
 
     fn server(&self) -> String {

@@ -259,7 +259,7 @@ impl SwarmInbound {
             Err(error) => {
                 tracing::warn!(%error, "the connection is given up");
                 drop(state);
-                connection.end();
+                drop(connection.end());
             }
         }
     }
@@ -312,6 +312,6 @@ impl Stream for SwarmInbound {
 
 impl Drop for SwarmInbound {
     fn drop(&mut self) {
-        self.connection.end();
+        drop(self.connection.end());
     }
 }

@@ -121,6 +121,11 @@ impl Parser {
         Ok(())
     }
 
+    /// Whether an operation has begun and not ended.
+    pub(super) fn is_midway(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     #[cfg(test)]
     fn held(&self) -> usize {
         self.partial.capacity()

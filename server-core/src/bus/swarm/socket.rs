@@ -4,8 +4,11 @@
 //! what the network does not take at once is kept and sent by whoever comes next.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::socket::{Shutdown, shutdown};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::Interest;
@@ -14,6 +17,9 @@ use tokio::net::TcpStream;
 use super::pool;
 use super::protocol::{Operation, Parser, ProtocolError};
 use super::tls::TlsSession;
+
+/// How long a broker may take to end a connection that we have ended.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -129,11 +135,19 @@ impl Socket {
     }
 
     /// Begins TLS; [`Socket::read`] and [`Socket::pump`] carry it through.
+    ///
+    /// # Errors
+    /// When the broker has already said something in clear that would be taken for what it says under
+    /// TLS, and for unusable settings.
     pub(super) fn begin_tls(
         &mut self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<(), Lost> {
+        if self.parser.is_midway() {
+            let why = "the broker goes on in clear where TLS begins";
+            return Err(rustls::Error::General(why.to_owned()).into());
+        }
         self.tls = Some(Box::new(TlsSession::new(config, name)?));
         Ok(())
     }
@@ -147,13 +161,22 @@ impl Socket {
         tls.receive(&mut held, &mut self.unsent, &mut |_| Ok(()))
     }
 
-    /// Says goodbye under TLS as far as the network takes it at once.
-    pub(super) fn say_goodbye(&mut self) {
-        if let Some(tls) = &mut self.tls
-            && tls.send_close(&mut self.unsent).is_ok()
-        {
-            let _ = self.pump();
-        }
+    /// Ends the connection in order: says that nothing follows, and discards what still arrives until
+    /// the broker has ended it too. Closing at once, with something unread, would make the system
+    /// throw away what the broker has not read.
+    pub(super) async fn part(mut self) {
+        let parting = async {
+            if let Some(tls) = &mut self.tls {
+                tls.send_close(&mut self.unsent)?;
+                self.drained().await?;
+            }
+            shutdown(self.stream.as_raw_fd(), Shutdown::Write).map_err(io::Error::from)?;
+            loop {
+                while pool::with_read_buffer(|rest| read_some(&self.stream, rest))?.is_some() {}
+                self.stream.readable().await?;
+            }
+        };
+        let _: Result<Result<(), Lost>, _> = tokio::time::timeout(PARTING, parting).await;
     }
 
     /// Waits until everything queued has left.
