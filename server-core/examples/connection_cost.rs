@@ -116,7 +116,7 @@ async fn hold(words: &[String]) {
         let payload = Bytes::from(vec![b'x'; 1024]);
         let subject = "mcollective.broadcast.agent.0";
         speaker.publish(subject, payload).await.unwrap();
-        while received.load(Ordering::Relaxed) < round * all {
+        while received.load(Ordering::Relaxed) < (round + 1) * all {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -134,6 +134,7 @@ async fn connect(
     received: &Arc<AtomicUsize>,
     nodes: std::ops::Range<usize>,
 ) -> Arc<dyn Bus> {
+    let ready = nodes.end;
     let mut dials = nodes
         .map(|node| {
             let mut dial = dial.clone();
@@ -148,7 +149,8 @@ async fn connect(
                 }
                 let own = format!("mcollective.node.node-{node}.example.net");
                 link.bus.subscribe(&own, None).await.unwrap();
-                link.bus.flush().await.unwrap();
+                // Comes back once the broker knows of all of them.
+                link.bus.publish(&own, Bytes::new()).await.unwrap();
                 let bus = Arc::clone(&link.bus);
                 tokio::spawn(listen(link, received));
                 bus
@@ -158,6 +160,9 @@ async fn connect(
     let mut last = None;
     while let Some(bus) = dials.next().await {
         last = Some(bus.unwrap());
+    }
+    while received.load(Ordering::Relaxed) < ready {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     last.expect("at least one node")
 }
