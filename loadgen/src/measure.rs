@@ -10,12 +10,14 @@
 //! histograms, so that no code path can average percentiles. What was not measured is `None`,
 //! never 0.
 
+mod gauge;
 mod histogram;
 mod recorder;
 mod snapshot;
 mod state;
 mod totals;
 
+pub use gauge::Gauge;
 pub use histogram::{Hist, Quantile, Quantiles};
 pub use recorder::Recorder;
 pub use snapshot::{
@@ -27,8 +29,8 @@ pub use state::{
     RunState, Stage, TargetState, WorkerView,
 };
 pub use totals::{
-    BrokerSample, BrokerTotals, ConnectTotals, Enrolment, FaultRecord, Gauge, GeneratorTotals,
-    Memory, OpTotal, StepLatency, Storm, Totals,
+    BrokerSample, BrokerTotals, ConnectTotals, Enrolment, FaultRecord, GeneratorTotals, Memory,
+    OpTotal, StepLatency, Storm, Totals,
 };
 
 use std::time::Duration;
