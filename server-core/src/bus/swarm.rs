@@ -4,12 +4,12 @@
 //! silence and dials again, so a node is one task. An idle link owns no buffer; reading and writing
 //! borrow those of the thread, and TLS keeps its keys and nothing else. In the order of the data:
 //!
-//! * [`plan`]: where to, in which order, and the attempts;
-//! * [`handshake`]: from an address to a connection that may be used;
-//! * [`socket`], [`tls`], [`pool`]: bytes in and out, without waiting;
-//! * [`protocol`]: bytes to operations and back;
-//! * [`connection`]: what bus and reader share, and the bus;
-//! * [`inbound`]: the reader, which drives all of it.
+//! * `plan`: where to, in which order, and the attempts;
+//! * `handshake`: from an address to a connection that may be used;
+//! * `socket`, `tls`, `pool`: bytes in and out, without waiting;
+//! * `protocol`: bytes to operations and back;
+//! * `connection`: what bus and reader share, and the bus;
+//! * `inbound`: the reader, which drives all of it.
 //!
 //! What differs from [`super::nats`]: a reader that is too slow loses nothing here. What it has not read
 //! stays with the network and slows the broker down, whose own limits then apply; a broker that cuts
