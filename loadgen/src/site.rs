@@ -264,6 +264,15 @@ impl Site {
         provisioner.metrics().map(str::to_owned)
     }
 
+    /// The provisioners with their names.
+    pub fn provisioners_by_name(&self) -> Vec<(String, Arc<Mutex<Provisioner>>)> {
+        let named = self.provisioners.iter().filter_map(|provisioner| {
+            let name = provisioner.try_lock().ok()?.name().to_owned();
+            Some((name, Arc::clone(provisioner)))
+        });
+        named.collect()
+    }
+
     /// The processes that run now.
     pub fn pids(&self) -> Vec<Pid> {
         let brokers = self.formation.brokers().iter().filter_map(|broker| {

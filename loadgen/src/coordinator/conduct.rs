@@ -1,0 +1,248 @@
+//! The conductor: hears workers, ledger, brokers and faults, and tells the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::formation::monitor::{Monitor, Varz};
+use crate::measure::{BrokerSample, BrokerView, PhaseView, Stage, Totals, WorkerHealth};
+use crate::message::{FromWorker, ToWorker, WorkerProgress};
+use crate::provisioner::Status;
+use crate::results::Ending;
+
+use super::board::Board;
+use super::drive::Drive;
+use super::faults::{FaultEnd, Faults, Means};
+use super::ledger::{self, Expected};
+use super::machine::{Effect, Input, Machine, PhaseRules};
+use super::usage::UsageWatch;
+use super::views::{broker_views, phase_views};
+use super::watch::{BrokerSeen, brokers, ledger as watch_ledger};
+
+/// How often the machine is told how far things are.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Everything that is known of a run while it runs.
+pub(super) struct Conductor<'a> {
+    pub(super) drive: Drive<'a>,
+    pub(super) machine: Machine,
+    pub(super) to_workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(super) progress: BTreeMap<u32, WorkerProgress>,
+    pub(super) health: BTreeMap<u32, (u64, WorkerHealth)>,
+    pub(super) closed: u32,
+    pub(super) drained: u32,
+    pub(super) phases: Vec<PhaseView>,
+    pub(super) totals: Totals,
+    pub(super) board: Board,
+    pub(super) faults: Faults,
+    pub(super) means: Means,
+    pub(super) ledger: Option<watch::Receiver<Option<Arc<Status>>>>,
+    pub(super) closely: Arc<AtomicBool>,
+    pub(super) broker_looks: mpsc::Receiver<Vec<BrokerSeen>>,
+    pub(super) brokers: Vec<BrokerView>,
+    pub(super) varz: BTreeMap<String, Varz>,
+    pub(super) usage: UsageWatch,
+    pub(super) expected: Expected,
+    pub(super) ending: Option<Ending>,
+    pub(super) spoilt: Vec<String>,
+    pub(super) stage: Stage,
+    pub(super) doing: String,
+    pub(super) stopping: bool,
+    pub(super) holding_since: Option<Duration>,
+    pub(super) drawn_at: Option<Duration>,
+    pub(super) done: bool,
+}
+
+impl<'a> Conductor<'a> {
+    /// A conductor that has heard nothing yet.
+    pub(super) fn new(
+        drive: Drive<'a>,
+        to_workers: Vec<mpsc::Sender<ToWorker>>,
+        beside: &CancellationToken,
+    ) -> Self {
+        let scenario = &drive.plan.scenario;
+        let rules = scenario.phases.iter().map(PhaseRules::from).collect();
+        let closely = Arc::new(AtomicBool::new(false));
+        let provisioners = drive.site.provisioners_by_name();
+        let ledger = drive
+            .site
+            .status_command()
+            .map(|command| watch_ledger(command, Arc::clone(&closely), beside.clone()));
+        let monitors: Vec<(String, Monitor)> = drive
+            .site
+            .formation
+            .brokers()
+            .iter()
+            .map(|broker| (broker.name().to_owned(), broker.monitor()))
+            .collect();
+        let means = Means {
+            provisioners,
+            to_enrol: drive.plan.expected_confirmed,
+            mark: drive.mark.clone(),
+            clock: drive.clock,
+        };
+        Self {
+            machine: Machine::new(drive.workers, rules),
+            to_workers,
+            progress: BTreeMap::new(),
+            health: BTreeMap::new(),
+            closed: 0,
+            drained: 0,
+            phases: phase_views(&drive.plan),
+            totals: Totals::new(),
+            board: Board::new(drive.run),
+            faults: Faults::default(),
+            means,
+            ledger,
+            closely,
+            broker_looks: brokers(monitors, beside.clone()),
+            brokers: broker_views(drive.site),
+            varz: BTreeMap::new(),
+            usage: UsageWatch::default(),
+            expected: Expected::of(&drive.plan),
+            ending: None,
+            spoilt: Vec::new(),
+            stage: Stage::Running,
+            doing: String::new(),
+            stopping: false,
+            holding_since: None,
+            drawn_at: None,
+            done: false,
+            drive,
+        }
+    }
+
+    /// Goes on until every node has ended.
+    pub(super) async fn conduct(&mut self, mut inbox: mpsc::Receiver<(u32, FromWorker)>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while !self.done {
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some((worker, message)) => self.hear(worker, message).await,
+                    None => {
+                        self.fail(Ending::Failed("every worker is gone".to_owned())).await;
+                        return;
+                    }
+                },
+                Some(seen) = self.broker_looks.recv() => self.look(seen),
+                end = self.faults.ended() => self.fault_ended(end).await,
+                _ = ticks.tick() => self.tick().await,
+                () = self.drive.stop.cancelled(), if !self.stopping => self.asked_to_stop().await,
+            }
+        }
+    }
+
+    async fn asked_to_stop(&mut self) {
+        // Ending a fleet that is held up is how it is meant to end.
+        if self.holding_since.is_none() {
+            self.ending.get_or_insert(Ending::Interrupted);
+        }
+        self.stop().await;
+    }
+
+    pub(super) async fn stop(&mut self) {
+        self.stopping = true;
+        self.doing = "taking everything down".to_owned();
+        if self.holding_since.take().is_some() {
+            return self.perform(Effect::Drain).await;
+        }
+        self.step(Input::Stop).await;
+    }
+
+    pub(super) async fn fail(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+        if !self.stopping {
+            self.stop().await;
+        }
+    }
+
+    async fn hear(&mut self, worker: u32, message: FromWorker) {
+        match message {
+            FromWorker::Ready => self.step(Input::WorkerReady).await,
+            FromWorker::Progress(progress) => {
+                self.progress.insert(worker, progress);
+            }
+            FromWorker::Snapshot(snapshot) => {
+                let phase = self.phase_name();
+                let lost = self.totals.absorb(&phase, &snapshot);
+                if lost > 0 {
+                    let numbers = format!("{lost} snapshots of worker {worker} were lost");
+                    self.spoilt.push(numbers);
+                }
+                self.usage.nodes(worker, &snapshot.health);
+                let nodes = snapshot.fleets.iter().map(|fleet| fleet.total()).sum();
+                self.health.insert(worker, (nodes, snapshot.health.clone()));
+                self.drive.chronicle.snapshot(&phase, &snapshot);
+            }
+            FromWorker::Closed { .. } => {
+                self.closed += 1;
+                if self.closed == self.drive.workers {
+                    self.closed = 0;
+                    self.step(Input::Closed).await;
+                }
+            }
+            FromWorker::Drained => {
+                self.drained += 1;
+                if self.drained == self.drive.workers {
+                    self.step(Input::Drained).await;
+                    self.done = true;
+                }
+            }
+            FromWorker::Failed { why } => {
+                self.fail(Ending::Failed(format!("worker {worker}: {why}")))
+                    .await;
+                // It hosts nothing any more, so there is nothing to wait for.
+                self.drained += 1;
+                self.done = self.drained == self.drive.workers;
+            }
+        }
+    }
+
+    async fn fault_ended(&mut self, end: FaultEnd) {
+        tracing::info!(
+            fault = %end.record.kind,
+            target = %end.record.target,
+            happened = end.record.happened,
+            note = %end.record.note,
+            "a fault is over"
+        );
+        self.totals.faults.push(end.record);
+        if let Some(why) = end.fatal {
+            self.fail(Ending::FormationFailed(why)).await;
+        }
+    }
+
+    fn look(&mut self, seen: Vec<BrokerSeen>) {
+        let (phase, at_us) = (self.phase_name(), self.drive.clock.now_us());
+        for seen in seen {
+            let view = self.brokers.iter_mut().find(|view| view.name == seen.name);
+            let Some(view) = view else { continue };
+            let Some(varz) = seen.varz else {
+                view.state = "down".to_owned();
+                continue;
+            };
+            let before = self.varz.get(&seen.name);
+            ledger::show_broker(view, &varz, before);
+            let sample = BrokerSample {
+                connections: Some(varz.connections),
+                subscriptions: Some(varz.subscriptions),
+                mem_bytes: Some(varz.mem),
+                slow_consumers: Some(varz.slow_consumers),
+                cpu_pct: Some(varz.cpu),
+            };
+            self.totals.absorb_broker(&phase, &seen.name, &sample);
+            self.drive
+                .chronicle
+                .broker(at_us, &phase, &seen.name, &sample);
+            self.varz.insert(seen.name, varz);
+        }
+        let pids = self.drive.site.pids();
+        self.usage.beside(&pids, &self.varz);
+    }
+}
