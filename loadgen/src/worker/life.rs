@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use server_core::bus::nats::NatsDialer;
+use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
@@ -69,7 +70,7 @@ pub enum LifeError {
 pub struct Ground {
     plan: Arc<Plan>,
     access: Access,
-    dialer: Arc<NatsDialer>,
+    dialer: Arc<SwarmDialer>,
     shared: Arc<Shared>,
     signing: NodeAuthority,
     plain: Arc<HashSet<String>>,
@@ -106,7 +107,7 @@ impl Ground {
         let now = time::OffsetDateTime::now_utc();
         Ok(Self {
             plan: Arc::clone(&assignment.plan),
-            dialer: Arc::new(NatsDialer::new(DialLimit::new(assignment.dials))),
+            dialer: Arc::new(SwarmDialer::new(DialLimit::new(assignment.dials))),
             shared: Shared::swarm(),
             signing: NodeAuthority::of(&access.run, &access.intermediate, now)?,
             plain: Arc::new(plain_addresses(access.production.values())),
@@ -277,7 +278,7 @@ fn address(server: &str) -> String {
 /// Dials for a node, keeping its connection at hand for what is published in its name. Brokers
 /// that a scenario wants plain are dialled plain; requests stay signed.
 struct Tap {
-    dialer: Arc<NatsDialer>,
+    dialer: Arc<SwarmDialer>,
     plain: Arc<HashSet<String>>,
     line: PublishLine,
 }
