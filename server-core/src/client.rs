@@ -325,7 +325,13 @@ impl Client {
     /// When the subject is none or the connection is over.
     pub async fn watch(&self, subject: &str, capacity: usize) -> Result<Watch, ClientError> {
         let receiver = self.inner.dispatch.add(subject, capacity);
-        let id = self.inner.bus.subscribe(subject, None).await?;
+        let id = match self.inner.bus.subscribe(subject, None).await {
+            Ok(id) => id,
+            Err(error) => {
+                self.inner.dispatch.remove(subject, receiver.id);
+                return Err(error.into());
+            }
+        };
         Ok(Watch::new(
             receiver,
             Arc::clone(&self.inner.dispatch),

@@ -245,11 +245,18 @@ impl Bus for NatsBus {
 
     async fn close(&self) {
         let connected = self.client.connection_state() == State::Connected;
-        self.subscriptions.close();
-        if connected {
-            let _ = tokio::time::timeout(STALL, self.client.flush()).await;
+        self.attempts.close();
+        if !connected {
+            return self.subscriptions.abandon();
         }
-        let _ = self.client.drain().await;
+        self.subscriptions.close();
+        let farewell = async {
+            let _ = self.client.flush().await;
+            let _ = self.client.drain().await;
+        };
+        if tokio::time::timeout(STALL, farewell).await.is_err() {
+            self.subscriptions.abandon();
+        }
     }
 
     fn server(&self) -> String {

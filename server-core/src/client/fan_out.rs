@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Account, Answered, Call, Client, ClientError, NodeReply, NodeSet, Prepared};
+use crate::wire::Limits;
 use crate::wire::rpc::{StatusCode, status_of};
 
 /// How a request reaches its nodes.
@@ -99,6 +100,9 @@ impl Client {
                 outcome = &mut sending, if !sent => {
                     sent = true;
                     (report.unsent, report.published) = outcome;
+                    if round.targets.is_empty() {
+                        deadline = Instant::now() + round.linger;
+                    }
                 }
                 next = tokio::time::timeout_at(deadline, replies.next()) => match next {
                     Err(_) => break,
@@ -107,7 +111,7 @@ impl Client {
                         break;
                     }
                     Ok(Some(reply)) => {
-                        let answered = enter(&mut report, &reply, round, start);
+                        let answered = enter(&mut report, &reply, round, start, &self.config().limits);
                         heard(&reply, answered);
                         if report.account.is_complete() && answered != Answered::Duplicate {
                             deadline = deadline.min(Instant::now() + round.linger);
@@ -137,10 +141,15 @@ impl Client {
     }
 }
 
-fn enter(report: &mut FanOutReport, reply: &NodeReply, round: &FanOut, start: Instant) -> Answered {
+fn enter(
+    report: &mut FanOutReport,
+    reply: &NodeReply,
+    round: &FanOut,
+    start: Instant,
+    limits: &Limits,
+) -> Answered {
     let after = Instant::from_std(reply.at).saturating_duration_since(start);
-    let succeeded = reply.is_pong()
-        || status_of(&reply.payload, &crate::wire::Limits::default()) == Ok(StatusCode::Ok);
+    let succeeded = reply.is_pong() || status_of(&reply.payload, limits) == Ok(StatusCode::Ok);
     let answered = report
         .account
         .enter(&reply.sender, after, round.collect, !succeeded);

@@ -208,9 +208,12 @@ impl Finished {
                     "an answer could not be sent");
             }
         }
-        if next.is_some() {
+        if let Some(next) = next {
             // What was promised comes after the answer has left this process.
             let _ = bus.flush().await;
+            if let Next::Restart(after) = next {
+                core.tell(NodeEvent::Restarting { after });
+            }
         }
         next
     }

@@ -128,7 +128,6 @@ impl Runner {
             }
             Effect::Delay(after) => {
                 if let Some(life) = &mut self.life {
-                    life.core.tell(NodeEvent::Restarting { after });
                     life.leave_after(after);
                 }
             }

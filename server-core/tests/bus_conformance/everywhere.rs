@@ -259,6 +259,20 @@ pub async fn a_lost_connection_comes_back_with_its_subscriptions(mut network: Ne
     }
 }
 
+pub async fn a_connection_closed_while_lost_stays_closed(mut network: Network) {
+    let mut link = network.link("lost").await;
+    link.bus.subscribe("a", None).await.unwrap();
+    settle(&mut link).await;
+    network.kill();
+    assert_eq!(link.inbound.next().await, Incoming::Disconnected);
+    link.bus.close().await;
+    assert_eq!(link.inbound.next().await, Incoming::Closed);
+    network.revive();
+    let closed = link.bus.publish("a", Bytes::new()).await.unwrap_err();
+    assert!(matches!(closed, BusError::Closed), "{closed}");
+    assert_eq!(link.inbound.next().await, Incoming::Closed);
+}
+
 pub async fn nobody_there_ends_after_the_allowed_attempts(mut network: Network) {
     network.kill();
     let mut dial = network.dial("nobody");

@@ -45,6 +45,7 @@ macro_rules! conforms_everywhere {
             everywhere::a_slow_reader_loses_nothing_unseen
             everywhere::counters_and_address_tell_the_truth
             everywhere::a_lost_connection_comes_back_with_its_subscriptions
+            everywhere::a_connection_closed_while_lost_stays_closed
             everywhere::nobody_there_ends_after_the_allowed_attempts
         }
     } )* };

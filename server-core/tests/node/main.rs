@@ -20,7 +20,6 @@ mod fleet;
 mod support;
 
 mod asking;
-mod bus;
 mod conduct;
 mod cost;
 mod enrolment;

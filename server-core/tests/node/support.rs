@@ -11,8 +11,8 @@ use crate::authority::Authority;
 pub struct Broker {
     child: Child,
     port: u16,
-    folder: tempfile::TempDir,
-    config: String,
+    /// Removed with its files when the broker is dropped.
+    _folder: tempfile::TempDir,
 }
 
 /// What lets a node into the provisioning network.
@@ -70,8 +70,7 @@ impl Broker {
                 return Self {
                     child,
                     port,
-                    folder,
-                    config: config.to_owned(),
+                    _folder: folder,
                 };
             }
         }
@@ -89,24 +88,12 @@ impl Broker {
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
-
-    /// Kills the broker at once.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Starts it again on the same port.
-    pub fn revive(&mut self) {
-        let folder = self.folder.path();
-        self.child =
-            launch(folder, self.port, &self.config).unwrap_or_else(|| panic!("{}", log(folder)));
-    }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.kill();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

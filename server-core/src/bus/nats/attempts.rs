@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{ReconnectToServer, Server};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::explain;
 use crate::bus::{BusError, Delays, Dial, DialLimit, DialProgress, DialStep};
@@ -15,6 +16,8 @@ pub(super) struct Attempts {
     progress: Option<Arc<dyn DialProgress>>,
     servers: Vec<String>,
     made: AtomicU64,
+    /// The connection was closed: the client library would try to re-establish a lost one for ever.
+    closed: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -37,6 +40,7 @@ impl Attempts {
             progress: dial.progress.clone(),
             servers: dial.servers.clone(),
             made: AtomicU64::new(0),
+            closed: CancellationToken::new(),
             state: Mutex::new(State {
                 delays,
                 wait: false,
@@ -48,7 +52,18 @@ impl Attempts {
     }
 
     /// Called by the client library before each attempt: waits, takes a place, names the server.
+    ///
+    /// A closed connection gets no further server: the library's task is parked, since it offers no way
+    /// to end one that is not connected.
     pub(super) async fn next(&self, pool: &[Server]) -> Option<ReconnectToServer> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => std::future::pending().await,
+            next = self.choose(pool) => next,
+        }
+    }
+
+    async fn choose(&self, pool: &[Server]) -> Option<ReconnectToServer> {
         let (delay, turn) = {
             let mut state = self.state();
             state.place = None;
@@ -91,6 +106,12 @@ impl Attempts {
         let mut state = self.state();
         state.place = None;
         state.delays.reset();
+    }
+
+    /// No attempt is made any more.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+        self.state().place = None;
     }
 
     pub(super) fn server(&self) -> String {

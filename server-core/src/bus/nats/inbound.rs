@@ -30,6 +30,8 @@ pub(super) struct Subscriptions {
     dropped: AtomicU64,
     unreported: AtomicU64,
     closed: AtomicBool,
+    /// Closed while there was no connection: the library will never say so itself.
+    abandoned: AtomicBool,
 }
 
 impl Subscriptions {
@@ -50,6 +52,11 @@ impl Subscriptions {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.close();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -132,6 +139,9 @@ impl Stream for NatsInbound {
                     return Poll::Ready(Some(Incoming::Closed));
                 }
             }
+        }
+        if self.subscriptions.abandoned.load(Ordering::Acquire) {
+            return Poll::Ready(Some(Incoming::Closed));
         }
         let dropped = self.subscriptions.unreported.swap(0, Ordering::Relaxed);
         if dropped > 0 {
