@@ -24,8 +24,9 @@ pub fn summary(state: &RunState, ending: &Ending<'_>) -> String {
         count(state.nodes_up().1),
         state.brokers.len()
     );
-    let name_width = state.phases.iter().map(|phase| phase.name.len());
-    let name_width = name_width.chain([12]).max().unwrap_or(12);
+    let phases = state.phases.iter().map(|phase| phase.name.len());
+    let brokers = state.brokers.iter().map(|broker| broker.name.len());
+    let name_width = phases.chain(brokers).chain([12]).max().unwrap_or(12);
     let mut line = |name: &str, words: &str| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<name_width$}  {}", words.trim_end());

@@ -33,7 +33,9 @@ fn a_held_fleet_is_told_once_until_something_changes() {
     state.elapsed_us += 5_000_000;
     assert!(lines.next(&state).is_empty());
     state.elapsed_us += 1_000_000;
-    state.ops[0].errors += 1;
+    let nodes = &mut state.fleets[0].nodes;
+    nodes.insert(NodeState::Confirmed, 999);
+    nodes.insert(NodeState::Down, 1);
     assert_eq!(lines.next(&state).len(), 1);
 }
 

@@ -57,7 +57,9 @@ fn now(state: &RunState, look: Look) -> Line<'static> {
         Span::styled(phase.name.clone(), look.strong()),
     ];
     match (phase.of, phase.unit.as_str()) {
+        // A note tells how much is done, and more.
         (0, _) => {}
+        _ if !phase.note.is_empty() => {}
         (of, "µs") => spans.push(Span::raw(format!(
             "  {} of {}",
             clock(phase.done),
