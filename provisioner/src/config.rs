@@ -13,7 +13,7 @@ mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::judge::{KeyKind, RequestPolicy};
+use crate::judge::RequestPolicy;
 
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
@@ -133,9 +133,7 @@ pub struct TokenKey {
 /// `[csr]`.
 #[derive(Clone, Debug)]
 pub struct Csr {
-    /// Accepted kinds of key.
-    pub keys: Vec<KeyKind>,
-    /// What a request may hold beyond the node's own name.
+    /// Which keys are certified, and what a request may hold beyond the node's own name.
     pub policy: RequestPolicy,
 }
 
@@ -166,6 +164,8 @@ pub enum CaKind {
         command: Located<Vec<String>>,
         /// How long it may take.
         timeout: Duration,
+        /// Names of the environment variables it gets.
+        environment: Vec<String>,
     },
 }
 

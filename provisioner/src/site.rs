@@ -244,11 +244,16 @@ impl Loader {
                 let trust = authority.trust().clone();
                 Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
             }
-            CaKind::Exec { command, timeout } => {
+            CaKind::Exec {
+                command,
+                timeout,
+                environment,
+            } => {
                 let trust = TrustStore::from_pem(&roots?, "");
                 let trust = self.keep(&config.ca.roots, "holds no trust anchor", trust)?;
                 let mut settings = ExecSettings::new(command.value.clone());
                 settings.timeout = *timeout;
+                settings.environment.clone_from(environment);
                 Some((Arc::new(ExecHook::new(settings)), trust))
             }
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::mistake::{Located, Mistakes, Place};
 use super::reader::{Document, Section};
-use crate::judge::RequestPolicy;
+use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::judge::policy::Oid;
+use crate::judge::{KeyKind, RequestPolicy};
 
 use super::{
     Ca, CaKind, Config, Csr, Limits, Log, NodeFiles, Production, Provisioning, Retry, Secret,
@@ -151,27 +152,20 @@ fn csr(section: Section<'_, '_>) -> Csr {
         serde_json::from_value(text.into())
             .map_err(|_| format!("has {text:?}, not one of {}", KEY_KINDS.join(", ")))
     });
-    let mut policy = RequestPolicy {
-        keys: Vec::new(),
+    let policy = RequestPolicy {
+        keys: if section.has("keys") {
+            keys
+        } else {
+            KeyKind::ALL.to_vec()
+        },
         punycode: section.flag("punycode", false),
         subject_attributes: parsed(&section, "subject_attributes", "[\"2.5.4.10\"]", |text| {
             Oid::try_from(text.to_owned())
         }),
         ip_ranges: parsed(&section, "ip_ranges", "[\"10.1.0.0/16\"]", str::parse),
     };
-    let every_kind = || {
-        KEY_KINDS
-            .iter()
-            .filter_map(|k| serde_json::from_value((*k).into()).ok())
-    };
-    let keys = if section.has("keys") {
-        keys
-    } else {
-        every_kind().collect()
-    };
-    policy.keys.clone_from(&keys);
     section.finish();
-    Csr { keys, policy }
+    Csr { policy }
 }
 
 /// A list of texts, each read by `read`.
@@ -206,6 +200,7 @@ fn ca(section: Section<'_, '_>) -> Ca {
             CaKind::Exec {
                 command: command(&section),
                 timeout: section.duration("timeout", 10 * SECOND, SECOND),
+                environment: environment(&section),
             }
         }
         _ => CaKind::BuiltIn {
@@ -224,7 +219,7 @@ fn ca(section: Section<'_, '_>) -> Ca {
 
 fn command(section: &Section<'_, '_>) -> Located<Vec<String>> {
     let example = "[\"/usr/local/bin/helper\"]";
-    match section.texts("command", example) {
+    match section.command("command", example) {
         Some(command) if command.value.is_empty() => {
             section.report(&command, format!("is empty; write command = {example}"));
             command
@@ -237,6 +232,27 @@ fn command(section: &Section<'_, '_>) -> Located<Vec<String>> {
             located(Vec::new())
         }
     }
+}
+
+/// Names of variables, none of which can be a path or an assignment.
+fn environment(section: &Section<'_, '_>) -> Vec<String> {
+    let example = "[\"PATH\", \"LANG\"]";
+    let Some(names) = section.texts("environment", example) else {
+        return DEFAULT_ENVIRONMENT
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+    };
+    for name in &names.value {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(plain) {
+            section.report(
+                &names,
+                format!("has {name:?}, which is no variable's name; write environment = {example}"),
+            );
+        }
+    }
+    names.value
 }
 
 fn limits(section: Section<'_, '_>) -> Limits {

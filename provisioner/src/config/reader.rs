@@ -200,6 +200,16 @@ impl<'d, 'a> Section<'d, 'a> {
         }
     }
 
+    /// A program and its arguments; a program with a slash in it is a path, relative to the file
+    /// it is written in, any other is looked for in `PATH`.
+    pub(crate) fn command(&self, key: &str, example: &str) -> Option<Located<Vec<String>>> {
+        let mut command = self.texts(key, example)?;
+        if let Some(program) = command.value.first_mut().filter(|p| p.contains('/')) {
+            *program = self.doc.folder.join(&*program).display().to_string();
+        }
+        Some(command)
+    }
+
     /// A duration, at least `least`.
     pub(crate) fn duration(&self, key: &str, default: Duration, least: Duration) -> Duration {
         let example = format!("\"{}\"", humantime::format_duration(default));

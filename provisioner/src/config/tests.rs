@@ -23,6 +23,33 @@ fn the_example_is_a_configuration() {
     assert_eq!(config.limits.nodes, 256);
 }
 
+#[test]
+fn a_helper_s_path_is_relative_to_the_file_and_its_environment_is_named() {
+    let built_in = EXAMPLE.find("kind = \"built-in\"").unwrap();
+    let end = EXAMPLE.find("roots = \"ca.pem\"").unwrap();
+    let exec = |more: &str| {
+        let (before, after) = (&EXAMPLE[..built_in], &EXAMPLE[end..]);
+        let text = format!("{before}kind = \"exec\"\n{more}\n{after}");
+        Config::parse(Path::new("/etc/muster/provisioner.toml"), &text)
+    };
+    let ca = |more: &str| match exec(more).unwrap().ca.kind {
+        CaKind::Exec {
+            command,
+            environment,
+            ..
+        } => (command.value, environment),
+        CaKind::BuiltIn { .. } => panic!("not built-in"),
+    };
+    let (command, environment) = ca("command = [\"./helper\", \"./a\"]");
+    assert_eq!(command, ["/etc/muster/./helper", "./a"]);
+    assert_eq!(environment, ["PATH", "LANG", "LC_ALL", "TZ"]);
+    let (command, environment) = ca("command = [\"sh\"]\nenvironment = [\"VAULT_ADDR\"]");
+    assert_eq!(command, ["sh"]);
+    assert_eq!(environment, ["VAULT_ADDR"]);
+    let mistakes = exec("command = [\"sh\"]\nenvironment = [\"A=1\"]").unwrap_err();
+    assert!(mistakes.to_string().contains("\"A=1\""), "{mistakes}");
+}
+
 /// Every commented-out default, taken at its word, changes nothing and is known.
 #[test]
 fn the_defaults_in_the_example_are_the_defaults() {
@@ -35,7 +62,14 @@ fn the_defaults_in_the_example_are_the_defaults() {
                 simple && !value.contains('…') && !value.starts_with("the ")
             });
         let skip = [
-            "kind", "command", "timeout", "contract", "roots", "ca", "tls",
+            "kind",
+            "command",
+            "timeout",
+            "environment",
+            "contract",
+            "roots",
+            "ca",
+            "tls",
         ];
         let key = bare.split(' ').next().unwrap_or_default();
         let again = line.starts_with("# validity") && line.contains("longest");

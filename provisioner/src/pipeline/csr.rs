@@ -43,15 +43,6 @@ pub(crate) async fn run(
     let pem = csr.csr.as_bytes();
     let judged = judge::judge(pem, node.as_str(), &context.site.config.csr.policy);
     let request = judged.map_err(Stop::with_new_key)?;
-    let kinds = &context.site.config.csr.keys;
-    if !kinds.contains(&request.key()) {
-        let says = format!(
-            "its key is {}, which [csr] keys does not list",
-            request.key()
-        );
-        return Err(Stop::with_new_key(Refusal::new(Code::KeyAlgorithm, says)));
-    }
-
     let key = request.spki_sha256_hex();
     let act = Act::Requested {
         key: key.clone(),
