@@ -5,7 +5,7 @@ use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-use crate::{no_breaches, root};
+use crate::{Source, files, no_breaches, root};
 
 /// Who may depend on whom, at every kind of dependency.
 const ARROWS: [(&str, &[&str]); 4] = [
@@ -161,6 +161,38 @@ fn members_share_lints_and_versions() {
         }
     }
     no_breaches("manifests that go their own way:", &breaches);
+}
+
+#[test]
+fn members_use_what_they_declare() {
+    let mut breaches = Vec::new();
+    // The benchmarks see everything, whether they look at it yet or not.
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    for package in packages.iter().filter(|package| package.name != "benches") {
+        let folder = package.manifest_path.parent().unwrap();
+        let folder = folder.strip_prefix(root()).unwrap().as_str().to_owned() + "/";
+        let sources = files(&[".rs"]);
+        let own: Vec<&Source> = sources
+            .iter()
+            .filter(|source| source.path.starts_with(&folder))
+            .collect();
+        let products = |kind: DependencyKind| kind == DependencyKind::Normal;
+        let declared = package.dependencies.iter();
+        for dependency in declared.filter(|dependency| products(dependency.kind)) {
+            // Two packages whose library has another name.
+            let name = match dependency.name.as_str() {
+                "md-5" => "md5".to_owned(),
+                "rustls-webpki" => "webpki".to_owned(),
+                name => name.replace('-', "_"),
+            };
+            let word = regex::Regex::new(&format!(r"\b{name}(::|;| as )")).unwrap();
+            if !own.iter().any(|source| word.is_match(&source.text)) {
+                breaches.push(format!("{}: {}", package.name, dependency.name));
+            }
+        }
+    }
+    no_breaches("dependencies that nothing uses:", &breaches);
 }
 
 #[test]

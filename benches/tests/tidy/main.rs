@@ -24,7 +24,15 @@ fn root() -> &'static Path {
 }
 
 /// Folders that hold what was built, installed or measured.
-const NOT_OURS: [&str; 6] = ["target", ".git", ".tools", "runs", "up", "__pycache__"];
+const NOT_OURS: [&str; 7] = [
+    "target",
+    ".git",
+    ".tools",
+    "runs",
+    "up",
+    "last-green",
+    "__pycache__",
+];
 
 /// A file of the project: its path from the root, with `/`, and its text.
 struct Source {

@@ -2,7 +2,7 @@
 
 mod op;
 
-use op::{read_fault, read_request};
+use op::{read_fault, read_request, refuse_prefix};
 
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use super::read::{Context, Reader};
 use super::topology::matches_pattern;
 use super::tree::Value;
 use super::words::{Do, Reached};
-use crate::assert::Domain;
 use crate::pace::Pace;
 use crate::units::{Size, grouped};
 
@@ -391,17 +390,4 @@ fn read_op_fleets(reader: &Reader<'_>, scene: &Scene<'_>, cx: &mut Context) -> V
         cx.mistake(at.place, format!("fleet `{wanted}` is not defined{near}"));
     }
     matching
-}
-
-/// Names that asserts use for something else.
-fn refuse_prefix(name: &str, place: super::mistake::Place, cx: &mut Context) {
-    if Domain::PREFIXED
-        .iter()
-        .any(|domain| domain.prefix() == Some(name))
-    {
-        let message = format!(
-            "\"{name}\" is taken: asserts use {name}.… for something else; choose another name"
-        );
-        cx.mistake(place, message);
-    }
 }

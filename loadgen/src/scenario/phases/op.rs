@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Scene;
+use crate::assert::Domain;
 use crate::scenario::mistake::suggestion;
 use crate::scenario::model::{Call, FaultOf, FaultOp, Moment, ProgressStep, RequestOp, Target};
 use crate::scenario::read::{Context, Reader};
@@ -181,5 +182,22 @@ fn read_moment(text: &str) -> Result<Moment, String> {
             percent,
         }),
         _ => Err(format!("does not say how far; write \"{word} 30 %\"")),
+    }
+}
+
+/// Names that asserts use for something else.
+pub(in crate::scenario) fn refuse_prefix(
+    name: &str,
+    place: crate::scenario::mistake::Place,
+    cx: &mut Context,
+) {
+    if Domain::PREFIXED
+        .iter()
+        .any(|domain| domain.prefix() == Some(name))
+    {
+        let message = format!(
+            "\"{name}\" is taken: asserts use {name}.… for something else; choose another name"
+        );
+        cx.mistake(place, message);
     }
 }
