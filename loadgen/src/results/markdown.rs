@@ -63,7 +63,7 @@ fn write_page(
     if let Some(enrolment) = &summary.enrolment {
         write_enrolment(page, enrolment, &summary.nodes)?;
     }
-    write_rounds(page, summary)?;
+    write_rounds(page, plan, summary)?;
     write_storms(page, summary)?;
     write_costs(page, summary)?;
     write_generator(page, manifest, verdict, summary)?;
@@ -223,7 +223,7 @@ fn write_latency(page: &mut String, name: &str, count: &str, of: &Latency) -> st
     )
 }
 
-fn write_rounds(page: &mut String, summary: &Summary) -> std::fmt::Result {
+fn write_rounds(page: &mut String, plan: &Plan, summary: &Summary) -> std::fmt::Result {
     if summary.rounds.is_empty() {
         return Ok(());
     }
@@ -232,7 +232,12 @@ fn write_rounds(page: &mut String, summary: &Summary) -> std::fmt::Result {
         "## Rounds\n\n| op | rounds | replies | missing | duplicate | late | failed | first reply p50 | \
          last reply p50 | last reply max |\n|---|---|---|---|---|---|---|---|---|---|"
     )?;
-    for (key, round) in &summary.rounds {
+    let in_order = plan.phases.iter().flat_map(|phase| {
+        let prefix = format!("{}/", phase.name);
+        let rounds = summary.rounds.iter();
+        rounds.filter(move |(key, _)| key.starts_with(&prefix))
+    });
+    for (key, round) in in_order {
         let RoundsSummary {
             rounds,
             expected,
