@@ -17,6 +17,7 @@ pub(crate) mod confirm;
 mod context;
 pub(crate) mod csr;
 pub(crate) mod inspect;
+pub(crate) mod question;
 pub mod queue;
 pub(crate) mod restart;
 mod retry;

@@ -2,11 +2,12 @@
 //!
 //! While the disk is busy with one batch the next one gathers, so the cost of a
 //! flush is shared by everything that happened meanwhile and no change waits
-//! longer than two flushes.
+//! longer than two flushes and a few milliseconds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -23,6 +24,8 @@ use crate::step::{State, Step};
 
 /// Changes in one transaction.
 const BATCH: usize = 2_048;
+/// How long a batch waits for company: far below what a node takes to answer.
+const GATHER: Duration = Duration::from_millis(4);
 /// Entries kept for one identity; the oldest go first.
 const HISTORY: u64 = 200;
 /// Longest duration a step is timed with, microseconds.
@@ -60,6 +63,7 @@ pub(super) fn start(
         move || {
             let mut jobs = Vec::with_capacity(BATCH);
             while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
+                gather(&mut waiting, &mut jobs);
                 match write(&store, &jobs) {
                     Ok((applied, committed)) => {
                         observe(&committed);
@@ -81,6 +85,19 @@ pub(super) fn start(
         .name("ledger".to_owned())
         .spawn(thread);
     spawned.map(drop).map_err(failed)
+}
+
+/// Waits a moment for more to come, so that a slow trickle of changes shares
+/// its flushes too.
+fn gather(waiting: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
+    if jobs.len() < BATCH {
+        thread::sleep(GATHER);
+    }
+    while jobs.len() < BATCH
+        && let Ok(job) = waiting.try_recv()
+    {
+        jobs.push(job);
+    }
 }
 
 fn answer(job: Job, result: Result<Applied, LedgerError>) {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use server_core::client::{Call, Client, ClientError, NodeReply, Prepared, Replies};
+use serde_json::Value;
+use server_core::client::{Client, ClientError, NodeReply, Prepared, Replies};
 use server_core::wire::Limits;
 use server_core::wire::rpc::{RpcReply, StatusCode};
 use server_core::words::Identity;
@@ -21,69 +21,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::question::Question;
 use crate::code::{Code, Refusal};
 use crate::config::Secret;
 
 /// How long one signed request is sent to further nodes.
-const WINDOW: Duration = Duration::from_millis(200);
+const WINDOW: Duration = Duration::from_secs(1);
+/// Between two looks at replies that were refused.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long late answers to the first question are heard.
 const LINGER: Duration = Duration::from_secs(20);
 /// Replies that may wait to be sorted, per window.
 const WAITING_REPLIES: usize = 65_536;
-
-/// What a node can be asked.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Question {
-    /// Its provisioning token and a fresh X25519 key.
-    Jwt,
-    /// What it is.
-    Inventory,
-    /// A fresh key and a certificate request.
-    GenCsr,
-    /// To take certificate, settings and policies.
-    Configure(Box<Value>),
-    /// To restart.
-    Restart,
-    /// To end.
-    Shutdown,
-    /// Whether it is there.
-    Ping,
-}
-
-impl Question {
-    /// The action, for people.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Jwt => "choria_provision#jwt",
-            Self::Inventory => "rpcutil#inventory",
-            Self::GenCsr => "choria_provision#gencsr",
-            Self::Configure(_) => "choria_provision#configure",
-            Self::Restart => "choria_provision#restart",
-            Self::Shutdown => "choria_provision#shutdown",
-            Self::Ping => "discovery",
-        }
-    }
-
-    /// Whether one signed request serves many nodes.
-    const fn is_shared(&self) -> bool {
-        !matches!(self, Self::Configure(_) | Self::Shutdown)
-    }
-
-    fn call(&self, token: &Secret) -> Result<Call, ClientError> {
-        let token = token.reveal();
-        let provision = |action, data| Call::rpc("choria_provision", action, data);
-        match self {
-            Self::Jwt => provision("jwt", json!({ "token": token })),
-            Self::Inventory => Call::rpc("rpcutil", "inventory", json!({})),
-            Self::GenCsr => provision("gencsr", json!({ "token": token })),
-            Self::Configure(data) => provision("configure", (**data).clone()),
-            // The shortest delay a node knows: 2 s.
-            Self::Restart => provision("restart", json!({ "splay": 1, "token": token })),
-            Self::Shutdown => provision("shutdown", json!({ "token": token })),
-            Self::Ping => Ok(Call::ping()),
-        }
-    }
-}
 
 /// Asks on one network.
 pub(crate) struct Asker {
@@ -251,7 +200,7 @@ impl Slots {
 /// because it names two senders, counts as a stranger's.
 async fn sort(mut replies: Replies, slots: Arc<Slots>) {
     loop {
-        match tokio::time::timeout(WINDOW, replies.next()).await {
+        match tokio::time::timeout(LOOK, replies.next()).await {
             Ok(Some(reply)) => slots.answer(reply),
             Ok(None) => return,
             Err(_) if replies.refused() > 0 => slots.strangers.store(true, Ordering::Relaxed),

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::ask::{Conversation, NoAnswer, Question};
+use super::ask::{Conversation, NoAnswer};
+use super::question::Question;
 use super::sign::Signed;
 use super::signals::Watch;
 use super::{Context, Stop};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use server_core::words::Identity;
 
-use super::ask::{Conversation, Question};
+use super::ask::Conversation;
+use super::question::Question;
 use super::restart::Restarted;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};

@@ -3,8 +3,8 @@
 //! `gencsr` makes a new key at each call, so once its reply is in the ledger it
 //! is not asked again: a resumed enrolment judges the recorded request.
 
-use super::ask::Question;
 use super::inspect::Inspected;
+use super::question::Question;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
 use crate::hook::CsrReply;

@@ -14,7 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::admission::Probe;
-use super::ask::{Conversation, Question};
+use super::ask::Conversation;
+use super::question::Question;
 use super::queue::Ticket;
 use super::restart::Restarted;
 use super::{Context, Stop};

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use server_core::words::Identity;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::ask::{NoAnswer, Question};
+use super::ask::NoAnswer;
 use super::configure::Configured;
+use super::question::Question;
 use super::signals::Watch;
 use super::{Context, Stop};
 use crate::ledger::{Act, Evidence};

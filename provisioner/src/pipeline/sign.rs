@@ -212,7 +212,7 @@ async fn shut_down(context: &Context, mut conversation: Conversation) {
     let node = conversation.node().clone();
     let mut watch = context.signals.watch(&node);
     tokio::select! {
-        _ = conversation.ask(&super::ask::Question::Shutdown, limit) => {}
+        _ = conversation.ask(&super::question::Question::Shutdown, limit) => {}
         _ = watch.until(|seen| seen.shutdown) => {}
     }
 }

@@ -1,0 +1,61 @@
+//! What a node can be asked, and the calls that ask it.
+
+use serde_json::{Value, json};
+use server_core::client::{Call, ClientError};
+
+use crate::config::Secret;
+
+/// What a node can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Question {
+    /// Its provisioning token and a fresh X25519 key.
+    Jwt,
+    /// What it is.
+    Inventory,
+    /// A fresh key and a certificate request.
+    GenCsr,
+    /// To take certificate, settings and policies.
+    Configure(Box<Value>),
+    /// To restart.
+    Restart,
+    /// To end.
+    Shutdown,
+    /// Whether it is there.
+    Ping,
+}
+
+impl Question {
+    /// The action, for people.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Jwt => "choria_provision#jwt",
+            Self::Inventory => "rpcutil#inventory",
+            Self::GenCsr => "choria_provision#gencsr",
+            Self::Configure(_) => "choria_provision#configure",
+            Self::Restart => "choria_provision#restart",
+            Self::Shutdown => "choria_provision#shutdown",
+            Self::Ping => "discovery",
+        }
+    }
+
+    /// Whether one signed request serves many nodes.
+    pub(crate) const fn is_shared(&self) -> bool {
+        !matches!(self, Self::Configure(_) | Self::Shutdown)
+    }
+
+    /// The question as a call, carrying the token nodes want to see.
+    pub(crate) fn call(&self, token: &Secret) -> Result<Call, ClientError> {
+        let token = token.reveal();
+        let provision = |action, data| Call::rpc("choria_provision", action, data);
+        match self {
+            Self::Jwt => provision("jwt", json!({ "token": token })),
+            Self::Inventory => Call::rpc("rpcutil", "inventory", json!({})),
+            Self::GenCsr => provision("gencsr", json!({ "token": token })),
+            Self::Configure(data) => provision("configure", (**data).clone()),
+            // The shortest delay a node knows: 2 s.
+            Self::Restart => provision("restart", json!({ "splay": 1, "token": token })),
+            Self::Shutdown => provision("shutdown", json!({ "token": token })),
+            Self::Ping => Ok(Call::ping()),
+        }
+    }
+}
