@@ -16,8 +16,8 @@
 //!   "first_event": "2026-11-22T14:03:11.020Z",
 //!   "last_confirm": "2026-11-22T14:03:16.300Z",
 //!   "steps": {
-//!     "arrive": { "count": 1000, "latency_us": { "p50": null, "p90": null, "p99": null, "max": null }, "hist": null },
-//!     "queue":  { "count": 1000, "latency_us": { "p50": 310, "p90": 2100, "p99": 4000, "max": 5200 }, "hist": "HISTFAAA…" }
+//!     "arrive": { "count": 1000, "now": 0, "latency_us": { "p50": null, "p90": null, "p99": null, "max": null }, "hist": null },
+//!     "queue":  { "count": 1000, "now": 0, "latency_us": { "p50": 310, "p90": 2100, "p99": 4000, "max": 5200 }, "hist": "HISTFAAA…" }
 //!   },
 //!   "errors": { "node.silent": 3 }
 //! }
@@ -29,7 +29,8 @@
 //!   when stopped.
 //! - `steps` has the eight steps in order. `count` is how often the step was
 //!   completed (so `steps.sign.count` is how many nodes have got as far as a
-//!   certificate), the latencies are in microseconds of wall time between two
+//!   certificate), `now` how many queued or working enrolments are in it at this
+//!   moment, the latencies are in microseconds of wall time between two
 //!   entries of the ledger, and `hist` is the whole histogram: HDR V2,
 //!   deflated, base64 (1 µs to 1 h, three significant digits). A percentile is
 //!   null until there are samples enough for it (p50 2, p90 10, p99 100).
@@ -149,6 +150,9 @@ impl Steps {
 pub struct StepReport {
     /// Completions.
     pub count: u64,
+    /// Enrolments on their way that are in this step now.
+    #[serde(default)]
+    pub now: u64,
     /// Percentiles, microseconds.
     pub latency_us: Latency,
     /// The histogram itself: HDR V2 deflated, base64.

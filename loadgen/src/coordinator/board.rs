@@ -159,19 +159,11 @@ fn counts(known: &Known<'_>) -> BTreeMap<&'static str, u64> {
     counts
 }
 
-/// Enrolments waiting to complete each step: those that completed the one before, and not it.
+/// Enrolments in each step, by the provisioner's ledger.
 fn steps(status: Option<&Status>) -> Vec<(String, u64)> {
-    let Some(status) = status else {
-        return Vec::new();
-    };
-    let all: Vec<(String, u64)> = status
-        .steps()
-        .map(|(name, step)| (name.to_owned(), step.count))
-        .collect();
-    let in_step = all.iter().zip(all.iter().skip(1));
-    in_step
-        .map(|((_, before), (name, done))| (name.clone(), before.saturating_sub(*done)))
-        .collect()
+    let steps = status.into_iter().flat_map(Status::steps);
+    let now = steps.map(|(name, step)| (name.to_owned(), step.now));
+    now.filter(|(name, _)| name != super::ledger::ARRIVE).collect()
 }
 
 fn ops(known: &Known<'_>) -> Vec<OpView> {
@@ -226,9 +218,9 @@ fn aim(view: &mut OpView, judged: &[Judged]) {
 }
 
 fn workers(known: &Known<'_>) -> Vec<WorkerView> {
-    let lag = known.totals.generator_over(|_| true);
-    let mut all = lag.sched_lag;
-    all.merge(&lag.sched_lag_unjudged);
+    let all = known.totals.generator_over(|_| true);
+    let mut lag = all.sched_lag.clone();
+    lag.merge(&all.sched_lag_unjudged);
     known
         .workers
         .iter()
@@ -236,9 +228,9 @@ fn workers(known: &Known<'_>) -> Vec<WorkerView> {
             worker: *worker,
             nodes: *nodes,
             cpu_pct: health.cpu_pct,
-            sched_lag_p99_us: all.quantile(Quantile::P99),
+            sched_lag_p99_us: lag.quantile(Quantile::P99),
             rss_bytes: health.rss_bytes,
-            descriptors: health.descriptors,
+            descriptors: all.descriptors.max().map(|most| most as u64).or(health.descriptors),
             descriptors_limit: health.descriptors_limit,
         })
         .collect()

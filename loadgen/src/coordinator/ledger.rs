@@ -13,7 +13,7 @@ use crate::scenario::{Action, Reached, Start};
 use super::machine::Progress;
 
 /// Steps of an enrolment that take time: everything after the arrival.
-const ARRIVE: &str = "arrive";
+pub(super) const ARRIVE: &str = "arrive";
 
 /// Which nodes are expected where.
 #[derive(Clone, Debug)]

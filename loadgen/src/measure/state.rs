@@ -260,7 +260,7 @@ pub struct WorkerView {
     pub sched_lag_p99_us: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
-    /// Open descriptors.
+    /// Most descriptors open at once so far: what has to fit under the limit.
     pub descriptors: Option<u64>,
     /// Descriptors it may have open.
     pub descriptors_limit: Option<u64>,

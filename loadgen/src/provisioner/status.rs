@@ -44,6 +44,9 @@ pub struct Status {
 pub struct Step {
     /// Completions.
     pub count: u64,
+    /// Enrolments that are in the step at this moment.
+    #[serde(default)]
+    pub now: u64,
     /// Base64 of the HdrHistogram V2 record, microseconds.
     #[serde(default)]
     pub hist: Option<String>,

@@ -268,6 +268,11 @@ pub(super) fn state_counter(state: State) -> String {
     format!("state.{state}")
 }
 
+/// Name of the counter of those that are in a step now.
+pub(super) fn step_counter(step: Step) -> String {
+    format!("at.{step}")
+}
+
 fn opening(file: &Path, error: &DatabaseError) -> LedgerError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => LedgerError::InUse(file.to_path_buf()),

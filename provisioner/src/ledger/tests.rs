@@ -117,7 +117,9 @@ async fn a_serial_number_belongs_to_one_key() {
     }
     let again = ledger.commit(change("n2", 9, signed("k2", "01"))).await;
     assert_eq!(again.unwrap(), Applied::SerialUsed);
-    assert_eq!(ledger.store().counters().unwrap().get("certificates"), 1);
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("certificates"), 1);
+    assert_eq!(counters.get("at.sign"), 1, "n2 waits there, n1 is done");
     let other = ledger.commit(change("n2", 9, signed("k2", "02"))).await;
     assert_eq!(other.unwrap(), Applied::Done);
     // The same certificate once more, as after a kill, is no second one.
@@ -156,6 +158,7 @@ async fn an_enrolment_is_all_there_after_reopening() {
     assert_eq!(counters.get("keys_signed_twice"), 0);
     for step in Step::ALL {
         assert_eq!(counters.get(&format!("done.{step}")), 1, "{step}");
+        assert_eq!(counters.get(&format!("at.{step}")), 0, "{step}");
     }
     let timed: u64 = store
         .latencies(Step::Csr)

@@ -18,6 +18,7 @@ use super::apply::{apply, key_of, newcomer};
 use super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::store::{
     COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, SERIALS, Store, state_counter,
+    step_counter,
 };
 use crate::code::Code;
 use crate::step::{State, Step};
@@ -30,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(4);
 const HISTORY: u64 = 200;
 /// Longest duration a step is timed with, microseconds.
 pub(crate) const LONGEST_US: u64 = 3_600_000_000;
+
+/// Where an enrolment stands.
+type Place = (State, Step);
 
 pub(super) type Done = oneshot::Sender<Result<Applied, LedgerError>>;
 
@@ -132,7 +136,7 @@ struct Batch<'t> {
     serials: Table<'t, &'static str, &'static str>,
     counters: Table<'t, &'static str, u64>,
     latencies: Table<'t, (u8, u64), u64>,
-    read: HashMap<String, (Enrolment, Option<State>)>,
+    read: HashMap<String, (Enrolment, Option<Place>)>,
     counted: BTreeMap<String, i64>,
     timed: BTreeMap<(u8, u64), u64>,
     scale: Histogram<u64>,
@@ -187,7 +191,7 @@ impl<'t> Batch<'t> {
                 .map_err(self.store.failed())?;
         }
 
-        let now = enrolment.state;
+        let now = (enrolment.state, enrolment.step);
         self.read
             .insert(change.identity.clone(), (enrolment, before));
         self.count_change(change, &outcome, before, now)
@@ -214,13 +218,13 @@ impl<'t> Batch<'t> {
         &mut self,
         change: &Change,
         outcome: &super::apply::Outcome,
-        before: Option<State>,
-        now: State,
+        before: Option<Place>,
+        now: Place,
     ) -> Result<(Applied, Option<Committed>), LedgerError> {
         if before != Some(now) {
-            self.count(state_counter(now), 1);
+            self.count_place(now, 1);
             if let Some(before) = before {
-                self.count(state_counter(before), -1);
+                self.count_place(before, -1);
             }
             if let Some((_, seen)) = self.read.get_mut(&change.identity) {
                 *seen = Some(now);
@@ -253,6 +257,14 @@ impl<'t> Batch<'t> {
             setback,
         };
         Ok((outcome.applied.clone(), Some(committed)))
+    }
+
+    /// Counts a state, and the step of those that are on their way.
+    fn count_place(&mut self, (state, step): Place, by: i64) {
+        self.count(state_counter(state), by);
+        if matches!(state, State::Queued | State::Working) {
+            self.count(step_counter(step), by);
+        }
     }
 
     /// First arrival and last confirmation, microseconds since 1970.
@@ -304,7 +316,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn enrolment(&mut self, change: &Change) -> Result<(Enrolment, Option<State>), LedgerError> {
+    fn enrolment(&mut self, change: &Change) -> Result<(Enrolment, Option<Place>), LedgerError> {
         if let Some(read) = self.read.remove(&change.identity) {
             return Ok(read);
         }
@@ -315,8 +327,8 @@ impl<'t> Batch<'t> {
         match found {
             Some(bytes) => {
                 let enrolment: Enrolment = self.store.decode(bytes.value())?;
-                let state = enrolment.state;
-                Ok((enrolment, Some(state)))
+                let place = (enrolment.state, enrolment.step);
+                Ok((enrolment, Some(place)))
             }
             None => Ok((newcomer(change.at), None)),
         }

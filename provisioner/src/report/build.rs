@@ -23,7 +23,10 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
     let mut steps = Steps::default();
     for &step in Step::ALL {
         let count = counters.get(&format!("done.{step}"));
-        *steps.of(step) = step_report(count, &store.latencies(step)?);
+        *steps.of(step) = StepReport {
+            now: counters.get(&format!("at.{step}")),
+            ..step_report(count, &store.latencies(step)?)
+        };
     }
     Ok(Status {
         schema: SCHEMA,
