@@ -163,7 +163,8 @@ fn counts(known: &Known<'_>) -> BTreeMap<&'static str, u64> {
 fn steps(status: Option<&Status>) -> Vec<(String, u64)> {
     let steps = status.into_iter().flat_map(Status::steps);
     let now = steps.map(|(name, step)| (name.to_owned(), step.now));
-    now.filter(|(name, _)| name != super::ledger::ARRIVE).collect()
+    now.filter(|(name, _)| name != super::ledger::ARRIVE)
+        .collect()
 }
 
 fn ops(known: &Known<'_>) -> Vec<OpView> {
@@ -230,7 +231,11 @@ fn workers(known: &Known<'_>) -> Vec<WorkerView> {
             cpu_pct: health.cpu_pct,
             sched_lag_p99_us: lag.quantile(Quantile::P99),
             rss_bytes: health.rss_bytes,
-            descriptors: all.descriptors.max().map(|most| most as u64).or(health.descriptors),
+            descriptors: all
+                .descriptors
+                .max()
+                .map(|most| most as u64)
+                .or(health.descriptors),
             descriptors_limit: health.descriptors_limit,
         })
         .collect()

@@ -154,7 +154,7 @@ impl TokenNewArgs {
         if self.token.is_none() && self.token_file.is_none() {
             writeln!(
                 out,
-                "the shared token in it was made up; the service takes it from each verified token"
+                "the shared token in it was made up: name this file as node_token_file in provisioner.toml"
             )?;
         }
         Ok(Exit::Success)
