@@ -24,7 +24,7 @@ demo: ## enrol 1,000 nodes over TLS on this machine and say how it went
 	@tools/next-steps 4/4 $(RELEASE)
 
 test: ## everything CI asks: format, lints, docs, example, tests
-	@tools/bootstrap 1/7 --lints
+	@tools/bootstrap 1/7 --lints --tests
 	@$(STEP) 2/7 "bootstrap's own tests" python3 -B tools/tests.py --quiet
 	@tools/lint 3/7 4/7
 	@RUSTDOCFLAGS="-D warnings" $(STEP) 5/7 "docs" $(CARGO) doc --workspace --no-deps $(LOCKED)
