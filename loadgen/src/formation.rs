@@ -15,12 +15,14 @@ pub mod policies;
 pub mod ports;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::sync::Mutex;
 
 use crate::guard::RunMark;
 use crate::scenario::{Role, Tier, Tls};
-use broker::{Broker, BrokerError};
+use broker::{Broker, BrokerError, Post};
 use broker_config::{BrokerConfig, ClusterLink, Login, ProvisioningUsers, TlsFiles};
 use certificates::{Authority, CertificateError};
 use nats_server::NatsServer;
@@ -62,8 +64,15 @@ pub struct Formation {
     pub authority: Authority,
     /// The users of the provisioning brokers.
     pub users: ProvisioningUsers,
-    brokers: Vec<Broker>,
+    brokers: Vec<Manned>,
     folder: PathBuf,
+}
+
+/// A broker at its post. Whoever does something to it holds the lock meanwhile.
+#[derive(Debug)]
+struct Manned {
+    post: Post,
+    broker: Arc<Mutex<Broker>>,
 }
 
 impl Formation {
@@ -115,10 +124,13 @@ impl Formation {
             self.write_certificate(&config)?;
             let started =
                 Broker::start(config, (&tier.name, tier.role), &self.folder, server, mark)?;
-            self.brokers.push(started);
+            self.brokers.push(Manned {
+                post: started.post().clone(),
+                broker: Arc::new(Mutex::new(started)),
+            });
         }
-        for broker in &mut self.brokers {
-            broker.wait_ready().await?;
+        for manned in &self.brokers {
+            manned.broker.lock().await.wait_ready().await?;
         }
         Ok(())
     }
@@ -196,33 +208,53 @@ impl Formation {
         &self.folder
     }
 
-    /// All brokers.
-    pub fn brokers(&self) -> &[Broker] {
-        &self.brokers
+    /// Where every broker stands, those of a tier side by side.
+    pub fn posts(&self) -> impl Iterator<Item = &Post> {
+        self.brokers.iter().map(|manned| &manned.post)
     }
 
-    /// All brokers, to do something to them.
-    pub fn brokers_mut(&mut self) -> &mut [Broker] {
-        &mut self.brokers
+    /// The posts of one role.
+    pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Post> {
+        self.posts().filter(move |post| post.role == role)
     }
 
-    /// The brokers of one role.
-    pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Broker> {
-        self.brokers
-            .iter()
-            .filter(move |broker| broker.role() == role)
+    /// The posts of one tier.
+    pub fn of_tier<'a>(&'a self, tier: &'a str) -> impl Iterator<Item = &'a Post> {
+        self.posts().filter(move |post| post.tier == tier)
     }
 
-    /// The brokers of one tier.
-    pub fn of_tier<'a>(&'a self, tier: &'a str) -> impl Iterator<Item = &'a Broker> {
-        self.brokers
-            .iter()
-            .filter(move |broker| broker.tier() == tier)
+    /// The brokers by name, to do something to them.
+    pub fn brokers_by_name(&self) -> Vec<(String, Arc<Mutex<Broker>>)> {
+        let named = self.brokers.iter();
+        named
+            .map(|manned| (manned.post.name.clone(), Arc::clone(&manned.broker)))
+            .collect()
+    }
+
+    /// The name and process of every broker that runs and that nobody does something to.
+    pub fn pids(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.brokers.iter().filter_map(|manned| {
+            let pid = manned.broker.try_lock().ok()?.pid()?;
+            Some((manned.post.name.as_str(), pid))
+        })
+    }
+
+    /// What ended though nobody asked it to, in words.
+    pub fn unasked_end(&self) -> Option<String> {
+        self.brokers.iter().find_map(|manned| {
+            // A fault has it in its hands.
+            let mut broker = manned.broker.try_lock().ok()?;
+            let status = broker.ended()?;
+            Some(broker.ended_unasked(&status))
+        })
     }
 
     /// Ends every broker, all of them side by side.
     pub async fn stop(&mut self) {
-        futures::future::join_all(self.brokers.iter_mut().map(Broker::stop)).await;
+        let stops = self.brokers.iter().map(|manned| async {
+            manned.broker.lock().await.stop().await;
+        });
+        futures::future::join_all(stops).await;
         self.brokers.clear();
     }
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::coordinator::usage::Pid;
+use crate::formation::broker::Post;
 use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken, write_pair};
 use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
@@ -149,7 +150,7 @@ impl Site {
         let login = &self.formation.users.provisioner;
         let plain = |role| {
             let mut brokers = self.formation.of_role(role);
-            brokers.all(|broker| broker.tls() == Tls::None)
+            brokers.all(|post| post.tls == Tls::None)
         };
         Ok(ProvisionerConfig {
             state_dir: self.folder.join("state"),
@@ -232,14 +233,12 @@ impl Site {
     pub fn access(&self) -> Access {
         let production = self.formation.of_role(Role::Production);
         let mut tiers: BTreeMap<String, Network> = BTreeMap::new();
-        for broker in production {
-            let network = tiers
-                .entry(broker.tier().to_owned())
-                .or_insert_with(|| Network {
-                    servers: Vec::new(),
-                    tls: broker.tls(),
-                });
-            network.servers.push(broker.url());
+        for post in production {
+            let network = tiers.entry(post.tier.clone()).or_insert_with(|| Network {
+                servers: Vec::new(),
+                tls: post.tls,
+            });
+            network.servers.push(post.url());
         }
         let token = self.token.as_ref();
         Access {
@@ -275,12 +274,10 @@ impl Site {
 
     /// The processes that run now.
     pub fn pids(&self) -> Vec<Pid> {
-        let brokers = self.formation.brokers().iter().filter_map(|broker| {
-            Some(Pid {
-                name: broker.name().to_owned(),
-                pid: broker.pid()?,
-                broker: true,
-            })
+        let brokers = self.formation.pids().map(|(name, pid)| Pid {
+            name: name.to_owned(),
+            pid,
+            broker: true,
         });
         let provisioners = self.provisioners.iter().filter_map(|provisioner| {
             let provisioner = provisioner.try_lock().ok()?;
@@ -295,16 +292,14 @@ impl Site {
 
     /// What ended though nobody asked it to, in words.
     pub fn unasked_end(&mut self) -> Option<String> {
-        for broker in self.formation.brokers_mut() {
-            if let Some(status) = broker.ended() {
-                return Some(broker.ended_unasked(&status));
-            }
-        }
-        self.provisioners.iter().find_map(|provisioner| {
-            // A fault has it in its hands.
-            let mut provisioner = provisioner.try_lock().ok()?;
-            Some(provisioner.died()?.to_string())
-        })
+        let provisioners = || {
+            self.provisioners.iter().find_map(|provisioner| {
+                // A fault has it in its hands.
+                let mut provisioner = provisioner.try_lock().ok()?;
+                Some(provisioner.died()?.to_string())
+            })
+        };
+        self.formation.unasked_end().or_else(provisioners)
     }
 
     /// Where everything is.
@@ -314,18 +309,17 @@ impl Site {
 
     /// Addresses of the brokers of one role, with scheme.
     pub fn urls(&self, role: Role) -> Vec<String> {
-        let brokers = self.formation.of_role(role);
-        brokers.map(|broker| broker.url()).collect()
+        self.formation.of_role(role).map(Post::url).collect()
     }
 
     /// Addresses of one tier, as a node's configuration has them: a scheme only where there is no
     /// TLS.
     fn hosts(&self, tier: &str) -> Vec<String> {
-        let brokers = self.formation.of_tier(tier);
-        brokers
-            .map(|broker| match broker.tls() {
-                Tls::None => broker.url(),
-                Tls::Server | Tls::Mutual => broker.address(),
+        let posts = self.formation.of_tier(tier);
+        posts
+            .map(|post| match post.tls {
+                Tls::None => post.url(),
+                Tls::Server | Tls::Mutual => post.address.clone(),
             })
             .collect()
     }

@@ -80,10 +80,10 @@ async fn brokers_come_up_with_their_tls_and_users_and_go() {
         .await
         .unwrap();
     assert_eq!(mark.processes().len(), 3);
-    let names: Vec<&str> = formation.brokers().iter().map(|b| b.name()).collect();
+    let names: Vec<&str> = formation.posts().map(|post| post.name.as_str()).collect();
     assert_eq!(names, ["provisioning-1", "hub-1", "hub-2"]);
-    for broker in formation.brokers() {
-        let varz = broker.monitor().varz().await.unwrap();
+    for post in formation.posts() {
+        let varz = post.monitor.unwrap().varz().await.unwrap();
         assert_eq!(varz.max_connections, 64);
         assert!(varz.mem > 0);
     }
@@ -99,13 +99,16 @@ async fn a_killed_broker_returns_on_its_port() {
     let mut formation = Formation::start("test", &tiers, folder.path(), &server(), &mark)
         .await
         .unwrap();
-    let broker = &mut formation.brokers_mut()[0];
-    let address = broker.address();
+    let (name, broker) = formation.brokers_by_name().remove(0);
+    assert_eq!(name, "hub-1");
+    let mut broker = broker.lock().await;
+    let post = broker.post().clone();
     broker.kill().await;
     assert!(!broker.monitor().ready().await);
     broker.launch(&mark).unwrap();
     broker.wait_ready().await.unwrap();
-    assert_eq!(broker.address(), address);
+    assert_eq!(broker.post(), &post);
+    drop(broker);
     formation.stop().await;
 }
 

@@ -257,12 +257,10 @@ struct HandedOut {
 
 fn hand_out(site: &Site) -> anyhow::Result<HandedOut> {
     let production: Vec<_> = site.formation.of_role(Role::Production).collect();
-    let tls = production
-        .first()
-        .map_or(Tls::Mutual, |broker| broker.tls());
+    let tls = production.first().map_or(Tls::Mutual, |post| post.tls);
     let callers = &site.callers;
     let access = Access {
-        brokers: production.iter().map(|broker| broker.address()).collect(),
+        brokers: production.iter().map(|post| post.address.clone()).collect(),
         tls,
         ca: &callers.ca,
         operator: &callers.operator,

@@ -76,9 +76,8 @@ impl<'a> Conductor<'a> {
         let monitors: Vec<(String, Monitor)> = drive
             .site
             .formation
-            .brokers()
-            .iter()
-            .map(|broker| (broker.name().to_owned(), broker.monitor()))
+            .posts()
+            .filter_map(|post| Some((post.name.clone(), post.monitor?)))
             .collect();
         let means = Means {
             provisioners,

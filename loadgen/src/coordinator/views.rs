@@ -18,11 +18,10 @@ pub(super) fn phase_views(plan: &Plan) -> Vec<PhaseView> {
 
 /// The brokers as they are when everything is ready.
 pub(super) fn broker_views(site: &Site) -> Vec<BrokerView> {
-    let brokers = site.formation.brokers().iter();
-    let views = brokers.map(|broker| BrokerView {
-        name: broker.name().to_owned(),
-        tier: broker.tier().to_owned(),
-        address: broker.url(),
+    let views = site.formation.posts().map(|post| BrokerView {
+        name: post.name.clone(),
+        tier: post.tier.clone(),
+        address: post.url(),
         state: "up".to_owned(),
         ..BrokerView::default()
     });

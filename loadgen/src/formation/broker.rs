@@ -74,12 +74,35 @@ impl BrokerError {
     }
 }
 
+/// What stays the same of a broker whatever happens to its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// The broker's name: `hub-1`.
+    pub name: String,
+    /// The name of its tier in the scenario: `hub`.
+    pub tier: String,
+    /// What it is for.
+    pub role: Role,
+    /// How its clients connect.
+    pub tls: Tls,
+    /// Where clients reach it, without the scheme: `127.0.0.1:41224`.
+    pub address: String,
+    /// Its monitoring endpoint; none where the broker is somebody else's.
+    pub monitor: Option<Monitor>,
+}
+
+impl Post {
+    /// Where clients reach it: `tls://127.0.0.1:41224`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", scheme(self.tls), self.address)
+    }
+}
+
 /// A broker of the formation.
 #[derive(Debug)]
 pub struct Broker {
     config: BrokerConfig,
-    tier: String,
-    role: Role,
+    post: Post,
     folder: PathBuf,
     program: PathBuf,
     process: Option<Process>,
@@ -97,10 +120,17 @@ impl Broker {
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<Self, BrokerError> {
-        let mut broker = Self {
-            config,
+        let post = Post {
+            name: config.name.clone(),
             tier: tier.to_owned(),
             role,
+            tls: config.tls,
+            address: format!("127.0.0.1:{}", config.port),
+            monitor: Some(Monitor::on_loopback(config.monitor_port)),
+        };
+        let mut broker = Self {
+            config,
+            post,
             folder: folder.to_owned(),
             program: server.path.clone(),
             process: None,
@@ -172,7 +202,7 @@ impl Broker {
         format!(
             "broker {} ({}) ended with {status} during the run; nats-server's last words: {} (log: {})",
             self.name(),
-            self.url(),
+            self.post.url(),
             self.last_words(),
             self.log_path().display()
         )
@@ -202,34 +232,14 @@ impl Broker {
         }
     }
 
+    /// What stays the same of it.
+    pub fn post(&self) -> &Post {
+        &self.post
+    }
+
     /// The broker's name: `hub-1`.
     pub fn name(&self) -> &str {
-        &self.config.name
-    }
-
-    /// The name of its tier in the scenario: `hub`.
-    pub fn tier(&self) -> &str {
-        &self.tier
-    }
-
-    /// What it is for.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// How its clients connect.
-    pub fn tls(&self) -> Tls {
-        self.config.tls
-    }
-
-    /// Where clients reach it: `tls://127.0.0.1:41224`.
-    pub fn url(&self) -> String {
-        format!("{}://{}", scheme(self.config.tls), self.address())
-    }
-
-    /// Where clients reach it, without the scheme.
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.config.port)
+        &self.post.name
     }
 
     /// Its monitoring endpoint.

@@ -69,7 +69,7 @@ pub struct Varz {
 }
 
 /// The monitoring endpoint of one broker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Monitor {
     address: SocketAddr,
 }
