@@ -27,6 +27,7 @@ fn help() -> String {
 enum Command {
     Run(command::run::RunArgs),
     Up(command::up::UpArgs),
+    Worker(command::worker::WorkerArgs),
     /// Tell every mistake of scenario files
     Validate(command::validate::ValidateArgs),
     /// Show what a scenario comes to, without starting anything
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => command::run::run(args),
         Command::Up(args) => command::up::up(args),
+        Command::Worker(args) => command::worker::worker(args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "loadgen", &mut std::io::stdout());

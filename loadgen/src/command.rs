@@ -6,3 +6,4 @@ pub mod run;
 pub mod schema;
 pub mod up;
 pub mod validate;
+pub mod worker;

@@ -1,7 +1,7 @@
 //! The coordinator: takes the run through its phases.
 //!
 //! ```text
-//! FromWorker, ledger, brokers ──► Drive ──► Machine (pure) ──► Effect ──► ToWorker, faults
+//! Crew, ledger, brokers ──► Drive ──► Machine, Roll (pure) ──► Effect ──► Crew, faults
 //!                                   └────► Totals, RunState (what views show)
 //! ```
 
@@ -12,9 +12,11 @@ pub mod faults;
 pub mod ledger;
 pub mod machine;
 mod phases;
+pub mod roll;
 mod show;
 pub mod usage;
 mod views;
 pub mod watch;
+mod workers;
 
 pub use drive::{Chronicle, Drive, Driven, Hold};

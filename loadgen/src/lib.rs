@@ -25,6 +25,7 @@ pub mod schema;
 
 pub mod measure;
 
+pub mod control;
 pub mod message;
 
 pub mod worker;

@@ -1,25 +1,31 @@
 //! What coordinator and workers say to each other. A worker knows nothing else of the run, so it
-//! makes no difference to it whether the coordinator is in the same process.
+//! makes no difference to it on which machine the coordinator is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::formation::certificates::Issued;
 use crate::measure::{FleetCounts, Snapshot};
 use crate::plan::Plan;
-use crate::scenario::Tls;
+use crate::scenario::{ScenarioText, Tls};
 use crate::worker::clock::RunClock;
 
 /// From the coordinator to a worker.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToWorker {
     /// Who the worker is and what it hosts; the first message, answered by [`FromWorker::Ready`].
-    Assign(Box<Assignment>),
+    Assign(Box<Orders>),
     /// Begin the operations of this phase, and keep those of earlier ones that it names.
     Begin {
         /// The phase's place in the scenario.
         phase: usize,
+        /// When, µs since the start of the run: a little later than now, so that all workers begin
+        /// at one time.
+        at_us: u64,
     },
     /// End what is not kept by the next phase; answered by [`FromWorker::Closed`] after the last
     /// numbers.
@@ -37,7 +43,8 @@ pub enum ToWorker {
 }
 
 /// From a worker to the coordinator.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FromWorker {
     /// The assignment is understood and its nodes are laid out.
     Ready,
@@ -60,7 +67,7 @@ pub enum FromWorker {
 }
 
 /// How far one worker is with the running phase.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {
     /// The phase it tells of: one message may cross another that begins the next phase.
     pub phase: Option<usize>,
@@ -77,7 +84,7 @@ pub struct WorkerProgress {
 }
 
 /// What the nodes of a worker have done since the start, all of them together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Certificate requests made.
     pub csrs: u64,
@@ -112,25 +119,70 @@ impl Tally {
     }
 }
 
-/// Everything a worker has to know.
-#[derive(Clone, Debug)]
-pub struct Assignment {
+/// Everything a worker has to know, as it is told: with the scenario's text, from which it works
+/// out the same plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Orders {
     /// Its number, from 0. Worker 0 asks the fleet; all of them host nodes.
     pub worker: u32,
     /// How many there are; the plan says who hosts which nodes.
+    pub workers: u32,
+    /// The scenario.
+    pub scenario: ScenarioText,
+    /// SHA-256 of the coordinator's plan, hexadecimal.
+    pub plan_sha256: String,
+    /// Where the networks are and how to get in.
+    pub access: Access,
+    /// Dials a worker has under way at once.
+    pub dials: usize,
+}
+
+impl Orders {
+    /// Works the plan out.
+    ///
+    /// # Errors
+    /// In words, when the scenario cannot be read here or comes to another plan.
+    pub fn work_out(self, clock: RunClock) -> Result<Assignment, String> {
+        let scenario = self.scenario.read();
+        let plan = Plan::new(scenario.map_err(|mistakes| format!("the scenario: {mistakes}"))?);
+        let own = plan.sha256();
+        if own != self.plan_sha256 {
+            return Err(format!(
+                "the scenario comes to another plan here (SHA-256 {own}) than at the coordinator \
+                 ({}): run the same build of loadgen on both",
+                self.plan_sha256
+            ));
+        }
+        Ok(Assignment {
+            worker: self.worker,
+            workers: self.workers,
+            plan: Arc::new(plan),
+            access: self.access,
+            clock,
+            dials: self.dials,
+        })
+    }
+}
+
+/// Everything a worker knows.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Its number, from 0.
+    pub worker: u32,
+    /// How many there are.
     pub workers: u32,
     /// The plan, which is the same for every worker.
     pub plan: Arc<Plan>,
     /// Where the networks are and how to get in.
     pub access: Access,
-    /// The start of the run.
+    /// The time of the run.
     pub clock: RunClock,
-    /// Dials a worker has under way at once.
+    /// Dials it has under way at once.
     pub dials: usize,
 }
 
 /// Where the networks are and how to get in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Access {
     /// Text of the `provisioning.jwt` that nodes without credentials are shipped with.
     pub provisioning_token: Option<Arc<str>>,
@@ -150,7 +202,7 @@ pub struct Access {
 }
 
 /// One production tier.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Network {
     /// Addresses of its brokers with scheme.
     pub servers: Vec<String>,

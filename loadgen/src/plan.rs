@@ -117,6 +117,13 @@ impl Plan {
         }
     }
 
+    /// SHA-256 of it, hexadecimal: equal for equal scenario, parameters and seed.
+    pub fn sha256(&self) -> String {
+        let written = serde_json::to_vec(self).unwrap_or_default();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &written);
+        hex::encode(digest)
+    }
+
     /// Fewest workers whose share of the nodes fits their descriptors; as many as the scenario
     /// says where it does.
     pub fn workers(&self, descriptors: Option<u64>) -> u32 {

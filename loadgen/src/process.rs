@@ -68,6 +68,18 @@ impl Process {
     /// # Errors
     /// When the log cannot be written or the program cannot be started.
     pub fn start(launch: Launch<'_>, mark: &RunMark) -> Result<Self, ProcessError> {
+        Self::start_with(launch, &[], mark)
+    }
+
+    /// Starts `launch` with more in its environment, marked as part of the run.
+    ///
+    /// # Errors
+    /// When the log cannot be written or the program cannot be started.
+    pub fn start_with(
+        launch: Launch<'_>,
+        environment: &[(&str, std::ffi::OsString)],
+        mark: &RunMark,
+    ) -> Result<Self, ProcessError> {
         let log_error = |source| ProcessError::Log {
             name: launch.name.to_owned(),
             path: launch.log.clone(),
@@ -87,6 +99,7 @@ impl Process {
         let mut command = Command::new(launch.program);
         command
             .args(&launch.args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

@@ -23,7 +23,7 @@ mod summary;
 mod verdict;
 
 pub use folder::{FolderError, RunFolder, run_id};
-pub use manifest::{Host, Manifest, ScenarioIdentity, Tool};
+pub use manifest::{Host, Manifest, ScenarioIdentity, Tool, WorkerPlace, name_hash};
 pub use markdown::summary_page;
 pub use summary::{
     ConnectSummary, CpuSummary, EnrolmentSummary, FaultSummary, FirstLast, GeneratorSummary,

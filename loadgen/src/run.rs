@@ -5,13 +5,16 @@
 //! ```
 
 mod chronicle;
+mod crew;
 mod ending;
 mod refuse;
 mod signals;
 mod stage;
 
 pub use chronicle::open_results;
+pub use crew::CrewOptions;
 pub use refuse::{Preflight, find_programs, preflight};
+pub use signals::listen as listen_for_signals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +58,6 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     brokers: &[Manage::Local],
     provisioners: &[Manage::Local, Manage::None],
     most_provisioners: 1,
-    most_workers: 1,
     formations: &["single", "cluster"],
     sources: &[SourceAddress::Unbound],
     formats: &[Format::Json, Format::Csv, Format::Hlog],
@@ -65,9 +67,6 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 
 /// Where results go unless told otherwise.
 pub const RESULTS: &str = "results";
-
-/// Worker processes; the coordinator speaks to them by messages alone.
-const WORKERS: u32 = 1;
 
 /// How a run is started.
 #[derive(Debug)]
@@ -80,6 +79,8 @@ pub struct Options {
     pub nats_server: Option<PathBuf>,
     /// Only the outcome is printed.
     pub quiet: bool,
+    /// Over which processes the fleet is split.
+    pub crew: CrewOptions,
 }
 
 /// What is done while everything is up, and for how long.
@@ -98,10 +99,14 @@ pub struct Prepared<'a> {
     pub run: String,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// Workers in all.
+    pub workers: u32,
     /// The programs.
     pub programs: Programs,
     /// Where brokers and provisioners have their files.
     pub site_folder: PathBuf,
+    /// Where workers have their logs.
+    pub workers_folder: PathBuf,
     /// The results folder, with its manifest; none for a fleet that is only held up.
     pub results: Option<(RunFolder, Manifest)>,
     /// Hold after the last phase.
@@ -151,8 +156,11 @@ async fn supervise(
     let stage = Staging {
         run: &prepared.run,
         plan: &plan,
+        workers: prepared.workers,
+        crew: &options.crew,
         programs: &prepared.programs,
         folder: &prepared.site_folder,
+        workers_folder: &prepared.workers_folder,
         mark,
         clock,
         stop: &stop,

@@ -19,6 +19,7 @@ mod paces;
 mod phases;
 mod read;
 mod share;
+mod text;
 mod topology;
 mod tree;
 mod words;
@@ -34,6 +35,7 @@ pub use model::{
     Scenario, Target, Tier, Topology, Until,
 };
 pub use share::{Share, ShareError, split};
+pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
     AssertLevel, Behaviour, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
     Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,

@@ -29,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 use crate::measure::{OpKey, Recorder, Snapshot, micros};
 use crate::message::{Assignment, FromWorker, ToWorker, WorkerProgress};
 use crate::scenario::{Action, Op, Phase};
+use crate::view::Logs;
 
 use cell::Book;
+use clock::RunClock;
 use health::{HealthProbe, Judging};
 use ops::{CurrentKey, OpContext, Way, run_node_op};
 use publish::{Arrivals, subject_of};
@@ -42,24 +44,31 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// How often everything counted is handed over.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// Where a worker's messages go, with its number.
-pub type Outbox = mpsc::Sender<(u32, FromWorker)>;
+/// Log lines that one snapshot carries.
+const LOG_LINES: usize = 100;
+
+/// Where a worker's messages go.
+pub type Outbox = mpsc::Sender<FromWorker>;
 
 /// Runs one worker until it is drained or the coordinator is gone.
-pub async fn run(mut inbox: mpsc::Receiver<ToWorker>, outbox: Outbox) {
-    let assignment = loop {
+pub async fn run(mut inbox: mpsc::Receiver<ToWorker>, outbox: Outbox, clock: RunClock, logs: Logs) {
+    let orders = loop {
         match inbox.recv().await {
-            Some(ToWorker::Assign(assignment)) => break assignment,
+            Some(ToWorker::Assign(orders)) => break orders,
             Some(_) => {}
             None => return,
         }
     };
-    let number = assignment.worker;
-    let mut worker = match Worker::new(*assignment, outbox.clone()).await {
+    let made = match orders.work_out(clock) {
+        Ok(assignment) => Worker::new(assignment, outbox.clone(), logs).await,
+        Err(why) => Err(why),
+    };
+    let mut worker = match made {
         Ok(worker) => worker,
         Err(why) => {
+            tracing::error!("{why}");
             // Without a coordinator there is nobody left to tell.
-            let _ = outbox.send((number, FromWorker::Failed { why })).await;
+            let _ = outbox.send(FromWorker::Failed { why }).await;
             return;
         }
     };
@@ -79,6 +88,7 @@ struct Worker {
     judging: Judging,
     shutdown: CancellationToken,
     outbox: Outbox,
+    logs: Logs,
     seq: u64,
     last_snapshot: Instant,
     rounds: u64,
@@ -95,7 +105,7 @@ struct Running {
 }
 
 impl Worker {
-    async fn new(assignment: Assignment, outbox: Outbox) -> Result<Self, String> {
+    async fn new(assignment: Assignment, outbox: Outbox, logs: Logs) -> Result<Self, String> {
         let book = Arc::new(Book::new(assignment.clock));
         let ops = || {
             let phases = assignment.plan.scenario.phases.iter();
@@ -135,6 +145,7 @@ impl Worker {
             judging,
             shutdown,
             outbox,
+            logs,
             seq: 0,
             last_snapshot: Instant::now(),
             rounds: 0,
@@ -152,7 +163,7 @@ impl Worker {
             tokio::select! {
                 message = inbox.recv() => match message {
                     Some(ToWorker::Assign(_)) => {}
-                    Some(ToWorker::Begin { phase }) => self.begin(phase),
+                    Some(ToWorker::Begin { phase, at_us }) => self.begin(phase, at_us),
                     Some(ToWorker::End { phase, at_once }) => self.end(phase, at_once).await,
                     Some(ToWorker::Drain { within }) => {
                         self.swarm.drain(within).await;
@@ -171,7 +182,7 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, index: usize) {
+    fn begin(&mut self, index: usize, at_us: u64) {
         let plan = Arc::clone(&self.assignment.plan);
         let Some(phase) = plan.scenario.phases.get(index) else {
             return;
@@ -182,18 +193,20 @@ impl Worker {
             running.context.key.set_phase(&phase.name);
         }
         for (number, op) in phase.ops.iter().enumerate() {
-            self.begin_op(index, number, phase, op);
+            self.begin_op((index, number), at_us, phase, op);
         }
     }
 
-    fn begin_op(&mut self, index: usize, number: usize, phase: &Phase, op: &Op) {
+    fn begin_op(&mut self, place: (usize, usize), at_us: u64, phase: &Phase, op: &Op) {
+        let (index, number) = place;
+        let begun = Duration::from_micros(at_us);
         let context = Arc::new(OpContext {
             op: op.clone(),
             key: CurrentKey::new(OpKey::new(&phase.name, &op.name)),
             way: Way::default(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
-            begun: self.assignment.clock.now(),
+            begun,
             clock: self.assignment.clock,
             seed: self.assignment.plan.op_seed(index, number),
             swarm: Arc::clone(&self.swarm),
@@ -212,14 +225,18 @@ impl Worker {
                     ..asking.clone()
                 };
                 let run = run_request_op(Arc::clone(&context), asking);
+                let begins = context.clock.instant(begun);
                 tokio::spawn(async move {
+                    tokio::time::sleep_until(begins).await;
                     run.await;
                     drop(going);
                 })
             }
             _ => {
                 let run = run_node_op(Arc::clone(&context));
+                let begins = context.clock.instant(begun);
                 tokio::spawn(async move {
+                    tokio::time::sleep_until(begins).await;
                     run.await;
                     drop(going);
                 })
@@ -285,7 +302,7 @@ impl Worker {
             ops,
             fleets: self.swarm.fleets(),
             health: self.health.take(),
-            log: Vec::new(),
+            log: self.logs.drain_some(LOG_LINES),
         };
         self.seq += 1;
         self.last_snapshot = now;
@@ -294,7 +311,7 @@ impl Worker {
 
     async fn send(&self, message: FromWorker) {
         // A coordinator that is gone closes the inbox too, which ends the worker.
-        let _ = self.outbox.send((self.assignment.worker, message)).await;
+        let _ = self.outbox.send(message).await;
     }
 
     async fn leave(self) {

@@ -53,12 +53,7 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let unavailable = CAPABILITIES.check(&scenario).err();
     let plan = Plan::new(scenario);
     let machine = Machine::look();
-    let workers = match plan.scenario.generator.workers {
-        Some(workers) => workers,
-        None => plan
-            .workers(machine.descriptors)
-            .min(CAPABILITIES.most_workers),
-    };
+    let workers = plan.workers(machine.descriptors);
     let mut findings = judge(&plan.needs(workers), &machine);
     findings.extend(plan.survivors.iter().filter_map(Survivors::finding));
     let refused: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();

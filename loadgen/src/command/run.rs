@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::plan::Plan;
 use crate::preflight::Machine;
 use crate::results::run_id;
-use crate::run::{self, CAPABILITIES, Options, Prepared};
+use crate::run::{self, CAPABILITIES, CrewOptions, Options, Prepared};
 use crate::scenario::{self, Assignment, Scenario};
 use crate::view::{Logs, Mode};
 
@@ -20,6 +20,7 @@ Examples:
   loadgen run scenarios/quickstart.toml
   loadgen run scenarios/quickstart.toml --set nodes=200 --out /tmp/first
   loadgen run my.toml --progress json | jq .phases
+  loadgen run my.toml --workers 3                        three processes host the fleet
 
 ctrl-c ends the run in order and still writes its summary; a second one ends it at once.")]
 pub struct RunArgs {
@@ -34,6 +35,8 @@ pub struct RunArgs {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     progress: Mode,
+    #[command(flatten)]
+    crew: CrewOptions,
     #[command(flatten)]
     programs: ProgramArgs,
     /// Print the outcome and nothing else
@@ -67,29 +70,33 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
         provisioner: args.programs.provisioner,
         nats_server: args.programs.nats_server,
         quiet: args.quiet,
+        crew: args.crew,
     };
     let machine = Machine::look();
     let preflight = run::preflight(&plan, &options, &machine);
     preflight.tell();
-    let findings = preflight.findings;
+    let (findings, workers) = (preflight.findings, preflight.workers);
     let Some(programs) = preflight.programs else {
         return Ok(Exit::Preflight);
     };
     let run = new_run(&plan.scenario.name);
     let out = args.out.as_deref();
-    let (folder, manifest) = match run::open_results(out, &run, &plan, &machine, &findings) {
-        Ok(opened) => opened,
-        Err(error) => {
-            eprintln!("loadgen: refused (results): {error}");
-            return Ok(Exit::Preflight);
-        }
-    };
+    let (folder, manifest) =
+        match run::open_results(out, &run, (&plan, workers), &machine, &findings) {
+            Ok(opened) => opened,
+            Err(error) => {
+                eprintln!("loadgen: refused (results): {error}");
+                return Ok(Exit::Preflight);
+            }
+        };
     logs.to_file(&folder.path().join("loadgen.log"))?;
     let prepared = Prepared {
         run,
         plan,
+        workers,
         programs,
         site_folder: folder.path().join("site"),
+        workers_folder: folder.path().join("workers"),
         results: Some((folder, manifest)),
         hold: None,
         logs,

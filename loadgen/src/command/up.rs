@@ -12,13 +12,10 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::handout::{Access, Handout};
 use crate::measure::{Counter, OpKey, RunState, Totals};
-use crate::pace::Pace;
 use crate::plan::Plan;
 use crate::preflight::Machine;
-use crate::run::{self, Holding, Options, Prepared};
-use crate::scenario::{
-    Action, Assignment, Expect, Op, Phase, RequestOp, Role, Scenario, Target, Tls,
-};
+use crate::run::{self, CrewOptions, Holding, Options, Prepared};
+use crate::scenario::{ANSWER, Assignment, PING, Role, Tls};
 use crate::site::Site;
 use crate::units::{grouped, parse_duration};
 use crate::view::{Logs, Mode};
@@ -54,6 +51,8 @@ pub struct UpArgs {
     #[arg(long, value_enum, default_value_t = Mode::Lines, value_name = "HOW")]
     progress: Mode,
     #[command(flatten)]
+    crew: CrewOptions,
+    #[command(flatten)]
     programs: ProgramArgs,
     /// Print how to reach the fleet and nothing else
     #[arg(long, short)]
@@ -63,13 +62,6 @@ pub struct UpArgs {
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|why| format!("{text:?} {why}"))
 }
-
-/// The phase and the operation that ask the whole fleet once.
-const ANSWER: &str = "answer";
-const PING: &str = "ping";
-
-/// How long an answer of the whole fleet is waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// Brings a fleet up and holds it.
 ///
@@ -86,7 +78,7 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
     let Some(mut scenario) = load(&args.file, &set) else {
         return Ok(Exit::BadScenario);
     };
-    only_bring_up(&mut scenario);
+    scenario.only_bring_up();
     let logs = Logs::install(None).map_err(anyhow::Error::msg)?;
     let plan = Arc::new(Plan::new(scenario));
     let options = Options {
@@ -94,9 +86,11 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
         provisioner: args.programs.provisioner,
         nats_server: args.programs.nats_server,
         quiet: args.quiet,
+        crew: args.crew,
     };
     let preflight = run::preflight(&plan, &options, &Machine::look());
     preflight.tell();
+    let workers = preflight.workers;
     let Some(programs) = preflight.programs else {
         return Ok(Exit::Preflight);
     };
@@ -134,8 +128,10 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
     let prepared = Prepared {
         run: new_run(&plan.scenario.name),
         plan,
+        workers,
         programs,
         site_folder: folder.path.clone(),
+        workers_folder: folder.path.join("workers"),
         results: None,
         hold: Some(Holding {
             up: &mut is_up,
@@ -145,45 +141,6 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
         logs,
     };
     run::execute(prepared, &options)
-}
-
-/// Leaves of a scenario what brings its fleet up, and asks the whole fleet once at the end.
-fn only_bring_up(scenario: &mut Scenario) {
-    scenario.asserts.clear();
-    scenario.limits = crate::scenario::Limits::default();
-    let brings_up =
-        |op: &Op| matches!(op.action, Action::Connect { .. } | Action::Provision { .. });
-    for phase in &mut scenario.phases {
-        phase.ops.retain(brings_up);
-        phase.keep.clear();
-    }
-    let location = scenario.phases.first().map(|phase| phase.location.clone());
-    scenario.phases.retain(|phase| !phase.ops.is_empty());
-    let Some(location) = location else { return };
-    scenario.phases.push(Phase {
-        name: ANSWER.to_owned(),
-        about: "every node answers".to_owned(),
-        until: None,
-        timeout: None,
-        duration: None,
-        warmup: 0,
-        keep: Vec::new(),
-        ops: vec![Op {
-            name: PING.to_owned(),
-            action: Action::Request(RequestOp {
-                to: Target::All,
-                call: None,
-                expect: Expect::OneReplyPerNode,
-                collect: ANSWER_WITHIN,
-            }),
-            pace: Pace::Every {
-                every: Duration::from_secs(1),
-                count: Some(1),
-            },
-            location: location.clone(),
-        }],
-        location,
-    });
 }
 
 /// The folder of a fleet that is held up: its own again at every start, and nobody else's

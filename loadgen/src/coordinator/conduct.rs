@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::control::crew::Member;
 use crate::formation::monitor::{Monitor, Varz};
 use crate::measure::{BrokerSample, BrokerView, PhaseView, Stage, Totals, WorkerHealth};
-use crate::message::{FromWorker, ToWorker, WorkerProgress};
+use crate::message::WorkerProgress;
 use crate::provisioner::Status;
 use crate::results::Ending;
 
@@ -20,22 +21,24 @@ use super::drive::Drive;
 use super::faults::{FaultEnd, Faults, Means};
 use super::ledger::{self, Expected};
 use super::machine::{Effect, Input, Machine, PhaseRules};
+use super::roll::Roll;
 use super::usage::UsageWatch;
 use super::views::{broker_views, phase_views};
 use super::watch::{BrokerSeen, brokers, ledger as watch_ledger};
 
 /// How often the machine is told how far things are.
 const TICK: Duration = Duration::from_millis(100);
+/// How long after it is told a phase begins: by then every worker has heard of it.
+pub(super) const LEAD: Duration = Duration::from_millis(100);
 
 /// Everything that is known of a run while it runs.
 pub(super) struct Conductor<'a> {
     pub(super) drive: Drive<'a>,
     pub(super) machine: Machine,
-    pub(super) to_workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(super) roll: Roll,
+    pub(super) members: BTreeMap<u32, Member>,
     pub(super) progress: BTreeMap<u32, WorkerProgress>,
     pub(super) health: BTreeMap<u32, (u64, WorkerHealth)>,
-    pub(super) closed: u32,
-    pub(super) drained: u32,
     pub(super) phases: Vec<PhaseView>,
     pub(super) totals: Totals,
     pub(super) board: Board,
@@ -60,11 +63,7 @@ pub(super) struct Conductor<'a> {
 
 impl<'a> Conductor<'a> {
     /// A conductor that has heard nothing yet.
-    pub(super) fn new(
-        drive: Drive<'a>,
-        to_workers: Vec<mpsc::Sender<ToWorker>>,
-        beside: &CancellationToken,
-    ) -> Self {
+    pub(super) fn new(drive: Drive<'a>, beside: &CancellationToken) -> Self {
         let scenario = &drive.plan.scenario;
         let rules = scenario.phases.iter().map(PhaseRules::from).collect();
         let closely = Arc::new(AtomicBool::new(false));
@@ -86,12 +85,11 @@ impl<'a> Conductor<'a> {
             clock: drive.clock,
         };
         Self {
-            machine: Machine::new(drive.workers, rules),
-            to_workers,
+            machine: Machine::new(drive.workers, rules, LEAD),
+            roll: Roll::default(),
+            members: BTreeMap::new(),
             progress: BTreeMap::new(),
             health: BTreeMap::new(),
-            closed: 0,
-            drained: 0,
             phases: phase_views(&drive.plan),
             totals: Totals::new(),
             board: Board::new(drive.run),
@@ -107,7 +105,7 @@ impl<'a> Conductor<'a> {
             ending: None,
             spoilt: Vec::new(),
             stage: Stage::Running,
-            doing: String::new(),
+            doing: gathering(&drive),
             stopping: false,
             holding_since: None,
             drawn_at: None,
@@ -117,18 +115,12 @@ impl<'a> Conductor<'a> {
     }
 
     /// Goes on until every node has ended.
-    pub(super) async fn conduct(&mut self, mut inbox: mpsc::Receiver<(u32, FromWorker)>) {
+    pub(super) async fn conduct(&mut self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while !self.done {
             tokio::select! {
-                message = inbox.recv() => match message {
-                    Some((worker, message)) => self.hear(worker, message).await,
-                    None => {
-                        self.fail(Ending::Failed("every worker is gone".to_owned())).await;
-                        return;
-                    }
-                },
+                event = self.drive.crew.next() => self.hear(event).await,
                 Some(seen) = self.broker_looks.recv() => self.look(seen),
                 end = self.faults.ended() => self.fault_ended(end).await,
                 _ = ticks.tick() => self.tick().await,
@@ -158,48 +150,6 @@ impl<'a> Conductor<'a> {
         self.ending.get_or_insert(ending);
         if !self.stopping {
             self.stop().await;
-        }
-    }
-
-    async fn hear(&mut self, worker: u32, message: FromWorker) {
-        match message {
-            FromWorker::Ready => self.step(Input::WorkerReady).await,
-            FromWorker::Progress(progress) => {
-                self.progress.insert(worker, progress);
-            }
-            FromWorker::Snapshot(snapshot) => {
-                let phase = self.phase_name();
-                let lost = self.totals.absorb(&phase, &snapshot);
-                if lost > 0 {
-                    let numbers = format!("{lost} snapshots of worker {worker} were lost");
-                    self.spoilt.push(numbers);
-                }
-                self.usage.nodes(worker, &snapshot.health);
-                let nodes = snapshot.fleets.iter().map(|fleet| fleet.total()).sum();
-                self.health.insert(worker, (nodes, snapshot.health.clone()));
-                self.drive.chronicle.snapshot(&phase, &snapshot);
-            }
-            FromWorker::Closed { .. } => {
-                self.closed += 1;
-                if self.closed == self.drive.workers {
-                    self.closed = 0;
-                    self.step(Input::Closed).await;
-                }
-            }
-            FromWorker::Drained => {
-                self.drained += 1;
-                if self.drained == self.drive.workers {
-                    self.step(Input::Drained).await;
-                    self.done = true;
-                }
-            }
-            FromWorker::Failed { why } => {
-                self.fail(Ending::Failed(format!("worker {worker}: {why}")))
-                    .await;
-                // It hosts nothing any more, so there is nothing to wait for.
-                self.drained += 1;
-                self.done = self.drained == self.drive.workers;
-            }
         }
     }
 
@@ -243,5 +193,13 @@ impl<'a> Conductor<'a> {
         }
         let pids = self.drive.site.pids();
         self.usage.beside(&pids, &self.varz);
+    }
+}
+
+/// What is being done until the first phase begins.
+fn gathering(drive: &Drive<'_>) -> String {
+    match drive.crew.invitation() {
+        Some(invitation) => format!("waiting for workers; run there: {invitation}"),
+        None => String::new(),
     }
 }

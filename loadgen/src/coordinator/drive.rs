@@ -1,19 +1,19 @@
-//! Drives a run: starts the workers, lets the conductor take them through the phases, and hands back
-//! what it came to.
+//! Drives a run: lets the conductor take the workers through the phases, and hands back what it came
+//! to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::crew::{Crew, Member};
 use crate::formation::monitor::Varz;
 use crate::guard::RunMark;
 use crate::measure::{
     BrokerSample, BrokerView, LogLine, PhaseView, RunState, Snapshot, Totals, WorkerHealth,
 };
-use crate::message::{Access, Assignment, ToWorker};
 use crate::plan::Plan;
 use crate::results::Ending;
 use crate::site::Site;
@@ -21,11 +21,6 @@ use crate::view::Logs;
 use crate::worker::clock::RunClock;
 
 use super::conduct::Conductor;
-
-/// Dials a worker has under way at once.
-const DIALS: usize = 64;
-/// Messages of all workers that may wait for the coordinator.
-const INBOX: usize = 1_024;
 
 /// Takes note of what happens during a run, as it happens.
 pub trait Chronicle: Send {
@@ -45,6 +40,8 @@ pub struct Drive<'a> {
     pub plan: Arc<Plan>,
     /// How many workers.
     pub workers: u32,
+    /// The workers.
+    pub crew: &'a mut Crew,
     /// Brokers and provisioners.
     pub site: &'a mut Site,
     /// Marks what faults start again.
@@ -90,6 +87,10 @@ pub struct Driven {
     pub varz: BTreeMap<String, Varz>,
     /// Every worker's nodes and latest health.
     pub workers: BTreeMap<u32, (u64, WorkerHealth)>,
+    /// Who the workers were.
+    pub members: BTreeMap<u32, Member>,
+    /// Workers that were lost, and how.
+    pub lost: BTreeMap<u32, String>,
 }
 
 impl Driven {
@@ -104,6 +105,8 @@ impl Driven {
             brokers: Vec::new(),
             varz: BTreeMap::new(),
             workers: BTreeMap::new(),
+            members: BTreeMap::new(),
+            lost: BTreeMap::new(),
         }
     }
 }
@@ -111,40 +114,10 @@ impl Driven {
 impl Drive<'_> {
     /// Runs everything from the first phase to the last node's end.
     pub async fn run(self) -> Driven {
-        let (outbox, inbox) = mpsc::channel(INBOX);
-        let mut tasks = Vec::new();
-        let mut to_workers = Vec::new();
-        for worker in 0..self.workers {
-            let (sender, receiver) = mpsc::channel(16);
-            tasks.push(tokio::spawn(crate::worker::run(receiver, outbox.clone())));
-            to_workers.push(sender);
-            let assignment = self.assignment(worker, self.site.access());
-            let message = ToWorker::Assign(Box::new(assignment));
-            // A worker that is gone already is told of by its closed inbox below.
-            let _ = to_workers[worker as usize].send(message).await;
-        }
-        drop(outbox);
         let beside = CancellationToken::new();
-        let mut conductor = Conductor::new(self, to_workers, &beside);
-        conductor.conduct(inbox).await;
+        let mut conductor = Conductor::new(self, &beside);
+        conductor.conduct().await;
         beside.cancel();
-        let driven = conductor.finish().await;
-        for task in tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a worker broke off");
-            }
-        }
-        driven
-    }
-
-    fn assignment(&self, worker: u32, access: Access) -> Assignment {
-        Assignment {
-            worker,
-            workers: self.workers,
-            plan: Arc::clone(&self.plan),
-            access,
-            clock: self.clock,
-            dials: DIALS,
-        }
+        conductor.finish().await
     }
 }

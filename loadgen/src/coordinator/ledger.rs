@@ -69,6 +69,18 @@ impl Expected {
         }
     }
 
+    /// The nodes of a worker that is gone are expected no more.
+    pub fn lose(&mut self, plan: &Plan, worker: u32, workers: u32) {
+        for node in plan.nodes_of_worker(worker, workers) {
+            let node = plan.node(node);
+            let fleet = node.and_then(|node| self.fleets.get_mut(node.fleet));
+            if let Some(fleet) = fleet {
+                fleet.nodes = fleet.nodes.saturating_sub(1);
+                fleet.confirmed = fleet.confirmed.saturating_sub(1);
+            }
+        }
+    }
+
     /// How far things are with a phase.
     pub fn progress<'a>(
         &self,
@@ -183,6 +195,13 @@ pub fn disagreements(enrolment: &Enrolment, tally: &Tally) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Whether the workers together host what the plan says.
+pub fn missing_nodes(plan: &Plan, hosted: u64) -> Option<String> {
+    let planned = plan.nodes;
+    (hosted != planned)
+        .then(|| format!("the workers host {hosted} nodes together, and the plan has {planned}"))
 }
 
 /// First connections to the production network, where nodes made them in the course of their

@@ -138,14 +138,24 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub struct Machine {
     phases: Vec<PhaseRules>,
+    lead: Duration,
     stage: Stage,
 }
 
 impl Machine {
-    /// A machine that waits for `workers` and then goes through `phases`.
-    pub fn new(workers: u32, phases: Vec<PhaseRules>) -> Self {
-        let stage = Stage::Gather { missing: workers };
-        Self { phases, stage }
+    /// A machine that waits for `workers` and then goes through `phases`. Each begins `lead` after
+    /// it is told to, so that all workers have heard of it by then.
+    pub fn new(workers: u32, phases: Vec<PhaseRules>, lead: Duration) -> Self {
+        Self {
+            phases,
+            lead,
+            stage: Stage::Gather { missing: workers },
+        }
+    }
+
+    /// Whether workers are still waited for.
+    pub fn gathers(&self) -> bool {
+        matches!(self.stage, Stage::Gather { .. })
     }
 
     /// The phase that is running or being closed.
@@ -232,7 +242,7 @@ impl Machine {
         }
         self.stage = Stage::Phase {
             index,
-            since: now,
+            since: now.saturating_add(self.lead),
             reached_at: None,
         };
         Effect::Begin(index)
@@ -280,7 +290,7 @@ mod tests {
     }
 
     fn started(rules: PhaseRules) -> Machine {
-        let mut machine = Machine::new(1, vec![rules, PhaseRules::default()]);
+        let mut machine = Machine::new(1, vec![rules, PhaseRules::default()], Duration::ZERO);
         assert_eq!(
             machine.step(at(0.0), Input::WorkerReady),
             Some(Effect::Begin(0))
@@ -345,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_machine_gathers_every_worker_first() {
-        let mut machine = Machine::new(2, vec![PhaseRules::default()]);
+        let mut machine = Machine::new(2, vec![PhaseRules::default()], Duration::ZERO);
         assert_eq!(machine.step(at(0.0), Input::WorkerReady), None);
         assert_eq!(
             machine.step(at(0.1), Input::WorkerReady),
@@ -358,7 +368,11 @@ mod tests {
         /// drained, exactly once, and nothing is begun after the stop.
         #[test]
         fn a_stop_always_leads_to_the_end(inputs in proptest::collection::vec(0_u8..5, 0..40), stop_at in 0_usize..40) {
-            let mut machine = Machine::new(1, vec![confirmed(1.0, 0.0), confirmed(1.0, 1.0)]);
+            let mut machine = Machine::new(
+                1,
+                vec![confirmed(1.0, 0.0), confirmed(1.0, 1.0)],
+                Duration::ZERO,
+            );
             let mut effects = Vec::new();
             for (i, input) in inputs.iter().enumerate().take(stop_at) {
                 let input = match input {

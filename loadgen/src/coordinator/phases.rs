@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::measure::{Level, LogLine, OpKey, PhaseProgress, Stage};
+use crate::measure::{Level, LogLine, OpKey, PhaseProgress, Stage, micros};
 use crate::message::ToWorker;
 use crate::results::Ending;
 
-use super::conduct::Conductor;
+use super::conduct::{Conductor, LEAD};
 use super::machine::{Effect, Input, PhaseEnd};
 
 /// How long nodes may take to go in order at the end.
@@ -76,6 +76,8 @@ impl Conductor<'_> {
                 self.read_ledger().await;
                 let within = DRAIN_WITHIN;
                 self.tell(|| ToWorker::Drain { within }).await;
+                // With nobody there, nobody answers.
+                self.done |= self.roll.is_empty();
             }
             Effect::Finish => self.done = true,
         }
@@ -96,12 +98,18 @@ impl Conductor<'_> {
             return;
         };
         self.note(format!("phase {} begins", phase.name));
+        let at_us = micros(self.drive.clock.now() + LEAD);
+        self.doing.clear();
         if let Some(view) = self.phases.get_mut(index) {
             view.state = PhaseProgress::Running;
-            view.started_us = Some(self.drive.clock.now_us());
+            view.started_us = Some(at_us);
         }
         self.faults.begin(phase);
-        self.tell(|| ToWorker::Begin { phase: index }).await;
+        self.tell(|| ToWorker::Begin {
+            phase: index,
+            at_us,
+        })
+        .await;
     }
 
     async fn end(&mut self, index: usize, end: PhaseEnd) {
@@ -157,9 +165,8 @@ impl Conductor<'_> {
     }
 
     async fn tell(&self, message: impl Fn() -> ToWorker) {
-        for worker in &self.to_workers {
-            // A worker that is gone has said why, or its task's end will.
-            let _ = worker.send(message()).await;
+        for worker in self.roll.live() {
+            self.drive.crew.tell(worker, message()).await;
         }
     }
 

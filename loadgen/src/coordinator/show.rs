@@ -119,10 +119,16 @@ impl Conductor<'_> {
         let tally = tallies.fold(Tally::default(), Tally::plus);
         let ending = self.ending.take().unwrap_or(Ending::Complete);
         let complete = matches!(ending, Ending::Complete | Ending::PhaseFailed(_));
-        let wrong = match (&self.totals.enrolment, complete) {
+        // What a lost worker's nodes did last, nobody knows.
+        let comparable = complete && self.roll.lost().is_empty();
+        let mut wrong = match (&self.totals.enrolment, comparable) {
             (Some(enrolment), true) => ledger::disagreements(enrolment, &tally),
             _ => Vec::new(),
         };
+        if comparable {
+            let hosted = self.health.values().map(|(nodes, _)| nodes).sum();
+            wrong.extend(ledger::missing_nodes(&self.drive.plan, hosted));
+        }
         if tally.lost_replies > 0 {
             let lost = tally.lost_replies;
             self.spoilt
@@ -140,6 +146,8 @@ impl Conductor<'_> {
             brokers: self.brokers,
             varz: self.varz,
             workers: self.health,
+            members: self.members,
+            lost: self.roll.lost().clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::control::crew::Member;
 use crate::plan::Plan;
 use crate::preflight::{Finding, Machine};
 
@@ -38,6 +39,8 @@ pub struct Manifest {
     pub colocated: bool,
     /// Worker processes.
     pub workers: u32,
+    /// Each of them: where it ran, what it hosted, how far its clock was off.
+    pub placement: Vec<WorkerPlace>,
     /// What the preflight found.
     pub preflight: Vec<Finding>,
     /// Each broker: version and settings as it reports them.
@@ -46,6 +49,20 @@ pub struct Manifest {
     pub settings: BTreeMap<String, serde_json::Value>,
     /// Files of this folder and their sizes, bytes.
     pub files: BTreeMap<String, u64>,
+}
+
+/// One worker process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerPlace {
+    /// Its number, from 0. Worker 0 asks the fleet.
+    pub worker: u32,
+    /// Nodes it hosted.
+    pub nodes: u64,
+    /// Who it was.
+    #[serde(flatten)]
+    pub member: Member,
+    /// How it was lost, where it was.
+    pub lost: Option<String>,
 }
 
 /// The tool that ran it.
@@ -119,8 +136,7 @@ impl Host {
         let kibibytes: Option<u64> = after("/proc/meminfo", "MemTotal")
             .and_then(|text| text.trim_end_matches("kB").trim().parse().ok());
         Self {
-            name_hash: read("/proc/sys/kernel/hostname")
-                .map(|name| sha256(name.as_bytes())[..12].to_owned()),
+            name_hash: read("/proc/sys/kernel/hostname").map(|name| name_hash(&name)),
             kernel: read("/proc/sys/kernel/osrelease").map(|release| format!("Linux {release}")),
             cpu_model: after("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism()
@@ -142,7 +158,6 @@ impl Manifest {
         let scenario = &plan.scenario;
         let source = scenario.sources.first();
         let text = source.map(|source| source.text.clone()).unwrap_or_default();
-        let planned = serde_json::to_vec(plan).unwrap_or_default();
         Self {
             schema: 1,
             run: run.to_owned(),
@@ -163,7 +178,7 @@ impl Manifest {
                     .map(|source| source.path.to_string())
                     .unwrap_or_default(),
                 sha256: sha256(text.as_bytes()),
-                plan_sha256: sha256(&planned),
+                plan_sha256: plan.sha256(),
                 params: scenario.params.clone(),
                 seed: scenario.seed,
             },
@@ -176,6 +191,7 @@ impl Manifest {
             host,
             colocated: scenario.topology.manage == crate::scenario::Manage::Local,
             workers,
+            placement: Vec::new(),
             preflight: Vec::new(),
             brokers: BTreeMap::new(),
             settings: BTreeMap::new(),
@@ -207,6 +223,12 @@ fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
         }
     })
     .collect()
+}
+
+/// The first 12 digits of the SHA-256 of a machine's name: tells machines apart without naming
+/// them.
+pub fn name_hash(name: &str) -> String {
+    sha256(name.as_bytes())[..12].to_owned()
 }
 
 /// SHA-256 in hexadecimal.

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::preflight::{Finding, Machine};
 use crate::results::{self, Host, Manifest, RunFolder};
 
-use super::{RESULTS, WORKERS};
+use super::RESULTS;
 
 /// Opens the results folder of a run and writes what is known before anything starts.
 ///
@@ -17,12 +17,12 @@ use super::{RESULTS, WORKERS};
 pub fn open_results(
     out: Option<&Path>,
     run: &str,
-    plan: &Plan,
+    (plan, workers): (&Plan, u32),
     machine: &Machine,
     findings: &[Finding],
 ) -> Result<(RunFolder, Manifest), results::FolderError> {
     let folder = RunFolder::create(out, Path::new(RESULTS), run)?;
-    let mut manifest = Manifest::begin(run, plan, WORKERS, Host::look(machine));
+    let mut manifest = Manifest::begin(run, plan, workers, Host::look(machine));
     manifest.preflight = findings.to_vec();
     // Broadcasts are verified once for all nodes of a process; it is cheaper than what a fleet of
     // processes pays together, and is told so.

@@ -6,7 +6,7 @@ use crate::assert::AssertState;
 use crate::coordinator::Driven;
 use crate::exit::Exit;
 use crate::measure::{RunState, Stage, TargetState};
-use crate::results::{Manifest, Outcome, Verdict};
+use crate::results::{Manifest, Outcome, Verdict, WorkerPlace};
 use crate::view::{self, Mode};
 
 use super::Options;
@@ -35,6 +35,15 @@ pub(super) fn close_manifest(mut manifest: Manifest, driven: &Driven) -> Manifes
         let value = serde_json::to_value(varz).unwrap_or_default();
         manifest.brokers.insert(name.clone(), value);
     }
+    let members = driven.members.iter();
+    manifest.placement = members
+        .map(|(worker, member)| WorkerPlace {
+            worker: *worker,
+            nodes: driven.workers.get(worker).map_or(0, |(nodes, _)| *nodes),
+            member: member.clone(),
+            lost: driven.lost.get(worker).cloned(),
+        })
+        .collect();
     manifest
 }
 

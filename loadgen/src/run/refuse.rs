@@ -6,7 +6,7 @@ use crate::preflight::{self, Finding, Machine};
 use crate::scenario::{Check, Manage, OnFail};
 use crate::site::Programs;
 
-use super::{Options, WORKERS};
+use super::Options;
 
 /// The programs a plan needs, found and looked at.
 ///
@@ -45,12 +45,14 @@ pub fn find_programs(plan: &Plan, options: &Options) -> (Option<Programs>, Vec<F
 /// has been told.
 pub fn preflight(plan: &Plan, options: &Options, machine: &Machine) -> Preflight {
     let (programs, mut findings) = find_programs(plan, options);
-    findings.extend(preflight::judge(&plan.needs(WORKERS), machine));
+    let workers = options.crew.count(plan, machine);
+    findings.extend(options.crew.judge(plan, machine));
+    findings.extend(preflight::judge(&plan.needs(workers), machine));
     findings.extend(plan.survivors.iter().filter_map(Survivors::finding));
     let wanted = &plan.scenario.preflight.require;
     let required = |finding: &Finding| {
-        // Without its programs there is no run, whatever the scenario wants checked.
-        let always = matches!(finding.check, "nats-server" | "provisioner");
+        // Without these there is no run, whatever the scenario wants checked.
+        let always = matches!(finding.check, "nats-server" | "provisioner" | "workers");
         always
             || wanted
                 .iter()
@@ -63,9 +65,11 @@ pub fn preflight(plan: &Plan, options: &Options, machine: &Machine) -> Preflight
         .cloned()
         .collect();
     let stop = plan.scenario.preflight.on_fail == OnFail::Stop;
-    let go_on = programs.is_some() && (refused.is_empty() || !stop);
+    let split = refused.iter().all(|finding| finding.check != "workers");
+    let go_on = programs.is_some() && split && (refused.is_empty() || !stop);
     Preflight {
         programs: programs.filter(|_| go_on),
+        workers,
         findings,
         refused,
     }
@@ -76,6 +80,8 @@ pub fn preflight(plan: &Plan, options: &Options, machine: &Machine) -> Preflight
 pub struct Preflight {
     /// What to run with; `None` when the run is refused.
     pub programs: Option<Programs>,
+    /// Workers in all.
+    pub workers: u32,
     /// Everything that was looked at.
     pub findings: Vec<Finding>,
     /// What does not hold.

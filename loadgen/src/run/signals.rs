@@ -12,7 +12,7 @@ use crate::exit::Exit;
 ///
 /// # Errors
 /// When a handler cannot be installed.
-pub(super) fn listen(stop: CancellationToken) -> io::Result<()> {
+pub fn listen(stop: CancellationToken) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -26,7 +26,7 @@ pub(super) fn listen(stop: CancellationToken) -> io::Result<()> {
             }
             if std::mem::replace(&mut asked, true) || stop.is_cancelled() {
                 crate::view::restore_terminal();
-                eprintln!("loadgen: ended at once; brokers and nodes are being ended behind it");
+                eprintln!("loadgen: ended at once; what it started is being ended behind it");
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
             stop.cancel();

@@ -25,8 +25,6 @@ pub struct Capabilities {
     pub provisioners: &'static [Manage],
     /// How many provisioners there may be.
     pub most_provisioners: u32,
-    /// How many workers there may be.
-    pub most_workers: u32,
     /// Formations, in the words of the plan.
     pub formations: &'static [&'static str],
     /// Where connections may come from.
@@ -84,14 +82,6 @@ impl Capabilities {
             missing.tell(at, &format!("{} provisioners", provisioner.count), &[&most]);
         }
         let generator = &scenario.generator;
-        if let Some(workers) = generator.workers.filter(|n| *n > self.most_workers) {
-            let most = format!("up to {}", self.most_workers);
-            missing.tell(
-                &start(),
-                &format!("generator workers = {workers}"),
-                &[&most],
-            );
-        }
         missing.unless_in(self.sources, generator.source, &start(), "generator source");
         for format in &scenario.output.formats {
             missing.unless_in(self.formats, *format, &start(), "output format");

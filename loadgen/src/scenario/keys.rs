@@ -82,6 +82,7 @@ pub(crate) static GENERATOR: Section = Section {
     about: "The worker processes that host the nodes.",
     keys: &[
         key("workers", Whole(1, 1024), Optional, "How many; from the descriptors each may have when left out."),
+        key("may_lose", Whole(0, 1023), Default("0"), "How many workers may be lost during the run; one more and it has failed."),
         key("source", Choice(&["unbound", "bind-no-port", "bind"]), Default("\"unbound\""), "How a connection gets its source address."),
         key("addrs", TextList, Optional, "Source addresses for source = \"bind\" and \"bind-no-port\"."),
         key("read_buffer", Size, Optional, "Read buffer of one connection."),

@@ -2,11 +2,14 @@
 
 mod include;
 
-use include::{read_file, read_source};
+pub(super) use include::Files;
+use include::{Reading, read_file};
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::asserts::read_asserts;
 use super::fleets::read_fleets;
@@ -21,7 +24,7 @@ use super::tree::{Item, Params, Table, Value, substitute};
 use super::words::{Check, Format, OnFail, SourceAddress};
 
 /// `--set name=value`: a parameter given on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Name of the parameter.
     pub name: String,
@@ -63,8 +66,18 @@ pub fn load(path: &Path, assignments: &[Assignment]) -> Result<Scenario, Mistake
 /// # Errors
 /// Every mistake, in file order.
 pub fn parse(path: &Path, text: &str, assignments: &[Assignment]) -> Result<Scenario, Mistakes> {
+    parse_from(Files::Disk, path, text, assignments)
+}
+
+/// As [`parse`], with the included files from `files`.
+pub(super) fn parse_from(
+    files: Files<'_>,
+    path: &Path,
+    text: &str,
+    assignments: &[Assignment],
+) -> Result<Scenario, Mistakes> {
     let mut findings = Findings::default();
-    let mut root = read_source(path, text, &mut findings, &mut Vec::new());
+    let mut root = Reading::new(files, &mut findings).source(path, text);
     // A file that is no TOML is not judged further: half of it may be missing.
     if !findings.is_clean() {
         return Err(findings.into_mistakes());
@@ -88,6 +101,7 @@ pub fn parse(path: &Path, text: &str, assignments: &[Assignment]) -> Result<Scen
     match scenario {
         Some(mut scenario) if cx.findings.is_clean() => {
             scenario.sources = cx.findings.sources;
+            scenario.assignments = assignments.to_vec();
             Ok(scenario)
         }
         _ => Err(cx.findings.into_mistakes()),
@@ -131,6 +145,8 @@ fn read(root: &Table, cx: &mut Context) -> Option<Scenario> {
         asserts,
         output,
         sources: Vec::new(),
+        assignments: Vec::new(),
+        only_up: false,
     })
 }
 
@@ -165,12 +181,26 @@ fn read_generator(reader: &Reader<'_>, cx: &mut Context) -> Generator {
     let Some(reader) = reader.section("generator", cx) else {
         return Generator {
             workers: None,
+            may_lose: 0,
             source: SourceAddress::Unbound,
             addrs: Vec::new(),
             read_buffer: None,
         };
     };
     let workers = reader.count("workers", cx);
+    let may_lose = reader.count("may_lose", cx).map_or(0, |at| at.value);
+    if let Some(workers) = workers
+        .as_ref()
+        .filter(|at| at.value <= may_lose && may_lose > 0)
+    {
+        cx.mistake(
+            reader.place_of("may_lose"),
+            format!(
+                "may_lose = {may_lose} leaves none of {} workers; write less than workers",
+                workers.value
+            ),
+        );
+    }
     let source = reader
         .choice("source", cx)
         .map_or(SourceAddress::Unbound, |at| at.value);
@@ -200,6 +230,7 @@ fn read_generator(reader: &Reader<'_>, cx: &mut Context) -> Generator {
     }
     Generator {
         workers: workers.and_then(|at| u32::try_from(at.value).ok()),
+        may_lose: u32::try_from(may_lose).unwrap_or(u32::MAX),
         source,
         addrs,
         read_buffer: reader.size("read_buffer", cx).map(|at| at.value),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::load::Assignment;
 use super::mistake::{Location, Source};
 use super::words::{
     AssertLevel, Behaviour, Check, Format, KeyKind, Manage, OnFail, Outcome, ReconnectPolicy, Role,
@@ -51,6 +52,12 @@ pub struct Scenario {
     /// The files it was read from, the scenario itself first.
     #[serde(skip)]
     pub sources: Vec<Source>,
+    /// Parameters given on the command line.
+    #[serde(skip)]
+    pub assignments: Vec<Assignment>,
+    /// Only what brings the fleet up is left of it, for `loadgen up`.
+    #[serde(skip)]
+    pub only_up: bool,
 }
 
 impl Scenario {
@@ -107,6 +114,8 @@ pub struct Preflight {
 pub struct Generator {
     /// How many; from the descriptors each may have when not given.
     pub workers: Option<u32>,
+    /// How many of them may be lost without ending the run.
+    pub may_lose: u32,
     /// How a connection gets its source address.
     pub source: SourceAddress,
     /// Source addresses to bind.

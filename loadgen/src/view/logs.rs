@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -94,9 +95,32 @@ impl Logs {
         Ok(())
     }
 
+    /// From now on the log is written to standard error; what was logged before goes there first.
+    ///
+    /// # Errors
+    /// When standard error cannot be written.
+    pub fn to_stderr(&self) -> io::Result<()> {
+        let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let mut sink = self.lock();
+        file.write_all(&std::mem::take(&mut sink.early))?;
+        sink.file = Some(file);
+        Ok(())
+    }
+
+    /// Lines of the pane tell their time from `start` on.
+    pub fn count_from(&self, start: Instant) {
+        self.lock().started = start;
+    }
+
     /// The lines logged since the last call, for the log pane.
     pub fn drain(&self) -> Vec<LogLine> {
         self.lock().lines.drain(..).collect()
+    }
+
+    /// As [`Logs::drain`], the newest `most` of them.
+    pub fn drain_some(&self, most: usize) -> Vec<LogLine> {
+        let mut lines = self.drain();
+        lines.split_off(lines.len().saturating_sub(most))
     }
 
     fn lock(&self) -> MutexGuard<'_, Sink> {

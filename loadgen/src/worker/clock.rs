@@ -12,6 +12,16 @@ impl RunClock {
         Self(Instant::now())
     }
 
+    /// A run that started at this instant.
+    pub fn started_at(start: Instant) -> Self {
+        Self(start)
+    }
+
+    /// When the run started.
+    pub fn start_instant(&self) -> Instant {
+        self.0
+    }
+
     /// Time since the start.
     pub fn now(&self) -> Duration {
         self.0.elapsed()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::scenario::mistake::{Findings, Source};
-use crate::scenario::tree::{self, Table, Value};
+use crate::scenario::tree::{self, Item, Table, Value};
 
 /// How deep files may include each other.
 const INCLUDE_DEPTH: usize = 8;
@@ -24,63 +24,104 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(why)
 }
 
-/// Reads one source and what it includes; included sections come first.
-pub(super) fn read_source(
-    path: &Path,
-    text: &str,
-    out: &mut Findings,
-    above: &mut Vec<PathBuf>,
-) -> Table {
-    let file = out.sources.len();
-    out.sources.push(Source::new(path, text));
-    let mut table = tree::parse(file, text, out);
-    let Some(include) = table.remove("include") else {
-        return table;
-    };
-    let Value::List(items) = &include.item.value else {
-        let message = format!(
-            "include is {}; write a list: include = [\"pace.toml\"]",
-            include.item.value.what()
-        );
-        out.mistake(include.item.place, message);
-        return table;
-    };
-    above.push(path.to_owned());
-    let mut merged: Option<Table> = None;
-    for item in items {
-        let Value::Text(name) = &item.value else {
-            let message = format!("{} in include is no file name", item.value.shown());
-            out.mistake(item.place, message);
-            continue;
-        };
-        let included = path.parent().unwrap_or(Path::new("")).join(name);
-        if above.contains(&included) || above.len() >= INCLUDE_DEPTH {
-            out.mistake(
-                item.place,
-                format!("\"{name}\" includes itself, or too deeply"),
-            );
-            continue;
+/// Where included files are found.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::scenario) enum Files<'a> {
+    /// On this machine's disk.
+    Disk,
+    /// Among these, by their path.
+    Given(&'a [Source]),
+}
+
+impl Files<'_> {
+    fn read(self, path: &Path) -> Result<String, String> {
+        match self {
+            Self::Disk => read_file(path),
+            Self::Given(sources) => {
+                let wanted = path.display().to_string();
+                let found = sources.iter().find(|source| *source.path == wanted);
+                found
+                    .map(|source| source.text.to_string())
+                    .ok_or_else(|| "is not among the files that were given".to_owned())
+            }
         }
-        match read_file(&included) {
-            Ok(text) => {
-                let inner = read_source(&included, &text, out, above);
+    }
+}
+
+/// A scenario being read with what it includes.
+pub(super) struct Reading<'a> {
+    files: Files<'a>,
+    out: &'a mut Findings,
+    above: Vec<PathBuf>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(files: Files<'a>, out: &'a mut Findings) -> Self {
+        Self {
+            files,
+            out,
+            above: Vec::new(),
+        }
+    }
+
+    /// Reads one source and what it includes; included sections come first.
+    pub(super) fn source(&mut self, path: &Path, text: &str) -> Table {
+        let file = self.out.sources.len();
+        self.out.sources.push(Source::new(path, text));
+        let mut table = tree::parse(file, text, self.out);
+        let Some(include) = table.remove("include") else {
+            return table;
+        };
+        let Value::List(items) = &include.item.value else {
+            let message = format!(
+                "include is {}; write a list: include = [\"pace.toml\"]",
+                include.item.value.what()
+            );
+            self.out.mistake(include.item.place, message);
+            return table;
+        };
+        self.above.push(path.to_owned());
+        let mut merged: Option<Table> = None;
+        for item in items {
+            if let Some(inner) = self.included(path, item) {
                 merged = Some(match merged {
-                    Some(merged) => merge(merged, inner, true, out),
+                    Some(merged) => merge(merged, inner, true, self.out),
                     None => inner,
                 });
             }
-            Err(why) => out.mistake(item.place, format!("include \"{name}\": {why}")),
+        }
+        self.above.pop();
+        match merged {
+            Some(merged) => {
+                let place = table.place;
+                let mut all = merge(merged, table, true, self.out);
+                all.place = place;
+                all
+            }
+            None => table,
         }
     }
-    above.pop();
-    match merged {
-        Some(merged) => {
-            let place = table.place;
-            let mut all = merge(merged, table, true, out);
-            all.place = place;
-            all
+
+    fn included(&mut self, path: &Path, item: &Item) -> Option<Table> {
+        let Value::Text(name) = &item.value else {
+            let message = format!("{} in include is no file name", item.value.shown());
+            self.out.mistake(item.place, message);
+            return None;
+        };
+        let included = path.parent().unwrap_or(Path::new("")).join(name);
+        if self.above.contains(&included) || self.above.len() >= INCLUDE_DEPTH {
+            let message = format!("\"{name}\" includes itself, or too deeply");
+            self.out.mistake(item.place, message);
+            return None;
         }
-        None => table,
+        match self.files.read(&included) {
+            Ok(text) => Some(self.source(&included, &text)),
+            Err(why) => {
+                self.out
+                    .mistake(item.place, format!("include \"{name}\": {why}"));
+                None
+            }
+        }
     }
 }
 
