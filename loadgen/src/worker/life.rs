@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use server_core::bus::nats::NatsDialer;
 use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
     Announce, Facts, MemoryStorage, Mode, Node, NodeConfig, NodeEvent, NodeObserver,
-    PROVISIONING_JWT, SERVER_CONF, ServerConf, Shared,
+    PROVISIONING_JWT, SERVER_CONF, Security, ServerConf, Shared,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -119,6 +118,13 @@ impl Ground {
             access,
         })
     }
+
+    /// Whether nodes of this fleet never speak TLS: they start in production, on plain brokers.
+    fn needs_no_certificate(&self, fleet: &Fleet) -> bool {
+        let network = self.access.production.get(&fleet.attach);
+        let plain = network.is_some_and(|network| network.tls == Tls::None);
+        plain && fleet.start == Start::Production
+    }
 }
 
 /// One node about to live.
@@ -182,6 +188,9 @@ impl Life {
         config.agents = usize::try_from(fleet.agents).unwrap_or(usize::MAX);
         config.reconnect = reconnect(fleet, planned.seed);
         config.connect_timeout = CONNECT_WITHIN;
+        if ground.needs_no_certificate(fleet) {
+            config.security = Security::SignedRequests;
+        }
         let mut facts: serde_json::Map<String, serde_json::Value> =
             planned.facts.into_iter().collect();
         // Templates of the provisioner tell fleets apart by it.
@@ -212,11 +221,13 @@ impl Life {
             }
             return Ok(storage);
         }
-        let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
         let text = |text: String| -> Arc<[u8]> { Arc::from(text.into_bytes()) };
         storage.insert(SERVER_CONF, text(self.server_conf(fleet)?));
-        storage.insert("ssl/certificate.pem", text(issued.certificate));
-        storage.insert("ssl/private.pem", text(issued.key));
+        if !ground.needs_no_certificate(fleet) {
+            let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
+            storage.insert("ssl/certificate.pem", text(issued.certificate));
+            storage.insert("ssl/private.pem", text(issued.key));
+        }
         storage.insert("ssl/ca.pem", Arc::clone(&ground.roots));
         for (name, policy) in &ground.access.policies {
             storage.insert(format!("policies/{name}"), text(policy.clone()));
@@ -354,7 +365,7 @@ pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
     }
     dial.connect_timeout = CONNECT_WITHIN;
     let config = ClientConfig::new(collective, identity, Arc::new(signer));
-    let dialer = NatsDialer::new(DialLimit::new(1));
+    let dialer = SwarmDialer::new(DialLimit::new(1));
     let connecting = Client::connect(&dialer, dial, config);
     tokio::time::timeout(ASKING_WITHIN, connecting)
         .await

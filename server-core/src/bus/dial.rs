@@ -16,6 +16,9 @@ pub struct Dial {
     pub servers: Vec<String>,
     /// The connection's name, shown in the broker's monitoring.
     pub name: String,
+    /// Subjects that are subscribed to from the first moment of every connection, for as long as the
+    /// link lasts. Some dialers send them with their greeting, which saves the broker a turn.
+    pub subscriptions: Vec<String>,
     /// TLS settings. When present TLS is required whatever the scheme says.
     pub tls: Option<Arc<ClientConfig>>,
     /// Broker user.
@@ -43,6 +46,7 @@ impl Dial {
         Self {
             servers,
             name: name.into(),
+            subscriptions: Vec::new(),
             tls: None,
             user: None,
             password: None,

@@ -82,14 +82,19 @@ impl Dialer for MemoryNetwork {
             tokio::time::sleep(delays.after_failure()).await;
         };
         let party = broker.join(dial.capacity);
+        let inbound = Inbound::new(MemoryInbound(Arc::clone(&party)));
+        let bus = MemoryBus {
+            broker,
+            party,
+            server,
+            attempts: u64::from(attempts),
+        };
+        for subject in &dial.subscriptions {
+            bus.subscribe(subject, None).await?;
+        }
         Ok(Link {
-            inbound: Inbound::new(MemoryInbound(Arc::clone(&party))),
-            bus: Arc::new(MemoryBus {
-                broker,
-                party,
-                server,
-                attempts: u64::from(attempts),
-            }),
+            inbound,
+            bus: Arc::new(bus),
         })
     }
 }

@@ -75,14 +75,19 @@ impl Dialer for NatsDialer {
             }
         };
         attempts.connected();
+        let inbound = Inbound::new(NatsInbound::new(Arc::clone(&subscriptions), changed));
+        let bus = NatsBus {
+            client,
+            attempts,
+            subscriptions,
+            next: AtomicU64::new(1),
+        };
+        for subject in &dial.subscriptions {
+            bus.subscribe(subject, None).await?;
+        }
         Ok(Link {
-            inbound: Inbound::new(NatsInbound::new(Arc::clone(&subscriptions), changed)),
-            bus: Arc::new(NatsBus {
-                client,
-                attempts,
-                subscriptions,
-                next: AtomicU64::new(1),
-            }),
+            inbound,
+            bus: Arc::new(bus),
         })
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BusError, Dial, DialLimit, Dialer, Inbound, Link};
+use super::{BusError, Dial, DialLimit, Dialer, Inbound, Link, is_subscribable};
 use connection::{Connection, SwarmBus};
 use inbound::{KeepAlive, SwarmInbound};
 use plan::{Occasion, Plan, Route, targets};
@@ -93,6 +93,10 @@ impl Default for SwarmDialer {
 impl Dialer for SwarmDialer {
     async fn dial(&self, mut dial: Dial) -> Result<Link, BusError> {
         let targets = targets(&dial)?;
+        let unusable = |subject: &&String| !is_subscribable(subject);
+        if let Some(subject) = dial.subscriptions.iter().find(unusable) {
+            return Err(BusError::Subject(subject.clone()));
+        }
         let tls = dial.tls.take().map(|given| self.settings.lean(&given));
         let route = Route {
             turn: dial.reconnect.delays().pick(targets.len()),

@@ -72,6 +72,9 @@ pub enum Security {
     /// Mutual TLS and signed requests on the production network; anonymous TLS while provisioning.
     #[default]
     Certificates,
+    /// Signed requests over connections without TLS: the trust anchors judge requests, and the node
+    /// needs no certificate of its own. For networks that are protected by other means.
+    SignedRequests,
     /// No TLS, and any request is believed. For demonstrations and tests inside one machine: whoever
     /// reaches the broker commands the node.
     Insecure,

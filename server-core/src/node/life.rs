@@ -1,6 +1,7 @@
 //! One life of a node: a connection, what arrives on it, and what is due.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -15,12 +16,12 @@ use super::plan::Authorization;
 use super::registration::{self, Registration};
 use super::request::{self, Finished};
 use super::{Alive, Mode, NodeError};
-use crate::agents::{Surroundings, count};
+use crate::agents::{AgentSet, Next, Surroundings, count};
 use crate::bus::{Bus, BusError, Inbound, Incoming, Link};
 use crate::events::{Event, EventKind};
 use crate::trust::Verifier;
 use crate::wire::Limits;
-use crate::words::{Seed, Shutdown, subject};
+use crate::words::{Collective, Identity, Seed, Shutdown, subject};
 
 /// What every request of this life is judged and answered with.
 pub(super) struct Core {
@@ -115,31 +116,13 @@ impl Life {
         }
     }
 
-    /// Subscribes to every agent in every collective and to the node's own subject in each, and waits
-    /// until all that is on its way to the broker: whoever hears the startup event may ask at once.
-    pub(super) async fn subscribe(&mut self) -> Result<(), BusError> {
+    /// Tells that the node's subjects are subscribed to. The connection came with them, so whoever
+    /// hears the startup event may ask at once.
+    pub(super) fn subscribed(&self) {
         let node = &self.core.node;
-        let mut made = 0;
-        for collective in &node.collectives {
-            for agent in node.agents.names() {
-                let subject = subject::broadcast_agent(collective, agent);
-                self.bus.subscribe(&subject, None).await?;
-                made += 1;
-            }
-            let subject = subject::node(collective, &node.identity);
-            self.bus.subscribe(&subject, None).await?;
-            made += 1;
-        }
-        // A connection lost right now restores its subscriptions itself.
-        match self.bus.flush().await {
-            Ok(()) | Err(BusError::Disconnected) => {}
-            Err(error) => return Err(error),
-        }
-        self.core.tell(NodeEvent::Subscribed {
-            mode: node.mode,
-            count: made,
-        });
-        Ok(())
+        let count = subjects(&node.collectives, &node.agents, &node.identity).count();
+        let mode = node.mode;
+        self.core.tell(NodeEvent::Subscribed { mode, count });
     }
 
     /// From now on, `serve` reports when this turns true.
@@ -173,36 +156,57 @@ impl Life {
 
     /// Serves until something changes the node's state.
     pub(super) async fn serve(&mut self, shutdown: &Shutdown) -> Result<Input, NodeError> {
+        // Both outlast many messages: waiting anew for each of them costs more than the message.
+        let stopped = shutdown.cancelled();
+        tokio::pin!(stopped);
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut armed = None;
         loop {
             let due = self.due.next();
-            tokio::select! {
+            if let Some(at) = due.filter(|_| armed != due) {
+                timer.as_mut().reset(at);
+            }
+            armed = due;
+            let next = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(Input::StopAsked),
+                () = &mut stopped => return Ok(Input::StopAsked),
                 () = granted(self.permission.as_mut()) => {
                     self.permission = None;
                     return Ok(Input::Permitted);
                 }
-                () = reached(due) => if let Some(input) = self.on_time().await {
-                    return Ok(input);
-                },
-                Some(finished) = self.in_flight.next() => {
-                    if let Some(next) = finished.publish(&self.core, self.bus.as_ref()).await {
-                        return Ok(Input::Promised(next));
+                () = &mut timer, if armed.is_some() => {
+                    if let Some(input) = self.on_time().await {
+                        return Ok(input);
                     }
+                    armed = None;
+                    None
                 }
+                Some(finished) = self.in_flight.next() => finished.publish(&self.core, self.bus.as_ref()).await,
                 incoming = self.inbound.next(), if !self.over => self.on_incoming(incoming).await?,
+            };
+            if let Some(next) = next {
+                return Ok(Input::Promised(next));
             }
         }
     }
 
-    async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), NodeError> {
+    /// Acts on what arrived; what an answer has promised, if it has.
+    async fn on_incoming(&mut self, incoming: Incoming) -> Result<Option<Next>, NodeError> {
         match incoming {
             Incoming::Message(message) => match request::judge(&self.core, &message.payload) {
                 Err(code) => self.core.tell(NodeEvent::Dropped { code }),
                 Ok(accepted) => {
                     let busy = self.in_flight.len() >= self.core.depth;
-                    let call = request::execute(Arc::clone(&self.core), accepted, busy);
-                    self.in_flight.push(Box::pin(call));
+                    let mut call =
+                        Box::pin(request::execute(Arc::clone(&self.core), accepted, busy));
+                    // Most calls have nothing to wait for, and need no place among those that do.
+                    match futures::poll!(call.as_mut()) {
+                        Poll::Ready(finished) => {
+                            return Ok(finished.publish(&self.core, self.bus.as_ref()).await);
+                        }
+                        Poll::Pending => self.in_flight.push(call),
+                    }
                 }
             },
             Incoming::Disconnected => {
@@ -231,7 +235,7 @@ impl Life {
             Incoming::Closed if self.due.leave.is_some() => self.over = true,
             Incoming::Closed => return Err(NodeError::Network(BusError::Closed)),
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn on_time(&mut self) -> Option<Input> {
@@ -255,19 +259,25 @@ impl Life {
     }
 }
 
+/// What a node subscribes to: every agent in every collective, and its own subject in each.
+pub(super) fn subjects<'a>(
+    collectives: &'a [Collective],
+    agents: &'a AgentSet,
+    identity: &'a Identity,
+) -> impl Iterator<Item = String> + 'a {
+    collectives.iter().flat_map(move |collective| {
+        let agents = agents.names().iter();
+        let of_agents = agents.map(|agent| subject::broadcast_agent(collective, agent));
+        of_agents.chain(std::iter::once(subject::node(collective, identity)))
+    })
+}
+
 /// Resolves once the permission is given, or nobody is left who could give it.
 async fn granted(permission: Option<&mut watch::Receiver<bool>>) {
     match permission {
         Some(permission) => {
             let _ = permission.wait_for(|given| *given).await;
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -142,7 +142,7 @@ fn provisioning(
         servers,
         tls: match given.config.security {
             Security::Certificates => Some(tls::anonymous()),
-            Security::Insecure => None,
+            Security::SignedRequests | Security::Insecure => None,
         },
         connect_timeout: given.config.connect_timeout,
         verifier: given.shared.insecure(),
@@ -162,13 +162,6 @@ fn production(
 ) -> Result<Plan, NodeError> {
     let storage = given.storage.as_ref();
     let config = &given.config;
-    let (tls, verifier) = match config.security {
-        Security::Insecure => (None, given.shared.insecure()),
-        Security::Certificates => {
-            let (tls, verifier) = files::trust(given, &conf)?;
-            (Some(tls), verifier)
-        }
-    };
     let mut servers = conf.brokers();
     if servers.is_empty() {
         servers = config.servers.iter().map(|one| with_scheme(one)).collect();
@@ -179,6 +172,14 @@ fn production(
             storage.describe(SERVER_CONF)
         )));
     }
+    let (tls, verifier) = match config.security {
+        Security::Insecure => (None, given.shared.insecure()),
+        Security::SignedRequests => (None, files::trust(given, &conf)?.verifier()?),
+        Security::Certificates => {
+            let trust = files::trust(given, &conf)?;
+            (Some(trust.tls()?), trust.verifier()?)
+        }
+    };
     let mut collectives = conf.collectives()?;
     if collectives.is_empty() {
         collectives.clone_from(&config.collectives);

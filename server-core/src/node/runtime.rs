@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::life::{Core, Life};
+use super::life::{Core, Life, subjects};
 use super::machine::{Effect, Input, State};
 use super::observer::{DialObserver, NodeEvent};
 use super::plan::{self, Given, Plan};
@@ -108,7 +108,7 @@ impl Runner {
             }
             Effect::Subscribe => {
                 if let Some(life) = &mut self.life {
-                    life.subscribe().await?;
+                    life.subscribed();
                 }
                 return Ok(Some(Input::Subscribed));
             }
@@ -177,6 +177,7 @@ impl Runner {
     fn address(&self, plan: &Plan, seed: Seed) -> Dial {
         let config = &self.given.config;
         let mut dial = Dial::new(plan.servers.clone(), plan.identity.as_str());
+        dial.subscriptions = subjects(&plan.collectives, &plan.agents, &plan.identity).collect();
         dial.tls.clone_from(&plan.tls);
         dial.reconnect = config.reconnect.seeded(seed.0);
         dial.connect_timeout = plan.connect_timeout;

@@ -59,6 +59,34 @@ pub async fn a_subscription_precedes_what_is_published_after_it(network: Network
     }
 }
 
+pub async fn subscriptions_of_the_dial_are_there_from_the_start(mut network: Network) {
+    let mut dial = network.dial("listener");
+    dial.subscriptions = vec!["given.one".to_owned(), "given.two.*".to_owned()];
+    let mut link = network.dialer.dial(dial).await.unwrap();
+    let later = link.bus.subscribe("later", None).await.unwrap();
+    for round in 0..2 {
+        for subject in ["given.one", "given.two.x", "later"] {
+            link.bus.publish(subject, Bytes::new()).await.unwrap();
+            assert_eq!(message(&mut link).await.0, subject, "round {round}");
+        }
+        network.kill();
+        assert_eq!(link.inbound.next().await, Incoming::Disconnected);
+        network.revive();
+        let server = network.server.clone();
+        assert_eq!(link.inbound.next().await, Incoming::Connected { server });
+    }
+    link.bus.unsubscribe(later);
+    for subject in ["later", "given.one"] {
+        link.bus.publish(subject, Bytes::new()).await.unwrap();
+    }
+    assert_eq!(message(&mut link).await.0, "given.one");
+
+    let mut dial = network.dial("mistaken");
+    dial.subscriptions = vec!["not a subject".to_owned()];
+    let refused = network.dialer.dial(dial).await.err();
+    assert!(matches!(refused, Some(BusError::Subject(_))), "{refused:?}");
+}
+
 pub async fn a_queue_group_shares_and_others_get_everything(network: Network) {
     const SENT: usize = 300;
     let mut readers = Vec::new();

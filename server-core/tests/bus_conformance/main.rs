@@ -38,6 +38,7 @@ macro_rules! conforms_everywhere {
             everywhere::messages_arrive_whole
             everywhere::order_is_kept
             everywhere::a_subscription_precedes_what_is_published_after_it
+            everywhere::subscriptions_of_the_dial_are_there_from_the_start
             everywhere::a_queue_group_shares_and_others_get_everything
             everywhere::an_ended_subscription_is_silent
             everywhere::misuse_is_refused_and_costs_nothing

@@ -314,7 +314,7 @@ async fn a_node_without_its_tls_files_says_which() {
         .await;
     let error = ended.unwrap_err();
     assert!(
-        matches!(&error, NodeError::Tls { path, .. } if path == "/etc/choria/ssl/private.pem"),
+        matches!(&error, NodeError::Tls { path, .. } if path == "/etc/choria/ssl/ca.pem"),
         "{error}"
     );
     assert_eq!(error.code(), "node.tls");

@@ -13,7 +13,7 @@ use super::handshake::Established;
 use super::plan::{Arrived, Plan, Route, Target};
 use super::protocol::{self, Info};
 use super::socket::{Lost, Socket};
-use crate::bus::{Bus, BusError, BusStats, SubscriptionId, is_subscribable};
+use crate::bus::{Bus, BusError, BusStats, Message, SubscriptionId, is_subscribable};
 use crate::words::subject::is_publishable;
 
 /// Unsent bytes beyond which a sender waits for the network.
@@ -45,10 +45,14 @@ pub(super) struct State {
     /// The broker it leads to, or led to last.
     pub(super) target: Target,
     pub(super) route: Route,
+    /// Messages that came with its greeting.
+    pub(super) early: Vec<(u64, Message)>,
     /// The broker has announced its end.
     pub(super) leaving: bool,
     max_payload: usize,
-    /// In order of their ids.
+    /// Subscriptions of the dial, with the ids from 1 on; the greeting makes them.
+    given: u64,
+    /// The others in order of their ids.
     subscriptions: Vec<Subscription>,
     next: u64,
     pub(super) closed: bool,
@@ -63,7 +67,7 @@ struct Subscription {
 impl State {
     /// Whether messages of this subscription are still wanted.
     pub(super) fn wants(&self, id: u64) -> bool {
-        self.position(id).is_ok()
+        (1..=self.given).contains(&id) || self.position(id).is_ok()
     }
 
     fn position(&self, id: u64) -> Result<usize, usize> {
@@ -109,10 +113,12 @@ impl Connection {
             socket: None,
             target: arrived.established.target.clone(),
             route: Route::default(),
+            early: Vec::new(),
             leaving: false,
             max_payload: 0,
             subscriptions: Vec::new(),
-            next: 1,
+            given: plan.dial.subscriptions.len() as u64,
+            next: plan.dial.subscriptions.len() as u64 + 1,
             closed: false,
         };
         state.install(&plan, arrived);
@@ -142,6 +148,7 @@ impl Connection {
     pub(super) fn end(&self) -> Option<Socket> {
         let mut state = self.state();
         state.closed = true;
+        state.given = 0;
         state.subscriptions = Vec::new();
         let socket = state.socket.take();
         drop(state);
@@ -194,6 +201,7 @@ impl State {
             mut socket,
             info,
             target,
+            early,
             ..
         } = arrived.established;
         for subscription in &self.subscriptions {
@@ -202,6 +210,7 @@ impl State {
         }
         self.socket = Some(socket);
         self.target = target;
+        self.early = early;
         self.route.turn = arrived.turn;
         self.route.epoch += 1;
         self.told(&info, plan);

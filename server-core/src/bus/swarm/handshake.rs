@@ -3,22 +3,28 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use super::plan::{Plan, Target};
-use super::protocol::{Connect, Info, MAX_LINE, Operation, PING};
+use super::protocol::{self, Connect, Info, MAX_LINE, Operation, PING};
 use super::socket::{Lost, Socket};
-use crate::bus::{BusError, Took};
+use crate::bus::{BusError, Message, Took};
 
 /// A connection that has said hello.
 pub(super) struct Established {
     pub(super) socket: Socket,
     pub(super) info: Info,
     pub(super) target: Target,
+    /// Messages that came with the greeting, with the ids of their subscriptions.
+    pub(super) early: Vec<(u64, Message)>,
     pub(super) took: Took,
 }
+
+/// Messages that may come with a greeting; a broker that sends more before its first `PONG` is mad.
+const MOST_EARLY: usize = 1_024;
 
 /// Connects to `target`. The caller limits the time.
 pub(super) async fn establish(
@@ -34,25 +40,28 @@ pub(super) async fn establish(
     let tcp = begun.elapsed();
 
     let mut socket = Socket::new(stream, MAX_LINE);
-    let mut info = None;
-    hear(&mut socket, Expect::Info, &mut info)
+    let mut heard = Heard::default();
+    heard
+        .until(&mut socket, Expect::Info)
         .await
         .map_err(failed)?;
     let greeted = Instant::now();
-    let tls = secure(plan, target, &mut socket, info.as_ref()).await?;
+    let tls = secure(plan, target, &mut socket, heard.info.as_ref()).await?;
     let secured = Instant::now();
 
     greet(plan, target, &mut socket);
-    hear(&mut socket, Expect::Pong, &mut info)
+    heard
+        .until(&mut socket, Expect::Pong)
         .await
         .map_err(failed)?;
-    let info = info.unwrap_or_default();
+    let info = heard.info.unwrap_or_default();
     socket.parser.set_max_payload(info.payload_limit());
     let nats = greeted.duration_since(begun).saturating_sub(tcp) + secured.elapsed();
     Ok(Established {
         socket,
         info,
         target: target.clone(),
+        early: heard.early,
         took: Took { tcp, tls, nats },
     })
 }
@@ -153,6 +162,9 @@ fn greet(plan: &Plan, target: &Target, socket: &mut Socket) {
         auth_token: dial.token.as_deref(),
     };
     connect.encode(socket.queue());
+    for (id, subject) in (1..).zip(&dial.subscriptions) {
+        protocol::subscribe(socket.queue(), id, subject, None);
+    }
     socket.queue().extend_from_slice(PING);
 }
 
@@ -163,31 +175,68 @@ enum Expect {
     Pong,
 }
 
-/// Sends what is queued and listens until the expected word comes; an `INFO` on the way replaces the
-/// last one.
-async fn hear(socket: &mut Socket, expect: Expect, info: &mut Option<Info>) -> Result<(), Lost> {
-    socket.drained().await?;
-    let mut heard = None;
-    while heard.is_none() {
-        let mut on = |operation: Operation<'_>| {
-            let said = match operation {
-                Operation::Info(json) => Info::parse(json).map_err(Lost::from).map(|parsed| {
-                    *info = Some(parsed);
-                    expect == Expect::Info
-                }),
-                Operation::Pong => Ok(expect == Expect::Pong),
-                Operation::Error(words) => Err(Lost::Said(plain(words))),
-                Operation::Ping | Operation::Ok | Operation::Message { .. } => Ok(false),
-            };
-            match said {
+/// What the broker has said so far.
+#[derive(Default)]
+struct Heard {
+    info: Option<Info>,
+    early: Vec<(u64, Message)>,
+}
+
+impl Heard {
+    /// Sends what is queued and listens until the expected word comes; an `INFO` on the way replaces
+    /// the last one.
+    async fn until(&mut self, socket: &mut Socket, expect: Expect) -> Result<(), Lost> {
+        socket.drained().await?;
+        let mut heard = None;
+        while heard.is_none() {
+            let mut on = |operation: Operation<'_>| match self.take(operation, expect) {
                 Ok(false) => {}
                 Ok(true) => heard = heard.take().or(Some(Ok(()))),
                 Err(lost) => heard = Some(Err(lost)),
-            }
-        };
-        socket.read_more(&mut on).await?;
+            };
+            socket.read_more(&mut on).await?;
+        }
+        heard.unwrap_or(Ok(()))
     }
-    heard.unwrap_or(Ok(()))
+
+    /// Whether this was the expected word.
+    fn take(&mut self, operation: Operation<'_>, expect: Expect) -> Result<bool, Lost> {
+        match operation {
+            Operation::Info(json) => {
+                self.info = Some(Info::parse(json)?);
+                return Ok(expect == Expect::Info);
+            }
+            Operation::Pong => return Ok(expect == Expect::Pong),
+            Operation::Error(words) if is_about_one_subject(words) => {
+                tracing::warn!(words = %plain(words), "the broker refuses a subject");
+            }
+            Operation::Error(words) => return Err(Lost::Said(plain(words))),
+            Operation::Message { .. } if self.early.len() == MOST_EARLY => {
+                return Err(Lost::Said("messages instead of a greeting".to_owned()));
+            }
+            Operation::Message {
+                sid,
+                subject,
+                payload,
+            } => self.early.push((sid, message(subject, payload))),
+            Operation::Ping | Operation::Ok => {}
+        }
+        Ok(false)
+    }
+}
+
+/// A message as it is handed on.
+pub(super) fn message(subject: &[u8], payload: &[u8]) -> Message {
+    Message {
+        subject: String::from_utf8_lossy(subject).into_owned(),
+        payload: Bytes::copy_from_slice(payload),
+    }
+}
+
+/// After these words the connection lives on.
+pub(super) fn is_about_one_subject(words: &[u8]) -> bool {
+    let words = words.to_ascii_lowercase();
+    memchr::memmem::find(&words, b"permissions violation").is_some()
 }
 
 /// The text of an `-ERR`, without its quotes.

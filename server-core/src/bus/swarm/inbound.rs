@@ -9,16 +9,15 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::Stream;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, State, note};
-use super::handshake::plain;
+use super::handshake::{is_about_one_subject, message, plain};
 use super::plan::{Arrived, Occasion, Plan};
 use super::protocol::{Info, Operation, PING, PONG, ProtocolError};
 use super::socket::Lost;
-use crate::bus::{BusError, Incoming, Message};
+use crate::bus::{BusError, Incoming};
 
 /// A broker that announced its end is left within this time; its own grace is as long by default.
 const LAME_DUCK_SPREAD: Duration = Duration::from_secs(8);
@@ -100,6 +99,14 @@ impl SwarmInbound {
             self.items.push_back(Incoming::Closed);
             return Poll::Ready(());
         }
+        if !state.early.is_empty() {
+            for (sid, message) in std::mem::take(&mut state.early) {
+                if state.wants(sid) {
+                    self.items.push_back(Incoming::Message(message));
+                }
+            }
+            return Poll::Ready(());
+        }
         match self.drive_socket(&mut state, cx) {
             Ok(progress) => progress,
             Err(lost) => {
@@ -157,10 +164,8 @@ impl SwarmInbound {
                 if state.wants(sid) {
                     messages += 1;
                     bytes += payload.len() as u64;
-                    self.items.push_back(Incoming::Message(Message {
-                        subject: String::from_utf8_lossy(subject).into_owned(),
-                        payload: Bytes::copy_from_slice(payload),
-                    }));
+                    self.items
+                        .push_back(Incoming::Message(message(subject, payload)));
                 }
             }
             Operation::Ping => pings += 1,
@@ -179,7 +184,7 @@ impl SwarmInbound {
         self.answer(state, pings)?;
         self.follow(state, info)?;
         match said {
-            Some(words) if is_about_one_subject(&words) => {
+            Some(words) if is_about_one_subject(words.as_bytes()) => {
                 tracing::warn!(server = %state.target.url, %words, "the broker refuses a subject");
             }
             Some(words) => {
@@ -280,11 +285,6 @@ impl SwarmInbound {
         self.timer.as_mut().reset(next);
         Ok(())
     }
-}
-
-/// After these words the connection lives on.
-fn is_about_one_subject(words: &str) -> bool {
-    words.to_ascii_lowercase().contains("permissions violation")
 }
 
 impl Stream for SwarmInbound {

@@ -28,11 +28,16 @@ fn utf8(path: &str, bytes: Vec<u8>) -> Result<String, NodeError> {
     })
 }
 
-/// TLS towards the broker and the judge of requests, from certificate, key and trust anchors.
-pub(super) fn trust(
-    given: &Given,
-    conf: &ServerConf,
-) -> Result<(Arc<ClientConfig>, Arc<Verifier>), NodeError> {
+/// The files a node's trust rests on, read when they are needed.
+pub(super) struct Trust<'a> {
+    given: &'a Given,
+    conf: &'a ServerConf,
+    ca_path: String,
+    ca: String,
+}
+
+/// Reads the trust anchors.
+pub(super) fn trust<'a>(given: &'a Given, conf: &'a ServerConf) -> Result<Trust<'a>, NodeError> {
     if let Some(provider) = conf.get("plugin.security.provider")
         && !provider.eq_ignore_ascii_case("file")
     {
@@ -40,50 +45,75 @@ pub(super) fn trust(
             "plugin.security.provider = {provider}"
         )));
     }
+    let (ca_path, ca) = pem(given, conf, "plugin.security.file.ca", "ssl/ca.pem")?;
+    Ok(Trust {
+        given,
+        conf,
+        ca_path,
+        ca,
+    })
+}
+
+impl Trust<'_> {
+    /// TLS towards the broker, from certificate, key and trust anchors.
+    pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, NodeError> {
+        if anonymous(self.conf) {
+            return Ok(tls::anonymous());
+        }
+        let read = |key, name| pem(self.given, self.conf, key, name);
+        let (_, key) = read("plugin.security.file.key", "ssl/private.pem")?;
+        let (path, certificate) = read("plugin.security.file.certificate", "ssl/certificate.pem")?;
+        tls::mutual(&self.ca, &certificate, &key).map_err(|error| wrong(&path, &error))
+    }
+
+    /// The judge of requests.
+    pub(super) fn verifier(&self) -> Result<Arc<Verifier>, NodeError> {
+        let (given, conf) = (self.given, self.conf);
+        if anonymous(conf) {
+            // The switch of the original: trust rests on the broker's permissions alone.
+            tracing::warn!(
+                node = %given.config.identity,
+                "plugin.security.server_anon_tls is set: requests are not verified"
+            );
+            return Ok(given.shared.insecure());
+        }
+        let verifier = given.shared.verifier(
+            &self.ca,
+            &conf.list("plugin.choria.security.certname_whitelist"),
+            &conf.list("plugin.choria.security.privileged_users"),
+            &given.clock,
+        );
+        verifier.map_err(|error| match error.code() {
+            "trust.pattern" => NodeError::Rules(error),
+            _ => wrong(&self.ca_path, &error),
+        })
+    }
+}
+
+/// A PEM file and where it is: where the configuration says, or else at its usual place.
+fn pem(
+    given: &Given,
+    conf: &ServerConf,
+    key: &str,
+    name: &str,
+) -> Result<(String, String), NodeError> {
     let storage = given.storage.as_ref();
-    let read = |key: &str, name: &str| -> Result<(String, String), NodeError> {
-        let path = conf
-            .get(key)
-            .map_or_else(|| storage.describe(name), str::to_owned);
-        let content = storage.read_path(&path)?.ok_or_else(|| NodeError::Tls {
-            path: path.clone(),
-            why: "does not exist".to_owned(),
-        })?;
-        let content = utf8(&path, content)?;
-        Ok((path, content))
-    };
-    let (_, key) = read("plugin.security.file.key", "ssl/private.pem")?;
-    let (certificate_path, certificate) =
-        read("plugin.security.file.certificate", "ssl/certificate.pem")?;
-    let (ca_path, ca) = read("plugin.security.file.ca", "ssl/ca.pem")?;
-    let wrong = |path: &str, error: &dyn std::error::Error| NodeError::Tls {
+    let path = conf
+        .get(key)
+        .map_or_else(|| storage.describe(name), str::to_owned);
+    let content = storage.read_path(&path)?.ok_or_else(|| NodeError::Tls {
+        path: path.clone(),
+        why: "does not exist".to_owned(),
+    })?;
+    let content = utf8(&path, content)?;
+    Ok((path, content))
+}
+
+fn wrong(path: &str, error: &dyn std::error::Error) -> NodeError {
+    NodeError::Tls {
         path: path.to_owned(),
         why: error.to_string(),
-    };
-    let tls = match anonymous(conf) {
-        true => tls::anonymous(),
-        false => tls::mutual(&ca, &certificate, &key)
-            .map_err(|error| wrong(&certificate_path, &error))?,
-    };
-    if anonymous(conf) {
-        // The switch of the original: trust rests on the broker's permissions alone.
-        tracing::warn!(
-            node = %given.config.identity,
-            "plugin.security.server_anon_tls is set: requests are not verified"
-        );
-        return Ok((tls, given.shared.insecure()));
     }
-    let verifier = given.shared.verifier(
-        &ca,
-        &conf.list("plugin.choria.security.certname_whitelist"),
-        &conf.list("plugin.choria.security.privileged_users"),
-        &given.clock,
-    );
-    let verifier = verifier.map_err(|error| match error.code() {
-        "trust.pattern" => NodeError::Rules(error),
-        _ => wrong(&ca_path, &error),
-    })?;
-    Ok((tls, verifier))
 }
 
 fn anonymous(conf: &ServerConf) -> bool {
