@@ -101,12 +101,12 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     ))?;
     let caller = formation.authority.caller("loadgen.mcollective")?;
     let node = "nodes-00001.example.net";
-    let url = formation.brokers()[0].url();
+    let url = formation.posts().next().context("no broker")?.url();
     let exchange = runtime.block_on(Exchange::ping(&caller, node, &url))?;
     eprintln!(
         "{} nodes, {} brokers, request {} bytes, reply {} bytes",
         args.nodes,
-        formation.brokers().len(),
+        formation.posts().count(),
         exchange.request.len(),
         exchange.reply.len()
     );

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use loadgen::formation::Formation;
+use loadgen::formation::broker::Post;
 use loadgen::formation::nats_server::NatsServer;
 use loadgen::guard::RunMark;
 use loadgen::scenario;
@@ -39,8 +40,6 @@ pub async fn start(
 /// # Errors
 /// When an address is none.
 pub fn addresses(formation: &Formation) -> anyhow::Result<Vec<SocketAddr>> {
-    let brokers = formation.brokers().iter();
-    brokers
-        .map(|broker| Ok(broker.address().parse()?))
-        .collect()
+    let address = |post: &Post| Ok(post.address.parse()?);
+    formation.posts().map(address).collect()
 }

@@ -10,7 +10,7 @@ use super::conduct::Conductor;
 use super::machine::Input;
 
 /// Dials under way at once, of all workers together.
-const DIALS: u32 = 64;
+const DIALS: u32 = 192;
 
 impl Conductor<'_> {
     pub(super) async fn hear(&mut self, event: Option<CrewEvent>) {
