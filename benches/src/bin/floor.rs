@@ -169,12 +169,8 @@ impl Side<'_> {
 
     /// CPU seconds of all brokers since they started.
     fn brokers_cpu(&self) -> f64 {
-        let pids = self
-            .formation
-            .brokers()
-            .iter()
-            .filter_map(|broker| broker.pid());
-        pids.filter_map(|pid| Usage::of(pid).cpu_s).sum()
+        let pids = self.formation.pids();
+        pids.filter_map(|(_, pid)| Usage::of(pid).cpu_s).sum()
     }
 
     fn bare(&self) -> anyhow::Result<Measured> {
