@@ -79,7 +79,7 @@ impl Dialer for MemoryNetwork {
                     last: Box::new(error),
                 });
             }
-            tokio::time::sleep(delays.after_failure()).await;
+            tokio::time::sleep(delays.after_failure(dial.servers.len())).await;
         };
         let party = broker.join(dial.capacity);
         let inbound = Inbound::new(MemoryInbound(Arc::clone(&party)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ended, Mode};
-use crate::bus::{DialProgress, DialStep};
+use crate::bus::{DialProgress, DialStep, Took};
 use crate::wire::rpc::StatusCode;
 use crate::words::Identity;
 use std::sync::Arc;
@@ -23,7 +23,14 @@ pub enum NodeEvent {
         /// Which network.
         mode: Mode,
     },
-    /// An attempt to make the first connection failed; another follows.
+    /// An attempt to connect succeeded. Told by dialers that see the layers apart.
+    Dialed {
+        /// Which network.
+        mode: Mode,
+        /// What each layer took.
+        took: Took,
+    },
+    /// An attempt to connect failed; another follows.
     DialFailed {
         /// Which network.
         mode: Mode,
@@ -120,8 +127,8 @@ impl DialProgress for DialObserver {
                     why: error.to_string(),
                 }
             }
-            // The node itself tells of its connection, once it has it in hand.
-            DialStep::Connected { .. } => return,
+            // Of its connection the node itself tells, once it has it in hand.
+            DialStep::Connected { took, .. } => NodeEvent::Dialed { mode, took },
         };
         self.observer.event(&self.identity, event);
     }

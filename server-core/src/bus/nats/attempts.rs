@@ -23,12 +23,21 @@ pub(super) struct Attempts {
 
 struct State {
     delays: Delays,
-    /// Whether the next attempt follows a failure or a loss, and so has to wait.
-    wait: bool,
+    next: Next,
     turn: usize,
     server: String,
     /// The place under the dial limit, held from the start of an attempt to its outcome.
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// What the next attempt follows.
+enum Next {
+    /// Nothing: it is the first and does not wait.
+    First,
+    /// The loss of a connection.
+    AfterLoss,
+    /// An attempt that failed.
+    AfterFailure,
 }
 
 impl Attempts {
@@ -43,7 +52,7 @@ impl Attempts {
             closed: CancellationToken::new(),
             state: Mutex::new(State {
                 delays,
-                wait: false,
+                next: Next::First,
                 turn,
                 server: "unknown".to_owned(),
                 place: None,
@@ -67,8 +76,12 @@ impl Attempts {
         let (delay, turn) = {
             let mut state = self.state();
             state.place = None;
-            let delay = state.wait.then(|| state.delays.after_failure());
-            state.wait = true;
+            let brokers = pool.len();
+            let delay = match std::mem::replace(&mut state.next, Next::AfterFailure) {
+                Next::First => None,
+                Next::AfterLoss => Some(state.delays.after_loss(brokers)),
+                Next::AfterFailure => Some(state.delays.after_failure(brokers)),
+            };
             state.turn = state.turn.wrapping_add(1);
             (delay, state.turn)
         };
@@ -105,7 +118,7 @@ impl Attempts {
     pub(super) fn connected(&self) {
         let mut state = self.state();
         state.place = None;
-        state.delays.reset();
+        state.next = Next::AfterLoss;
     }
 
     /// No attempt is made any more.

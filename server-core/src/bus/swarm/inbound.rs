@@ -114,7 +114,8 @@ impl SwarmInbound {
                 state.socket = None;
                 self.lost = true;
                 self.items.push_back(Incoming::Disconnected);
-                self.dial(&state, Occasion::Loss);
+                let left = state.target.clone();
+                self.dial(&state, Occasion::Loss { left });
                 Poll::Ready(())
             }
         }

@@ -110,22 +110,19 @@ impl Route {
             .collect();
     }
 
-    /// Those to try, in order: the configured ones from the current turn on, then the learned ones.
-    fn round<'a>(&'a self, configured: &'a [Target], avoid: Option<&Target>) -> Vec<&'a Target> {
+    /// Those to try, in order: the configured ones from the current turn on, then the learned ones;
+    /// `left`, whose connection is lost or about to be, only after all others.
+    fn round<'a>(&'a self, configured: &'a [Target], left: Option<&Target>) -> Vec<&'a Target> {
         let count = configured.len().max(1);
         let turned = (0..configured.len()).filter_map(|step| {
             let at = (self.turn % count + step) % count;
             configured.get(at)
         });
-        let all = || turned.clone().chain(&self.learned);
-        let elsewhere: Vec<_> = all()
-            .filter(|target| avoid.is_none_or(|left| !left.is(target)))
-            .collect();
-        if elsewhere.is_empty() {
-            all().collect()
-        } else {
-            elsewhere
-        }
+        let all = turned.chain(&self.learned);
+        let is_left = |target: &&Target| left.is_some_and(|left| left.is(target));
+        let (last, mut round): (Vec<_>, Vec<_>) = all.partition(is_left);
+        round.extend(last);
+        round
     }
 
     /// Whether there is a broker other than `left`.
@@ -140,8 +137,8 @@ impl Route {
 pub(super) enum Occasion {
     /// For the first time: at once.
     First,
-    /// It was lost: after the policy's delay.
-    Loss,
+    /// It was lost: after the policy's delay, and elsewhere first.
+    Loss { left: Target },
     /// Its broker is about to go: after a share of the spread, anywhere else.
     LameDuck { left: Target, spread: Duration },
 }
@@ -171,19 +168,28 @@ impl Plan {
         occasion: Occasion,
     ) -> Result<Arrived, BusError> {
         let mut delays = self.delays(route.epoch);
+        let brokers = self.targets.len() + route.learned.len();
+        let mut route = route;
+        let left = match &occasion {
+            Occasion::First => None,
+            Occasion::Loss { left } | Occasion::LameDuck { left, .. } => {
+                // Whoever shared a broker spreads over all that are left.
+                route.turn = delays.pick(self.targets.len());
+                Some(left)
+            }
+        };
         let mut wait = match &occasion {
             Occasion::First => Duration::ZERO,
-            Occasion::Loss => delays.after_failure(),
+            Occasion::Loss { .. } => delays.after_loss(brokers),
             Occasion::LameDuck { spread, .. } => {
                 let millis = usize::try_from(spread.as_millis()).unwrap_or(usize::MAX);
                 Duration::from_millis(delays.pick(millis) as u64)
             }
         };
-        let avoid = match &occasion {
-            Occasion::LameDuck { left, .. } => Some(left),
-            Occasion::First | Occasion::Loss => None,
-        };
-        let round = route.round(&self.targets, avoid);
+        let mut round = route.round(&self.targets, left);
+        if matches!(occasion, Occasion::LameDuck { .. }) && round.len() > 1 {
+            round.pop();
+        }
         let mut failed = 0u32;
         for target in round.iter().cycle() {
             tokio::time::sleep(wait).await;
@@ -203,7 +209,7 @@ impl Plan {
                     }
                 }
             }
-            wait = delays.after_failure();
+            wait = delays.after_failure(brokers);
         }
         Err(gave_up(
             failed,
@@ -285,10 +291,9 @@ mod tests {
                 "nats://[::2]:6"
             ]
         );
-        assert_eq!(
-            urls(&route.round(&known, Some(&known[1])))[0],
-            "nats://[::1]:3"
-        );
+        let without_b = urls(&route.round(&known, Some(&known[1])));
+        assert_eq!(without_b[0], "nats://[::1]:3");
+        assert_eq!(without_b[5], "nats://b:2");
         let names: Vec<_> = route
             .learned
             .iter()
