@@ -11,6 +11,7 @@ mod evaluate;
 mod expression;
 mod metrics;
 mod resolve;
+mod storms;
 
 pub use evaluate::{AssertState, Judged, Measured, evaluate, judge_all, measure};
 pub use expression::{Comparison, Expression, Target};

@@ -12,25 +12,29 @@
 
 mod gauge;
 mod histogram;
+mod links;
 mod recorder;
 mod snapshot;
 mod state;
+mod storm;
 mod totals;
 
 pub use gauge::Gauge;
 pub use histogram::{Hist, Quantile, Quantiles};
+pub use links::{LinkTick, Links};
 pub use recorder::Recorder;
 pub use snapshot::{
     Counter, Counters, FleetCounts, Level, LogLine, NodeState, OpDelta, OpKey, Round, Series,
     Snapshot, WorkerHealth,
 };
 pub use state::{
-    AssertView, BrokerView, FleetView, GeneratorHealth, OpView, PhaseProgress, PhaseView, RateView,
-    RunState, Stage, TargetState, WorkerView,
+    AssertView, BrokerView, FaultView, FleetView, GeneratorHealth, OpView, PhaseProgress,
+    PhaseView, RateView, RunState, Stage, TargetState, WorkerView,
 };
+pub use storm::{CurvePoint, Fall, Storm, even_curve};
 pub use totals::{
     BrokerSample, BrokerTotals, ConnectTotals, Enrolment, FaultRecord, GeneratorTotals, Memory,
-    OpTotal, StepLatency, Storm, Totals,
+    OpTotal, StepLatency, Totals,
 };
 
 use std::time::Duration;

@@ -162,6 +162,24 @@ impl Process {
         false
     }
 
+    /// Stops the process group where it stands (SIGSTOP), until [`Process::thaw`].
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen process group go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Asks the process to take leave of its users and end (SIGUSR2, as nats-server understands
+    /// it), and waits for that no longer than `within`. Answers how it ended, when it did.
+    pub async fn retire(&mut self, within: Duration) -> Option<ExitStatus> {
+        self.signal(Signal::SIGUSR2);
+        let ended = tokio::time::timeout(within, self.child.wait()).await;
+        ended.ok().and_then(Result::ok)
+    }
+
     fn signal(&self, signal: Signal) {
         let Ok(pid) = i32::try_from(self.pid) else {
             return;

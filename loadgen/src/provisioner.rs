@@ -222,6 +222,20 @@ impl Provisioner {
         }
     }
 
+    /// Lets it stand still, as a fault does, until [`Provisioner::thaw`].
+    pub fn freeze(&self) {
+        if let Some(process) = &self.process {
+            process.freeze();
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        if let Some(process) = &self.process {
+            process.thaw();
+        }
+    }
+
     /// Ends it in order.
     pub async fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -6,6 +6,7 @@
 //! series.csv       one row a second and value: t, phase, worker, name, labels, value
 //! latency.hlog     one line a second and distribution, HdrHistogram V2 compressed
 //! fanout.csv       one row a round
+//! reconnect.csv    how nodes came back after faults on brokers, ten rows a second; at the end
 //! events.ndjson    the log lines
 //! verdict.json     each assert and limit, the outcome and the exit code
 //! summary.json     the figures; summary.md the same for people
@@ -19,12 +20,14 @@ mod folder;
 mod logs;
 mod manifest;
 mod markdown;
+mod storms;
 mod summary;
 mod verdict;
 
 pub use folder::{FolderError, RunFolder, run_id};
 pub use manifest::{Host, Manifest, ScenarioIdentity, Tool, WorkerPlace, name_hash};
 pub use markdown::summary_page;
+pub use storms::reconnect_csv;
 pub use summary::{
     ConnectSummary, CpuSummary, EnrolmentSummary, FaultSummary, FirstLast, GeneratorSummary,
     Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RoundsSummary, StepSummary,

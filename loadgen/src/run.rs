@@ -29,7 +29,7 @@ use crate::exit::Exit;
 use crate::guard::{Guard, RunMark};
 use crate::measure::{RunState, Stage, Totals};
 use crate::plan::Plan;
-use crate::results::{Manifest, RunFolder, Summary, Verdict, judge_limits};
+use crate::results::{Manifest, RunFolder, Summary, Verdict, judge_limits, reconnect_csv};
 use crate::scenario::{
     Behaviour, Capabilities, Do, FaultKind, Format, Manage, SourceAddress, Start,
 };
@@ -49,10 +49,16 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         Do::Request,
         Do::Publish,
         Do::Disconnect,
+        Do::Churn,
         Do::Fault,
     ],
-    broker_faults: &[],
-    provisioner_faults: &[FaultKind::Kill, FaultKind::Restart],
+    broker_faults: &[
+        FaultKind::Kill,
+        FaultKind::Restart,
+        FaultKind::LameDuck,
+        FaultKind::Freeze,
+    ],
+    provisioner_faults: &[FaultKind::Kill, FaultKind::Restart, FaultKind::Freeze],
     behaviours: &[Behaviour::Honest],
     starts: &[Start::Unprovisioned, Start::Production],
     brokers: &[Manage::Local],
@@ -188,6 +194,9 @@ async fn supervise(
         let manifest = close_manifest(manifest, &driven);
         let summary = Summary::new(&prepared.run, &plan, &driven.totals, &verdict);
         let elapsed_us = crate::measure::micros(elapsed);
+        if !driven.totals.storms.is_empty() {
+            folder.write("reconnect.csv", &reconnect_csv(&driven.totals.storms)?)?;
+        }
         folder.finish(manifest, &plan, &verdict, &summary, elapsed_us)?;
     }
     last_words(options, &states.borrow(), &verdict, folder.as_deref());

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod cell;
+pub mod churn;
 pub mod clock;
 pub mod guarded;
 pub mod health;
@@ -300,6 +301,7 @@ impl Worker {
             at_us: self.assignment.clock.now_us(),
             span_us: micros(now.duration_since(self.last_snapshot)),
             ops,
+            links: self.swarm.book().take_links(),
             fleets: self.swarm.fleets(),
             health: self.health.take(),
             log: self.logs.drain_some(LOG_LINES),

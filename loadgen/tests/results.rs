@@ -73,7 +73,7 @@ fn snapshot(seq: u64, missing: u64) -> Snapshot {
             descriptors_limit: Some(20_000),
             ..WorkerHealth::default()
         },
-        log: Vec::new(),
+        ..Snapshot::default()
     }
 }
 

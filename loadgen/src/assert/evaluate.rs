@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expression::{Expression, Target};
 use super::metrics::{Domain, Metric, MetricId, Shape, Stat, Unit};
+use super::storms::{fault, first_ok_after_up, reconnect};
 use crate::measure::{BrokerTotals, Counter, Gauge, Hist, OpKey, OpTotal, Totals};
 use crate::scenario::{Assert, AssertLevel};
 
@@ -115,7 +116,11 @@ pub fn measure(totals: &Totals, id: &MetricId) -> Measured {
         Domain::Generator => generator(totals, id, in_phase),
         Domain::Memory => memory(totals, id.metric),
         Domain::Fault => fault(totals, id),
-        Domain::Connect | Domain::Request | Domain::Publish | Domain::Disconnect => {
+        Domain::Connect
+        | Domain::Request
+        | Domain::Publish
+        | Domain::Disconnect
+        | Domain::Churn => {
             match id
                 .op
                 .as_ref()
@@ -146,6 +151,7 @@ fn operation(totals: &Totals, key: &OpKey, op: &OpTotal, id: &MetricId) -> Measu
         ),
         "attempts" => count(Counter::Attempts, started),
         "late" => known((started > 0).then(|| of(Counter::Late) as f64), started),
+        "left" => count(Counter::Left, started.max(of(Counter::Left))),
         "sent" => count(Counter::Started, started),
         "lost" => count(Counter::Lost, started),
         "rounds" => count(Counter::Started, started),
@@ -153,6 +159,8 @@ fn operation(totals: &Totals, key: &OpKey, op: &OpTotal, id: &MetricId) -> Measu
         "duplicate" => count(Counter::Duplicate, of(Counter::Replies)),
         "late_replies" => count(Counter::LateReplies, of(Counter::Expected)),
         "failed" => count(Counter::Failed, of(Counter::Replies)),
+        "interrupted" => count(Counter::Interrupted, started),
+        "unheard" => count(Counter::Unheard, started),
         "unknown" => count(Counter::Unknown, of(Counter::Expected)),
         "expected" => count(Counter::Expected, started),
         "replies" => count(Counter::Replies, of(Counter::Expected)),
@@ -165,24 +173,6 @@ fn operation(totals: &Totals, key: &OpKey, op: &OpTotal, id: &MetricId) -> Measu
         "first_ok_after_up" => first_ok_after_up(totals, key, op),
         _ => Measured::default(),
     }
-}
-
-/// From the return of the last broker to the first whole round sent after it.
-fn first_ok_after_up(totals: &Totals, key: &OpKey, op: &OpTotal) -> Measured {
-    let storms = totals
-        .storms
-        .iter()
-        .filter(|storm| storm.phase == key.phase);
-    let Some(up_us) = storms.map(|storm| storm.at_us + storm.down_us).max() else {
-        return Measured::default();
-    };
-    let after = op.rounds.iter().filter(|round| round.sent_us >= up_us);
-    let samples = after.clone().count() as u64;
-    let whole = after
-        .filter(|round| round.missing == 0 && round.expected > 0)
-        .filter_map(|round| Some(round.sent_us + round.last_us? - up_us))
-        .min();
-    known(whole.map(|us| us as f64), samples)
 }
 
 fn provision(totals: &Totals, id: &MetricId) -> Measured {
@@ -213,69 +203,6 @@ fn provision(totals: &Totals, id: &MetricId) -> Measured {
                 .find(|latency| latency.step == step)
                 .map(|latency| &latency.latency),
         ),
-    }
-}
-
-fn fault(totals: &Totals, id: &MetricId) -> Measured {
-    let Some(key) = &id.op else {
-        return Measured::default();
-    };
-    let mine: Vec<_> = totals
-        .faults
-        .iter()
-        .filter(|fault| fault.phase == key.phase && fault.op == key.op)
-        .collect();
-    let samples = mine.len() as u64;
-    let happened = mine.iter().filter(|fault| fault.happened).count() as u64;
-    match id.metric.name {
-        _ if mine.is_empty() => Measured::default(),
-        "happened" => known(Some(happened as f64), samples),
-        "missed" => known(Some((samples - happened) as f64), samples),
-        "down" => known(
-            mine.iter()
-                .filter_map(|fault| fault.down_us)
-                .max()
-                .map(|us| us as f64),
-            samples,
-        ),
-        _ => Measured::default(),
-    }
-}
-
-fn reconnect(totals: &Totals, id: &MetricId, in_phase: impl Fn(&str) -> bool) -> Measured {
-    let storms: Vec<_> = totals
-        .storms
-        .iter()
-        .filter(|storm| in_phase(&storm.phase))
-        .collect();
-    let affected: u64 = storms.iter().map(|storm| storm.affected).sum();
-    let back: u64 = storms.iter().map(|storm| storm.back).sum();
-    if storms.is_empty() {
-        return Measured::default();
-    }
-    match id.metric.name {
-        "time_to_all" => {
-            // One storm that never ended makes the longest time unknown.
-            let times: Option<Vec<u64>> = storms.iter().map(|storm| storm.time_to_all_us).collect();
-            let longest = times.and_then(|times| times.into_iter().max());
-            known(longest.map(|us| us as f64), affected)
-        }
-        "affected" => known(Some(affected as f64), storms.len() as u64),
-        "back" => known(Some(back as f64), affected),
-        "back_ratio" => ratio(back, affected),
-        "attempts" => {
-            let attempts: Option<u64> = storms.iter().map(|storm| storm.attempts).sum();
-            known(attempts.map(|n| n as f64), affected)
-        }
-        "attempts_per_node" => {
-            let mut each = Gauge::default();
-            for storm in &storms {
-                let attempts = storm.attempts.filter(|_| storm.affected > 0);
-                each.record(attempts.map(|n| n as f64 / storm.affected as f64));
-            }
-            gauge(&each, id.stat)
-        }
-        _ => Measured::default(),
     }
 }
 
@@ -347,7 +274,7 @@ fn distribution(hist: &Hist, stat: Option<Stat>) -> Measured {
     }
 }
 
-fn gauge(gauge: &Gauge, stat: Option<Stat>) -> Measured {
+pub(super) fn gauge(gauge: &Gauge, stat: Option<Stat>) -> Measured {
     let value = match stat {
         None | Some(Stat::Last) => gauge.last(),
         Some(Stat::Min) => gauge.min(),
@@ -363,11 +290,11 @@ fn gauge(gauge: &Gauge, stat: Option<Stat>) -> Measured {
     }
 }
 
-fn ratio(part: u64, whole: u64) -> Measured {
+pub(super) fn ratio(part: u64, whole: u64) -> Measured {
     known((whole > 0).then(|| part as f64 / whole as f64), whole)
 }
 
-fn known(value: Option<f64>, samples: u64) -> Measured {
+pub(super) fn known(value: Option<f64>, samples: u64) -> Measured {
     match value {
         Some(_) => Measured { value, samples },
         None => Measured::default(),

@@ -19,6 +19,8 @@ pub enum Domain {
     Publish,
     /// A `disconnect` operation.
     Disconnect,
+    /// A `churn` operation.
+    Churn,
     /// A `fault` operation.
     Fault,
     /// Mass reconnects after faults: `reconnect.…`.
@@ -45,6 +47,7 @@ impl Domain {
             Self::Request => "request",
             Self::Publish => "publish",
             Self::Disconnect => "disconnect",
+            Self::Churn => "churn",
             Self::Fault => "fault",
             Self::Reconnect => "reconnect",
             Self::Broker => "broker",
@@ -58,12 +61,13 @@ impl Domain {
 
     /// The domain of an operation by the word of its `do`.
     pub fn of_op(word: &str) -> Option<Self> {
-        const OPS: [Domain; 6] = [
+        const OPS: [Domain; 7] = [
             Domain::Connect,
             Domain::Provision,
             Domain::Request,
             Domain::Publish,
             Domain::Disconnect,
+            Domain::Churn,
             Domain::Fault,
         ];
         OPS.into_iter().find(|domain| domain.word() == word)
@@ -204,7 +208,8 @@ impl Metric {
 }
 
 use Domain::{
-    Broker, Connect, Disconnect, Fault, Generator, Memory, Provision, Publish, Reconnect, Request,
+    Broker, Churn, Connect, Disconnect, Fault, Generator, Memory, Provision, Publish, Reconnect,
+    Request,
 };
 use Shape::{Distribution, Gauge, Scalar};
 use Unit::{Count, Percent, Rate, Ratio};
@@ -252,6 +257,7 @@ pub static METRICS: &[Metric] = &[
     metric(Request, "expected", Scalar, Count, "replies that should have come"),
     metric(Request, "replies", Scalar, Count, "replies that came, each node once a round"),
     metric(Request, "ok_ratio", Scalar, Ratio, "replies over expected ones"),
+    metric(Request, "interrupted", Scalar, Count, "rounds left out, as loadgen's own connection was lost during them"),
     metric(Request, "rounds", Scalar, Count, "rounds, warm-up left out"),
     metric(Request, "errors", Scalar, Count, "rounds with a missing reply"),
     metric(Request, "late", Scalar, Count, "rounds sent late or left out"),
@@ -265,6 +271,7 @@ pub static METRICS: &[Metric] = &[
 
     metric(Publish, "sent", Scalar, Count, "events published"),
     metric(Publish, "lost", Scalar, Count, "events that did not arrive"),
+    metric(Publish, "unheard", Scalar, Count, "events sent while loadgen's own listener was away, left out of lost"),
     metric(Publish, "errors", Scalar, Count, "events that could not be published"),
     metric(Publish, "late", Scalar, Count, "events left out because they were late"),
     metric(Publish, "rate", Scalar, Rate, "events per second"),
@@ -274,15 +281,27 @@ pub static METRICS: &[Metric] = &[
     metric(Disconnect, "errors", Scalar, Count, "connections that did not close in order"),
     metric(Disconnect, "rate", Scalar, Rate, "connections closed per second"),
 
+    metric(Churn, "left", Scalar, Count, "nodes that left"),
+    metric(Churn, "ok", Scalar, Count, "nodes that came back").or("back"),
+    metric(Churn, "errors", Scalar, Count, "nodes that did not come back"),
+    metric(Churn, "late", Scalar, Count, "leaves left out, as they were late or the node was away already"),
+    metric(Churn, "attempts", Scalar, Count, "dials of nodes coming back"),
+    metric(Churn, "rate", Scalar, Rate, "nodes that came back, per second"),
+    metric(Churn, "latency", Distribution, Unit::Duration, "from the end of a node's absence to subscribed"),
+
     metric(Fault, "happened", Scalar, Count, "faults that fell where they were meant to"),
     metric(Fault, "missed", Scalar, Count, "faults that did not"),
     metric(Fault, "down", Scalar, Unit::Duration, "how long the target was away, the longest"),
 
     metric(Reconnect, "time_to_all", Scalar, Unit::Duration, "from the brokers' return to the last node's, the longest"),
+    metric(Reconnect, "fall_to_all", Scalar, Unit::Duration, "from the fault to the last node's return, the longest"),
+    metric(Reconnect, "first_back_after_up", Scalar, Unit::Duration, "from the brokers' return to the first node's after it, the longest"),
     metric(Reconnect, "affected", Scalar, Count, "nodes that lost their connection"),
+    metric(Reconnect, "moved", Scalar, Count, "of these, nodes that left before they were cut, as their broker announced its end"),
     metric(Reconnect, "back", Scalar, Count, "nodes that came back"),
     metric(Reconnect, "back_ratio", Scalar, Ratio, "share of the affected nodes that came back"),
     metric(Reconnect, "attempts", Scalar, Count, "dials by the affected nodes"),
+    metric(Reconnect, "failed", Scalar, Count, "of these, dials that failed"),
     metric(Reconnect, "attempts_per_node", Gauge, Count, "dials by each affected node, per storm"),
 
     metric(Broker, "slow_consumers", Gauge, Count, "slow consumers, all brokers"),

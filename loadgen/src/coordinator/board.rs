@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::assert::{AssertState, Judged};
 use crate::measure::{
-    AssertView, BrokerView, Counter, FleetView, GeneratorHealth, Hist, LogLine, OpKey, OpTotal,
+    AssertView, BrokerView, Counter, FaultView, FleetView, GeneratorHealth, Hist, LogLine, OpKey,
     OpView, PhaseView, Quantile, RateView, RunState, Series, Stage, TargetState, Totals,
     WorkerHealth, WorkerView,
 };
 use crate::plan::Plan;
 use crate::provisioner::Status;
 use crate::scenario::{Action, Limits};
-use crate::units::{brief_duration, grouped};
+use crate::units::brief_duration;
 
 /// Everything a picture is drawn from.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Known<'a> {
     pub status: Option<&'a Status>,
     /// Every broker.
     pub brokers: &'a [BrokerView],
+    /// Faults that have fallen.
+    pub faults: &'a [FaultView],
     /// Every worker's nodes and latest health.
     pub workers: &'a BTreeMap<u32, (u64, WorkerHealth)>,
     /// Every assert, judged as far as that can be.
@@ -52,8 +54,8 @@ pub struct Board {
 }
 
 /// Rates in the order they are shown.
-const RATES: [&str; 6] = [
-    "connect", "enrolled", "replies", "events", "errors", "attempts",
+const RATES: [&str; 8] = [
+    "connect", "enrolled", "lost", "back", "attempts", "replies", "events", "errors",
 ];
 
 impl Board {
@@ -94,6 +96,7 @@ impl Board {
             ops: ops(&known),
             rates: self.rates(),
             brokers: known.brokers.to_vec(),
+            faults: faults(&known),
             workers: workers(&known),
             health: health(&scenario.limits, known.totals),
             asserts: asserts(&known),
@@ -147,16 +150,37 @@ fn counts(known: &Known<'_>) -> BTreeMap<&'static str, u64> {
                 Action::Connect { .. } => add("connect", of(Counter::Ok)),
                 Action::Request(_) => add("replies", of(Counter::Replies)),
                 Action::Publish { .. } => add("events", of(Counter::Started)),
+                Action::Churn { .. } => add("connect", of(Counter::Ok)),
                 Action::Provision { .. } | Action::Disconnect { .. } | Action::Fault(_) => {}
             }
             add("errors", of(Counter::Errors));
             add("attempts", of(Counter::Attempts));
         }
     }
+    let links = known.totals.links.total();
+    if links.lost > 0 {
+        add("lost", links.lost);
+        add("back", links.back);
+        add("attempts", links.attempts);
+    }
     if let Some(status) = known.status {
         add("enrolled", status.confirmed);
     }
     counts
+}
+
+/// The faults, with what the storms say of their nodes so far.
+fn faults(known: &Known<'_>) -> Vec<FaultView> {
+    let each = known.faults.iter().map(|fault| {
+        let mut storms = known.totals.storms.iter();
+        let storm = storms.find(|storm| storm.at_us == fault.at_us && storm.kind == fault.kind);
+        FaultView {
+            affected: storm.map(|storm| storm.affected),
+            back: storm.map(|storm| storm.back),
+            ..fault.clone()
+        }
+    });
+    each.collect()
 }
 
 /// Enrolments in each step, by the provisioner's ledger.
@@ -303,93 +327,4 @@ fn target_state(state: AssertState, running: bool) -> TargetState {
         (AssertState::Warned, false) => TargetState::Warned,
         (AssertState::Inconclusive, false) => TargetState::Inconclusive,
     }
-}
-
-/// A phase's latest figures in a few words.
-pub fn note(plan: &Plan, phase: usize, totals: &Totals, confirmed: u64) -> String {
-    let Some(phase) = plan.scenario.phases.get(phase) else {
-        return String::new();
-    };
-    let mut notes = Vec::new();
-    for op in &phase.ops {
-        let Some(total) = totals.ops.get(&OpKey::new(&phase.name, &op.name)) else {
-            continue;
-        };
-        let of = |counter| total.counters.of(counter);
-        match &op.action {
-            Action::Connect { .. } => {
-                let (ok, started) = (of(Counter::Ok), of(Counter::Started));
-                notes.push(format!("{}/{}", grouped(ok), grouped(started)));
-            }
-            Action::Provision { .. } => notes.push(provision_note(plan, total, confirmed)),
-            Action::Request(_) => notes.push(request_note(total)),
-            Action::Publish { .. } => notes.push(format!(
-                "{} sent, {} lost",
-                grouped(of(Counter::Started)),
-                grouped(of(Counter::Lost))
-            )),
-            Action::Disconnect { .. } => {
-                notes.push(format!("{} closed", grouped(of(Counter::Ok))));
-            }
-            Action::Fault(_) => {}
-        }
-    }
-    let faults = totals
-        .faults
-        .iter()
-        .filter(|fault| fault.phase == phase.name);
-    notes.extend(faults.map(|fault| {
-        let verb = if fault.happened { "" } else { " MISSED" };
-        format!("{} {}{verb}: {}", fault.kind, fault.target, fault.note)
-    }));
-    notes.join("  ")
-}
-
-fn provision_note(plan: &Plan, total: &OpTotal, confirmed: u64) -> String {
-    let expected = plan.expected_confirmed;
-    let mut note = format!("{}/{}", grouped(confirmed), grouped(expected));
-    for (series, words) in [
-        (Series::ToRestart, "to restart"),
-        (Series::Actual, "to confirmed"),
-    ] {
-        let Some(hist) = total.series.get(&series) else {
-            continue;
-        };
-        let quantiles = p50_p99(hist);
-        if !quantiles.is_empty() {
-            note.push_str(&format!("  {words}{quantiles}"));
-        }
-    }
-    note
-}
-
-fn request_note(total: &OpTotal) -> String {
-    let of = |counter| total.counters.of(counter);
-    let rounds = of(Counter::Started);
-    let each = of(Counter::Expected)
-        .checked_div(rounds)
-        .unwrap_or_default();
-    let mut note = format!(
-        "{rounds} × {}  {} missing, {} duplicates",
-        grouped(each),
-        grouped(of(Counter::Missing)),
-        grouped(of(Counter::Duplicate))
-    );
-    if let Some(last) = total.series.get(&Series::LastReply) {
-        let max = last.max().map(std::time::Duration::from_micros);
-        let max = max.map_or(String::new(), |max| format!(" max {}", brief_duration(max)));
-        note.push_str(&format!(", last reply{}{max}", p50_p99(last)));
-    }
-    note
-}
-
-fn p50_p99(hist: &Hist) -> String {
-    let mut text = String::new();
-    for (name, quantile) in [("p50", Quantile::P50), ("p99", Quantile::P99)] {
-        if let Some(us) = hist.quantile(quantile) {
-            let value = brief_duration(std::time::Duration::from_micros(us));
-            text.push_str(&format!(" {name} {value}"));
-        }
-    }
-    text
 }

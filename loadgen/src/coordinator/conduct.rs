@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::crew::Member;
 use crate::formation::monitor::{Monitor, Varz};
-use crate::measure::{BrokerSample, BrokerView, PhaseView, Stage, Totals, WorkerHealth};
+use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals, WorkerHealth};
 use crate::message::WorkerProgress;
 use crate::provisioner::Status;
 use crate::results::Ending;
 
 use super::board::Board;
 use super::drive::Drive;
-use super::faults::{FaultEnd, Faults, Means};
+use super::faults::{Faults, Means};
 use super::ledger::{self, Expected};
 use super::machine::{Effect, Input, Machine, PhaseRules};
 use super::roll::Roll;
@@ -52,6 +52,9 @@ pub(super) struct Conductor<'a> {
     pub(super) usage: UsageWatch,
     pub(super) expected: Expected,
     pub(super) ending: Option<Ending>,
+    /// Brokers that a fault has in its hands, and how they are.
+    pub(super) away: BTreeMap<String, &'static str>,
+    pub(super) struck: Vec<FaultView>,
     pub(super) spoilt: Vec<String>,
     pub(super) stage: Stage,
     pub(super) doing: String,
@@ -79,6 +82,7 @@ impl<'a> Conductor<'a> {
             .filter_map(|post| Some((post.name.clone(), post.monitor?)))
             .collect();
         let means = Means {
+            brokers: drive.site.formation.brokers_by_name(),
             provisioners,
             to_enrol: drive.plan.expected_confirmed,
             mark: drive.mark.clone(),
@@ -103,6 +107,8 @@ impl<'a> Conductor<'a> {
             usage: UsageWatch::default(),
             expected: Expected::of(&drive.plan),
             ending: None,
+            away: BTreeMap::new(),
+            struck: Vec::new(),
             spoilt: Vec::new(),
             stage: Stage::Running,
             doing: gathering(&drive),
@@ -122,7 +128,7 @@ impl<'a> Conductor<'a> {
             tokio::select! {
                 event = self.drive.crew.next() => self.hear(event).await,
                 Some(seen) = self.broker_looks.recv() => self.look(seen),
-                end = self.faults.ended() => self.fault_ended(end).await,
+                news = self.faults.news() => self.fault_news(news).await,
                 _ = ticks.tick() => self.tick().await,
                 () = self.drive.stop.cancelled(), if !self.stopping => self.asked_to_stop().await,
             }
@@ -153,31 +159,20 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    async fn fault_ended(&mut self, end: FaultEnd) {
-        tracing::info!(
-            fault = %end.record.kind,
-            target = %end.record.target,
-            happened = end.record.happened,
-            note = %end.record.note,
-            "a fault is over"
-        );
-        self.totals.faults.push(end.record);
-        if let Some(why) = end.fatal {
-            self.fail(Ending::FormationFailed(why)).await;
-        }
-    }
-
     fn look(&mut self, seen: Vec<BrokerSeen>) {
         let (phase, at_us) = (self.phase_name(), self.drive.clock.now_us());
         for seen in seen {
             let view = self.brokers.iter_mut().find(|view| view.name == seen.name);
             let Some(view) = view else { continue };
             let Some(varz) = seen.varz else {
-                view.state = "down".to_owned();
+                view.state = self.away.get(&seen.name).unwrap_or(&"down").to_string();
                 continue;
             };
             let before = self.varz.get(&seen.name);
             ledger::show_broker(view, &varz, before);
+            if let Some(word) = self.away.get(&seen.name) {
+                view.state = (*word).to_owned();
+            }
             let sample = BrokerSample {
                 connections: Some(varz.connections),
                 subscriptions: Some(varz.subscriptions),

@@ -124,6 +124,11 @@ impl Conductor<'_> {
         self.note(format!("phase {} ends: {end:?}", phase.name));
         self.read_ledger().await;
         let now_us = self.drive.clock.now_us();
+        for fall in &mut self.totals.falls {
+            if fall.phase == phase.name {
+                fall.phase_end_us = Some(now_us);
+            }
+        }
         let mut started_us = now_us;
         if let Some(view) = self.phases.get_mut(index) {
             started_us = view.started_us.unwrap_or(now_us);

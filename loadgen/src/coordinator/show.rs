@@ -9,11 +9,12 @@ use crate::message::Tally;
 use crate::provisioner::Status;
 use crate::results::Ending;
 
-use super::board::{Known, note};
+use super::board::Known;
 use super::conduct::Conductor;
 use super::drive::Driven;
 use super::ledger;
 use super::machine::Progress;
+use super::notes::note;
 use super::views::fleet_views;
 
 /// How often a picture is drawn.
@@ -86,6 +87,7 @@ impl Conductor<'_> {
                 self.phases[index].note = note(&self.drive.plan, index, &self.totals, confirmed);
             }
         }
+        self.totals.follow_storms();
         let scenario = &self.drive.plan.scenario;
         let judged = judge_all(&scenario.asserts, &self.totals, |_, _| None);
         let status = self.status();
@@ -99,6 +101,7 @@ impl Conductor<'_> {
             fleets: fleet_views(self.progress.values()),
             status: status.as_deref(),
             brokers: &self.brokers,
+            faults: &self.struck,
             workers: &self.health,
             judged: &judged,
         });

@@ -51,6 +51,23 @@ pub enum BrokerError {
         /// The log.
         log: PathBuf,
     },
+    /// It was told to take leave and is still there.
+    #[error(
+        "broker {name} is still there {} s after it was made a lame duck; nats-server's last words: \
+         {said} (log: {log})",
+        .within.as_secs(),
+        log = .log.display()
+    )]
+    Stays {
+        /// The broker.
+        name: String,
+        /// How long it had.
+        within: Duration,
+        /// The last line of its log.
+        said: String,
+        /// The log.
+        log: PathBuf,
+    },
     /// It runs and is not ready in time.
     #[error(
         "broker {name} was not ready after {} s; nats-server's last words: {said} (log: {log})",
@@ -223,6 +240,40 @@ impl Broker {
         if let Some(mut process) = self.process.take() {
             process.kill().await;
         }
+    }
+
+    /// Lets it stand still with everything it holds, as a fault does, until [`Broker::thaw`].
+    pub fn freeze(&self) {
+        if let Some(process) = &self.process {
+            process.freeze();
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        if let Some(process) = &self.process {
+            process.thaw();
+        }
+    }
+
+    /// Makes it a lame duck: it tells its clients to go, closes those that do not, and ends.
+    ///
+    /// # Errors
+    /// When it has not ended `within` that time.
+    pub async fn retire(&mut self, within: Duration) -> Result<(), BrokerError> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        if process.retire(within).await.is_none() {
+            return Err(BrokerError::Stays {
+                name: self.name().to_owned(),
+                within,
+                said: self.last_words(),
+                log: self.log_path(),
+            });
+        }
+        self.process = None;
+        Ok(())
     }
 
     /// Ends it in order.

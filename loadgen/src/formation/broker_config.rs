@@ -87,12 +87,20 @@ pub struct BrokerConfig {
 /// about 57 MB on the connection of the caller; nats-server's default is 64 MB.
 const MAX_PENDING_BYTES: u64 = 256 * 1024 * 1024;
 
+/// A broker that is told to go closes its clients' connections after this time, so that they may
+/// find another one first: nats-server's own default.
+const LAME_DUCK_GRACE: &str = "10s";
+/// And has closed them after this time: the shortest that nats-server takes.
+const LAME_DUCK_DURATION: &str = "30s";
+
 #[derive(Serialize)]
 struct ServerFile {
     server_name: String,
     listen: String,
     http: String,
     max_pending: u64,
+    lame_duck_grace_period: &'static str,
+    lame_duck_duration: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_connections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +124,8 @@ impl BrokerConfig {
             listen: loopback(self.port),
             http: loopback(self.monitor_port),
             max_pending: MAX_PENDING_BYTES,
+            lame_duck_grace_period: LAME_DUCK_GRACE,
+            lame_duck_duration: LAME_DUCK_DURATION,
             max_connections: self.max_connections,
             tls: self.tls(),
             accounts: self.provisioning.as_ref().map(provisioning_accounts),

@@ -43,15 +43,19 @@ impl Recorder {
     }
 
     /// Records a closed round with its counters and its two latencies. `intended` and `sent` in
-    /// the round are from the run's start. A warm-up round is kept apart from all of these.
+    /// the round are from the run's start. A warm-up round is kept apart from all of these, and so is one
+    /// that was interrupted on our side.
     pub fn round(&mut self, key: &OpKey, round: Round) {
         let op = self.op(key);
-        if !round.warmup {
+        if round.interrupted && !round.warmup {
+            op.counters.add(Counter::Interrupted, 1);
+        } else if !round.warmup {
             let counts = [
                 (Counter::Started, 1),
                 (Counter::Ok, u64::from(round.missing == 0)),
                 (Counter::Errors, u64::from(round.missing > 0)),
                 (Counter::Late, 0),
+                (Counter::Interrupted, 0),
                 (Counter::Expected, round.expected),
                 (Counter::Replies, round.replies),
                 (Counter::Missing, round.missing),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Hist;
+use super::{Hist, Links};
 
 /// Which operation a number belongs to: the phase it was measured in, and the operation's name.
 ///
@@ -79,8 +79,14 @@ pub enum Counter {
     Failed,
     /// Replies of nodes nobody asked, or that could not be read.
     Unknown,
+    /// Nodes that left to come back later.
+    Left,
     /// Published events that did not arrive.
     Lost,
+    /// Events sent while our own listener was away: whether they arrived is unknown.
+    Unheard,
+    /// Rounds during which the asking connection itself was lost: they say nothing about the nodes.
+    Interrupted,
     /// Faults that fell where they were meant to.
     Happened,
     /// Faults that did not: nothing was left to disturb.
@@ -185,6 +191,9 @@ pub struct Round {
     pub index: u64,
     /// A warm-up round: written to the results, left out of counters and asserts.
     pub warmup: bool,
+    /// The asking connection was lost during it: written to the results, left out of counters but one.
+    #[serde(default)]
+    pub interrupted: bool,
     /// When it should have been sent, µs.
     pub intended_us: u64,
     /// When it was sent, µs.
@@ -372,6 +381,9 @@ pub struct Snapshot {
     pub span_us: u64,
     /// What each operation did.
     pub ops: BTreeMap<OpKey, OpDelta>,
+    /// Connections lost and made again.
+    #[serde(default)]
+    pub links: Links,
     /// The worker's nodes by state.
     pub fleets: Vec<FleetCounts>,
     /// How the worker itself is doing.

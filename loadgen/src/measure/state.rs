@@ -59,6 +59,9 @@ pub struct RunState {
     pub rates: Vec<RateView>,
     /// Every broker.
     pub brokers: Vec<BrokerView>,
+    /// Faults that have fallen, in order.
+    #[serde(default)]
+    pub faults: Vec<FaultView>,
     /// Every worker process.
     pub workers: Vec<WorkerView>,
     /// Whether the numbers can be trusted.
@@ -229,7 +232,7 @@ pub struct BrokerView {
     pub tier: String,
     /// Address clients dial.
     pub address: String,
-    /// `starting`, `up`, `down`, `lame-duck`, `ended`.
+    /// `starting`, `up`, `down`, `frozen`, `lame duck`, `ended`.
     pub state: String,
     /// Client connections.
     pub connections: Option<u64>,
@@ -245,6 +248,23 @@ pub struct BrokerView {
     pub mem_bytes: Option<u64>,
     /// CPU, percent of one core.
     pub cpu_pct: Option<f64>,
+}
+
+/// One fault that has fallen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// What was done, e.g. `kill`.
+    pub kind: String,
+    /// To whom.
+    pub targets: Vec<String>,
+    /// When, µs from the run's start.
+    pub at_us: u64,
+    /// When all of them were up again, µs from the run's start.
+    pub up_us: Option<u64>,
+    /// Nodes that lost their connection by it; `None` where it took no broker.
+    pub affected: Option<u64>,
+    /// Of these, how many are back.
+    pub back: Option<u64>,
 }
 
 /// One worker process.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::gauge::Gauge;
-use super::{Counter, Counters, FleetCounts, Hist, OpDelta, OpKey, Round, Series, Snapshot};
+use super::storm::{Fall, Storm, storms};
+use super::{Counter, Counters, FleetCounts, Hist, Links, OpDelta, OpKey, Round, Series, Snapshot};
 
 /// Merged numbers of a run. The coordinator owns one and feeds it; nothing else writes to it.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,11 @@ pub struct Totals {
     pub brokers: BTreeMap<String, BTreeMap<String, BrokerTotals>>,
     /// Faults in the order they were asked for.
     pub faults: Vec<FaultRecord>,
-    /// Mass reconnects, one per fault that took brokers away.
+    /// Faults on brokers as they fell.
+    pub falls: Vec<Fall>,
+    /// Connections lost and made again.
+    pub links: Links,
+    /// Mass reconnects, one per fall; as of the last [`Totals::follow_storms`].
     pub storms: Vec<Storm>,
     /// Memory at its highest.
     pub memory: Memory,
@@ -55,6 +60,7 @@ impl Totals {
         for (key, delta) in &snapshot.ops {
             self.ops.entry(key.clone()).or_default().absorb(delta);
         }
+        self.links.merge(&snapshot.links);
         let late: u64 = snapshot
             .ops
             .values()
@@ -99,6 +105,11 @@ impl Totals {
         let op = self.ops.entry(key.clone()).or_default();
         op.started_us = Some(op.started_us.map_or(started_us, |at| at.min(started_us)));
         op.ended_us = Some(op.ended_us.map_or(ended_us, |at| at.max(ended_us)));
+    }
+
+    /// Brings the storms up to date with what is known of falls and links.
+    pub fn follow_storms(&mut self) {
+        self.storms = storms(&self.falls, &self.links);
     }
 
     /// Nodes by fleet and state now, all workers together, fleets in name order.
@@ -347,25 +358,6 @@ pub struct FaultRecord {
     pub happened: bool,
     /// What was seen: how far things were when it fell, or why it did not.
     pub note: String,
-}
-
-/// A mass reconnect: what one broker fault did to the nodes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Storm {
-    /// Phase it belongs to.
-    pub phase: String,
-    /// When the brokers went away, µs from the run's start.
-    pub at_us: u64,
-    /// How long they were away, µs.
-    pub down_us: u64,
-    /// Nodes that lost their connection.
-    pub affected: u64,
-    /// Nodes that came back.
-    pub back: u64,
-    /// From the brokers' return to the last node's, µs.
-    pub time_to_all_us: Option<u64>,
-    /// Connection attempts by the affected nodes.
-    pub attempts: Option<u64>,
 }
 
 /// Memory at its highest, bytes; `None` where it was not measured.

@@ -11,6 +11,11 @@ pub(super) fn operation(op: &Op, nodes: u64) -> String {
         Action::Connect { .. } => format!("{nodes} nodes connect, {}", op.pace),
         Action::Provision { .. } => format!("{nodes} nodes enrolled, {}", op.pace),
         Action::Disconnect { .. } => format!("{nodes} nodes disconnect, {}", op.pace),
+        Action::Churn { away, .. } => format!(
+            "of {nodes} nodes some leave, {}, each for {}",
+            op.pace,
+            show_duration(*away)
+        ),
         Action::Publish { body, .. } => format!("events of {body}, {}", op.pace),
         Action::Request(request) => {
             let asked = match &request.to {

@@ -79,7 +79,7 @@ fn plan_phase(scenario: &Scenario, phase: &Phase) -> PlannedPhase {
 fn plan_op(scenario: &Scenario, phase: &Phase, op: &Op) -> PlannedOp {
     let nodes = members(scenario, &op.action);
     let count = match &op.action {
-        Action::Request(_) | Action::Publish { .. } => op.pace.count(),
+        Action::Request(_) | Action::Publish { .. } | Action::Churn { .. } => op.pace.count(),
         Action::Fault(_) => Some(1),
         _ => Some(nodes),
     };
@@ -141,6 +141,7 @@ fn expected(scenario: &Scenario, phase: &Phase, op: &Op, nodes: u64) -> Option<D
             }
         }
         Action::Publish { .. } => last_start(op.pace.count()?),
+        Action::Churn { away, .. } => Some(last_start(op.pace.count()?)? + *away),
         Action::Fault(fault) => Some(fault_time(scenario, phase, fault)),
     }
 }

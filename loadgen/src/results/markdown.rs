@@ -64,7 +64,7 @@ fn write_page(
         write_enrolment(page, enrolment, &summary.nodes)?;
     }
     write_rounds(page, plan, summary)?;
-    write_storms(page, summary)?;
+    super::storms::write_storms(page, summary)?;
     write_costs(page, summary)?;
     write_generator(page, manifest, verdict, summary)?;
     write_reproduce(page, manifest)
@@ -260,48 +260,15 @@ fn write_rounds(page: &mut String, plan: &Plan, summary: &Summary) -> std::fmt::
             optional(last_us.max),
         )?;
     }
-    writeln!(page)
-}
-
-fn write_storms(page: &mut String, summary: &Summary) -> std::fmt::Result {
-    if summary.faults.is_empty() && summary.storms.is_empty() {
-        return Ok(());
-    }
-    writeln!(page, "## Faults\n")?;
-    for fault in &summary.faults {
-        let at = fault
-            .at_us
-            .map(|us| format!(" at {}", time(us)))
-            .unwrap_or_default();
-        let down = fault
-            .down_us
-            .map(|us| format!(", away {}", time(us)))
-            .unwrap_or_default();
-        let missed = if fault.happened {
-            ""
-        } else {
-            " **It missed.**"
-        };
+    writeln!(page)?;
+    let interrupted: u64 = summary.rounds.values().map(|round| round.interrupted).sum();
+    if interrupted > 0 {
         writeln!(
             page,
-            "- {} {}{at}{down} ({}).{missed} {}",
-            fault.kind, fault.target, fault.phase, fault.note
+            "{interrupted} more rounds are left out: loadgen's own connection was lost during them.\n"
         )?;
     }
-    for storm in &summary.storms {
-        writeln!(
-            page,
-            "- {}: {} nodes lost their connection, {} came back, the last {} after the brokers; {} dials a node.",
-            storm.phase,
-            grouped(storm.affected),
-            grouped(storm.back),
-            optional(storm.time_to_all_us),
-            storm
-                .attempts_per_node
-                .map_or("-".to_owned(), |n| format!("{n:.1}")),
-        )?;
-    }
-    writeln!(page)
+    Ok(())
 }
 
 fn write_costs(page: &mut String, summary: &Summary) -> std::fmt::Result {
@@ -385,10 +352,10 @@ fn write_reproduce(page: &mut String, manifest: &Manifest) -> std::fmt::Result {
     )
 }
 
-fn time(us: u64) -> String {
+pub(super) fn time(us: u64) -> String {
     brief_duration(Duration::from_micros(us))
 }
 
-fn optional(us: Option<u64>) -> String {
+pub(super) fn optional(us: Option<u64>) -> String {
     us.map_or("-".to_owned(), time)
 }

@@ -142,6 +142,15 @@ pub struct ConnectSummary {
     pub duration_us: Option<u64>,
     /// Dials, failed ones included.
     pub attempts: Option<u64>,
+    /// TCP connect, name resolution included.
+    #[serde(default)]
+    pub tcp_us: Latency,
+    /// TLS handshake.
+    #[serde(default)]
+    pub tls_us: Latency,
+    /// The broker's greeting, authentication and first answer.
+    #[serde(default)]
+    pub nats_us: Latency,
 }
 
 /// The rounds of one operation, warm-up left out.
@@ -155,6 +164,9 @@ pub struct RoundsSummary {
     pub replies: u64,
     /// Expected replies that did not come in time.
     pub missing: u64,
+    /// Further rounds that are left out, as loadgen's own connection was lost during them.
+    #[serde(default)]
+    pub interrupted: u64,
     /// Second and further replies of a node.
     pub duplicate: u64,
     /// Replies after their round was closed.
@@ -230,39 +242,66 @@ pub struct CpuSummary {
     pub provisioners: Option<f64>,
 }
 
-/// One mass reconnect.
+/// One mass reconnect. Times count from the fall unless they say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct StormSummary {
     /// The phase it belongs to.
     pub phase: String,
+    /// What was done.
+    pub kind: String,
+    /// To which brokers.
+    pub targets: Vec<String>,
     /// When the brokers went, from the run's start.
     pub at_us: u64,
-    /// How long they were away.
-    pub down_us: u64,
-    /// Nodes that lost their connection.
+    /// How long they were away; `null` when they stayed away.
+    pub down_us: Option<u64>,
+    /// Nodes that lost their connection, or left it because its end was announced.
     pub affected: u64,
+    /// Of these, nodes that left before they were cut.
+    pub moved: u64,
     /// Nodes that came back.
     pub back: u64,
-    /// From the brokers' return to the last node's.
+    /// From the brokers' return to the last node's: 0 when all were back before, from the fall where
+    /// the brokers stayed away, `null` when somebody stayed away.
     pub time_to_all_us: Option<u64>,
+    /// From the fall to the last node's return.
+    pub fall_to_all_us: Option<u64>,
+    /// From the brokers' return to the first node's after it.
+    pub first_back_after_up_us: Option<u64>,
+    /// When half, 90 %, 99 % and all of them were back.
+    pub back_us: Latency,
     /// Dials by the affected nodes.
     pub attempts: Option<u64>,
-    /// Dials by each of them.
+    /// Of these, how many failed.
+    pub failed: Option<u64>,
+    /// Dials by each affected node.
     pub attempts_per_node: Option<f64>,
 }
 
 impl From<&Storm> for StormSummary {
     fn from(storm: &Storm) -> Self {
-        let attempts = storm.attempts.filter(|_| storm.affected > 0);
         Self {
             phase: storm.phase.clone(),
+            kind: storm.kind.clone(),
+            targets: storm.targets.clone(),
             at_us: storm.at_us,
             down_us: storm.down_us,
             affected: storm.affected,
+            moved: storm.moved,
             back: storm.back,
             time_to_all_us: storm.time_to_all_us,
-            attempts: storm.attempts,
-            attempts_per_node: attempts.map(|n| n as f64 / storm.affected as f64),
+            fall_to_all_us: storm.fall_to_all_us,
+            first_back_after_up_us: storm.first_back_after_up_us,
+            back_us: Latency {
+                p50: storm.back_p50_us,
+                p90: storm.back_p90_us,
+                p99: storm.back_p99_us,
+                max: storm.fall_to_all_us,
+            },
+            attempts: Some(storm.attempts),
+            failed: Some(storm.failed),
+            attempts_per_node: storm.attempts_per_node(),
         }
     }
 }

@@ -108,6 +108,7 @@ impl Capabilities {
                 Action::Request(_) => Do::Request,
                 Action::Publish { .. } => Do::Publish,
                 Action::Disconnect { .. } => Do::Disconnect,
+                Action::Churn { .. } => Do::Churn,
                 Action::Fault(_) => Do::Fault,
             };
             missing.unless_in(self.ops, word, &op.location, "do");

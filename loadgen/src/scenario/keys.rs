@@ -238,6 +238,7 @@ pub(crate) const OP_KEYS: &[(&str, &[&str])] = &[
     ),
     ("publish", &["fleet", "body", "pace"]),
     ("disconnect", &["fleet", "pace"]),
+    ("churn", &["fleet", "away", "pace"]),
     ("fault", &["kind", "target", "at", "down"]),
 ];
 
@@ -246,9 +247,9 @@ pub(crate) static OP: Section = Section {
     title: "[[phase.op]]",
     about: "One operation of a phase.",
     keys: &[
-        key("do", Choice(&["connect", "provision", "request", "publish", "disconnect", "fault"]), Required, "What is done."),
+        key("do", Choice(&["connect", "provision", "request", "publish", "disconnect", "churn", "fault"]), Required, "What is done."),
         key("name", Name, Optional, "Its name in metrics; what it does when left out."),
-        key("fleet", Text, Default("\"*\""), "connect, provision, publish, disconnect: a fleet's name or pattern."),
+        key("fleet", Text, Default("\"*\""), "connect, provision, publish, disconnect, churn: a fleet's name or pattern."),
         key("pace", Pace, Optional, "How fast; all at once when left out where that has a meaning."),
         key("to", Text, Default("\"all\""), "request: \"all\", \"random:N\" or \"fleet:NAME\"."),
         key("agent", Text, Optional, "request: the agent that is asked; a discovery ping when left out."),
@@ -257,6 +258,7 @@ pub(crate) static OP: Section = Section {
         key("expect", Choice(&["one-reply-per-node", "any"]), Default("\"one-reply-per-node\""), "request: what a right answer is."),
         key("collect", Duration, Default("\"5s\""), "request: how long replies are waited for."),
         key("body", Size, Default("\"256B\""), "publish: size of the event."),
+        key("away", Duration, Default("10s"), "churn: how long a node stays away."),
         key("kind", Choice(&["kill", "restart", "lame-duck", "freeze", "cut-link", "slow-link"]), Optional, "fault: what is done to the target."),
         key("target", Text, Optional, "fault: a name or pattern of brokers or provisioners."),
         key("at", Moment, Default("\"0s\""), "fault: a time after the phase began, or a progress such as \"signed 30 %\"."),

@@ -2,11 +2,10 @@
 
 mod op;
 
-use op::{read_fault, read_request, refuse_prefix};
+use op::{read_fault, read_request, refuse_foreign_keys, refuse_prefix};
 
 use std::time::Duration;
 
-use super::keys::OP_KEYS;
 use super::mistake::suggestion;
 use super::model::{Action, FaultOp, Fleet, Moment, Op, Phase, Provisioner, Topology, Until};
 use super::paces::{Paces, read_op_pace};
@@ -216,7 +215,9 @@ fn check_end(reader: &Reader<'_>, phase: &Phase, all_read: bool, cx: &mut Contex
 
 fn ends(op: &Op) -> bool {
     match &op.action {
-        Action::Request(_) | Action::Publish { .. } => op.pace.count().is_some(),
+        Action::Request(_) | Action::Publish { .. } | Action::Churn { .. } => {
+            op.pace.count().is_some()
+        }
         _ => true,
     }
 }
@@ -273,6 +274,12 @@ fn read_op(
         Do::Disconnect => Some(Action::Disconnect {
             fleets: read_op_fleets(reader, scene, cx),
         }),
+        Do::Churn => Some(Action::Churn {
+            fleets: read_op_fleets(reader, scene, cx),
+            away: reader
+                .duration("away", cx)
+                .map_or(Duration::from_secs(10), |at| at.value),
+        }),
         Do::Publish => Some(Action::Publish {
             fleets: read_op_fleets(reader, scene, cx),
             body: reader.size("body", cx).map_or(Size(256), |at| at.value),
@@ -301,12 +308,12 @@ fn default_pace(word: Do, reader: &Reader<'_>, cx: &mut Context) -> Option<Pace>
             every: Duration::from_secs(1),
             count: Some(1),
         }),
-        Do::Publish => {
-            cx.mistake(
-                reader.place(),
-                "do = \"publish\" needs a pace; write pace = { model = \"open\", \
-                 kind = \"poisson\", rate = \"1/30s per node\" }",
+        Do::Publish | Do::Churn => {
+            let message = format!(
+                "do = \"{word}\" needs a pace; write pace = {{ model = \"open\", \
+                 kind = \"poisson\", rate = \"50/s\" }}"
             );
+            cx.mistake(reader.place(), message);
             None
         }
     }
@@ -351,28 +358,12 @@ fn check_pace(
             "nodes send no requests; write a rate without \"per node\"",
         );
     }
+    if matches!(action, Action::Churn { .. }) && (!pace.is_open() || pace.is_per_node()) {
+        let message = "nodes leave by the clock; write an open pace for all of them together";
+        cx.mistake(place, message);
+    }
     if matches!(action, Action::Publish { .. }) && !pace.is_open() {
         cx.mistake(place, "events go by the clock; write an open pace");
-    }
-}
-
-/// Keys that belong to another `do`.
-fn refuse_foreign_keys(reader: &Reader<'_>, word: Do, cx: &mut Context) {
-    let own = OP_KEYS.iter().find(|(owner, _)| *owner == word.word());
-    for entry in reader.present() {
-        let name = entry.name.as_str();
-        let owners: Vec<&str> = OP_KEYS
-            .iter()
-            .filter(|(_, keys)| keys.contains(&name))
-            .map(|(owner, _)| *owner)
-            .collect();
-        if !owners.is_empty() && !own.is_some_and(|(_, keys)| keys.contains(&name)) {
-            let message = format!(
-                "`{name}` means nothing for do = \"{word}\"; it belongs to {}",
-                owners.join(", ")
-            );
-            cx.mistake(entry.place, message);
-        }
     }
 }
 

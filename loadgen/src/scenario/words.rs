@@ -221,6 +221,8 @@ words! {
         Publish = "publish",
         /// Closes connections.
         Disconnect = "disconnect",
+        /// Lets nodes leave and come back, over and over.
+        Churn = "churn",
         /// Disturbs a broker or a provisioner.
         Fault = "fault",
     }

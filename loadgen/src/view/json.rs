@@ -1,20 +1,22 @@
 //! The run as JSON, one object a line: for programs.
 //!
-//! `type` says which object it is: `progress` once a second, `phase` when one changes, `log` for
-//! each log line, `end` as the last one. Durations are microseconds and carry `_us`.
+//! `type` says which object it is: `progress` once a second, `phase` when one changes, `fault` when
+//! one falls and when its targets are up again, `log` for each log line, `end` as the last one. Durations are microseconds and carry `_us`.
 
 use serde::Serialize;
 
 use super::panes::header::stage_word;
 use crate::measure::{
-    AssertView, BrokerView, FleetView, GeneratorHealth, LogLine, OpView, PhaseProgress, PhaseView,
-    RunState, WorkerView,
+    AssertView, BrokerView, FaultView, FleetView, GeneratorHealth, LogLine, OpView, PhaseProgress,
+    PhaseView, RunState, WorkerView,
 };
 
 /// Turns states into objects; remembers what it has already told.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     phases: Vec<PhaseProgress>,
+    /// For each fault whether its end was told.
+    faults: Vec<bool>,
     log_total: u64,
     told_us: Option<u64>,
 }
@@ -30,6 +32,12 @@ enum Object<'a> {
         at_us: u64,
         #[serde(flatten)]
         phase: &'a PhaseView,
+    },
+    Fault {
+        /// `fell` or `up`.
+        state: &'static str,
+        #[serde(flatten)]
+        fault: &'a FaultView,
     },
     Log {
         #[serde(flatten)]
@@ -54,6 +62,7 @@ struct Progress<'a> {
     rates: std::collections::BTreeMap<&'a str, f64>,
     ops: &'a [OpView],
     brokers: &'a [BrokerView],
+    faults: &'a [FaultView],
     workers: &'a [WorkerView],
     generator: &'a GeneratorHealth,
     asserts: &'a [AssertView],
@@ -85,6 +94,7 @@ impl<'a> Progress<'a> {
                 .collect(),
             ops: &state.ops,
             brokers: &state.brokers,
+            faults: &state.faults,
             workers: &state.workers,
             generator: &state.health,
             asserts: &state.asserts,
@@ -115,6 +125,17 @@ impl Objects {
                     at_us: state.elapsed_us,
                     phase,
                 });
+            }
+        }
+        for (number, fault) in state.faults.iter().enumerate() {
+            if number == self.faults.len() {
+                self.faults.push(false);
+                let state = "fell";
+                objects.push(Object::Fault { state, fault });
+            }
+            if let (Some(_), Some(told @ false)) = (fault.up_us, self.faults.get_mut(number)) {
+                *told = true;
+                objects.push(Object::Fault { state: "up", fault });
             }
         }
         if self

@@ -15,6 +15,8 @@ pub(super) struct Lines {
     stage: Option<Stage>,
     doing: String,
     phases: BTreeMap<String, PhaseProgress>,
+    /// For each fault whether its end was told.
+    faults: Vec<bool>,
     log_total: u64,
     told_us: Option<u64>,
     told: String,
@@ -58,6 +60,7 @@ impl Lines {
             }
             lines.push(line);
         }
+        lines.extend(self.new_faults(state));
         let due = self
             .told_us
             .is_none_or(|told| state.elapsed_us >= told + EVERY_US);
@@ -69,6 +72,31 @@ impl Lines {
             self.told_us = Some(state.elapsed_us);
             lines.push(format!("{at} {}", words(state)));
             self.told = nodes;
+        }
+        lines
+    }
+
+    /// Faults that have fallen or come to their end since last time.
+    fn new_faults(&mut self, state: &RunState) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (number, fault) in state.faults.iter().enumerate() {
+            let words = |at: u64, state: &str| {
+                let target = value(&fault.targets.join(","));
+                format!(
+                    "{} fault={} target={target} state={state}",
+                    time(at),
+                    fault.kind
+                )
+            };
+            if number == self.faults.len() {
+                self.faults.push(false);
+                lines.push(words(fault.at_us, "fell"));
+            }
+            if let (Some(up), Some(told @ false)) = (fault.up_us, self.faults.get_mut(number)) {
+                *told = true;
+                let away = compact(up.saturating_sub(fault.at_us));
+                lines.push(format!("{} away={away}", words(up, "up")));
+            }
         }
         lines
     }

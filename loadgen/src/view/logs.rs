@@ -24,7 +24,7 @@ const KEPT_LINES: usize = 1_000;
 /// Bytes kept until the file is known.
 const KEPT_BYTES: usize = 1 << 20;
 /// What is logged when nothing else is asked for.
-const DEFAULT_FILTER: &str = "info,async_nats=warn";
+const DEFAULT_FILTER: &str = "info,async_nats=warn,server_core::node::observer=warn";
 
 /// The log of this process; clones share it.
 #[derive(Clone, Debug)]

@@ -97,6 +97,7 @@ pub(super) fn enrolling() -> RunState {
                 history: vec![0.0; 120],
             },
         ],
+        faults: Vec::new(),
         brokers: vec![broker("provisioning", "up", 548), broker("hub", "up", 541)],
         workers: vec![WorkerView {
             worker: 0,

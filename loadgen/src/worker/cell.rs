@@ -1,12 +1,16 @@
 //! What a worker knows of one node: how far it is, and which operations wait for it.
 
-use std::sync::Arc;
+mod links;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use server_core::bus::Took;
+use server_core::node::MemoryStorage;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::measure::{Counter, NodeState, OpKey, Recorder, Series};
+use crate::measure::{Counter, LinkTick, Links, NodeState, OpKey, Recorder, Series, micros};
 
 use super::clock::RunClock;
 use super::guarded::Guarded;
@@ -19,6 +23,7 @@ pub struct Book {
     /// The time of the run.
     pub clock: RunClock,
     lost_replies: AtomicU64,
+    links: Guarded<Links>,
 }
 
 impl Book {
@@ -28,7 +33,17 @@ impl Book {
             recorder: Guarded::default(),
             clock,
             lost_replies: AtomicU64::new(0),
+            links: Guarded::default(),
         }
+    }
+
+    /// Takes what became of connections since the last call.
+    pub fn take_links(&self) -> Links {
+        self.links.with(std::mem::take)
+    }
+
+    fn link(&self, now: Duration, count: impl FnOnce(&mut LinkTick)) {
+        self.links.with(|links| count(links.at(micros(now))));
     }
 
     /// Replies were lost on our side.
@@ -53,15 +68,23 @@ pub struct Pending {
     pub began: Duration,
     /// Its place under the limit of a closed pace; freed when it ends.
     pub place: Option<OwnedSemaphorePermit>,
+    /// Whether it counts as an operation of its own, or is a part of one.
+    pub counted: bool,
     /// Held for as long as it is under way; the operation sees when the last one is gone.
     pub open: Option<mpsc::Sender<()>>,
 }
 
 /// One node, as the process that hosts it sees it.
-#[derive(Debug)]
 pub struct Cell {
     book: Arc<Book>,
     inner: Guarded<Inner>,
+    disk: OnceLock<Arc<MemoryStorage>>,
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cell").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -76,7 +99,12 @@ struct Inner {
     provision: Option<Pending>,
     leave: Option<Pending>,
     csrs: u32,
+    /// Connections lost since it was last up.
     drops: u32,
+    /// When it lost one last.
+    lost_at: Option<Duration>,
+    /// It has reached another broker while its own, which announced its end, still serves.
+    moving: bool,
     /// First connection to the production network: dials, and when it came up.
     first_dials: u32,
     first_dialled: Option<Duration>,
@@ -103,6 +131,13 @@ pub struct Told {
 pub enum Seen {
     /// It dials.
     Dialing,
+    /// A dial has reached a broker.
+    Dialled {
+        /// What each layer took.
+        took: Took,
+    },
+    /// A dial has reached nobody.
+    DialFailed,
     /// It is connected and subscribed.
     Subscribed {
         /// On the production network; on the provisioning network otherwise.
@@ -132,6 +167,7 @@ impl Cell {
     pub fn new(book: Arc<Book>, production: bool) -> Self {
         Self {
             book,
+            disk: OnceLock::new(),
             inner: Guarded::new(Inner {
                 state: NodeState::Waiting,
                 production,
@@ -142,11 +178,29 @@ impl Cell {
                 leave: None,
                 csrs: 0,
                 drops: 0,
+                lost_at: None,
+                moving: false,
                 first_dials: 0,
                 first_dialled: None,
                 first_up: None,
             }),
         }
+    }
+
+    /// What it has on its disk: made by `make` when it starts for the first time, and kept when it
+    /// leaves and comes back.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn disk<E>(
+        &self,
+        make: impl FnOnce() -> Result<MemoryStorage, E>,
+    ) -> Result<Arc<MemoryStorage>, E> {
+        if let Some(disk) = self.disk.get() {
+            return Ok(Arc::clone(disk));
+        }
+        let made = Arc::new(make()?);
+        Ok(Arc::clone(self.disk.get_or_init(|| made)))
     }
 
     /// How far it is.
@@ -184,6 +238,9 @@ impl Cell {
     }
 
     fn begin(&self, pending: &Pending) {
+        if !pending.counted {
+            return;
+        }
         self.book.recorder.with(|recorder| {
             recorder.count(&pending.key, Counter::Started, 1);
         });
@@ -194,6 +251,9 @@ impl Cell {
         let now = self.book.clock.now();
         self.inner.with(|inner| match seen {
             Seen::Dialing => self.dialing(inner, now),
+            Seen::Dialled { took } => self.dialled(inner, took),
+            Seen::DialFailed if inner.has_been_up() => self.book.link(now, |tick| tick.failed += 1),
+            Seen::DialFailed => {}
             Seen::Subscribed { production } => self.subscribed(inner, production, now),
             Seen::Announced { production } => announced(inner, production, now),
             Seen::CsrMade => {
@@ -203,7 +263,7 @@ impl Cell {
             Seen::Configured => inner.state = NodeState::Configured,
             Seen::Restarting => self.restarting(inner, now),
             Seen::AnsweredDiscovery => self.answered(inner, now),
-            Seen::Disconnected => disconnected(inner),
+            Seen::Disconnected => self.disconnected(inner, now),
             Seen::Ended => self.ended(inner, now),
         });
     }
@@ -221,26 +281,9 @@ impl Cell {
         });
     }
 
-    fn dialing(&self, inner: &mut Inner, now: Duration) {
-        if inner.production && inner.first_up.is_none() {
-            inner.first_dials += 1;
-            inner.first_dialled.get_or_insert(now);
-        }
-        if let Some(pending) = inner.connect.as_ref().or(inner.provision.as_ref()) {
-            self.book.recorder.with(|recorder| {
-                recorder.count(&pending.key, Counter::Attempts, 1);
-            });
-        }
-        inner.state = match (inner.drops > 0, inner.production) {
-            (true, _) => NodeState::Down,
-            (false, true) => NodeState::Connecting,
-            (false, false) => NodeState::Joining,
-        };
-    }
-
     fn subscribed(&self, inner: &mut Inner, production: bool, now: Duration) {
         inner.production = production;
-        inner.drops = 0;
+        self.back(inner, now);
         if production {
             inner.first_up.get_or_insert(now);
         }
@@ -277,6 +320,7 @@ impl Cell {
     }
 
     fn ended(&self, inner: &mut Inner, now: Duration) {
+        (inner.drops, inner.moving) = (0, false);
         inner.state = NodeState::Stopped;
         if let Some(pending) = inner.leave.take() {
             self.succeed(&pending, pending.began, now);
@@ -287,6 +331,9 @@ impl Cell {
     }
 
     fn succeed(&self, pending: &Pending, began: Duration, now: Duration) {
+        if !pending.counted {
+            return;
+        }
         self.book.recorder.with(|recorder| {
             recorder.count(&pending.key, Counter::Ok, 1);
             let intended = now.saturating_sub(pending.intended);
@@ -302,14 +349,6 @@ fn announced(inner: &mut Inner, production: bool, now: Duration) {
     }
     inner.announced_at = Some(now);
     inner.state = NodeState::Arrived;
-}
-
-fn disconnected(inner: &mut Inner) {
-    // A node that restarts closes its connection itself.
-    if inner.state != NodeState::Restarting && inner.state != NodeState::Stopped {
-        inner.drops += 1;
-        inner.state = NodeState::Down;
-    }
 }
 
 #[cfg(test)]
@@ -329,6 +368,7 @@ mod tests {
             intended: Duration::ZERO,
             began: Duration::ZERO,
             place: None,
+            counted: true,
             open: None,
         }
     }

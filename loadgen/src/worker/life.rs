@@ -196,7 +196,7 @@ impl Life {
         // Templates of the provisioner tell fleets apart by it.
         facts.insert("loadgen_fleet".to_owned(), fleet.name.clone().into());
         Node::builder(config)
-            .storage(Arc::new(self.storage(fleet)?))
+            .storage(self.cell.disk(|| self.storage(fleet))?)
             .dialer(Arc::new(Tap {
                 dialer: Arc::clone(&ground.dialer),
                 plain: Arc::clone(&ground.plain),
@@ -318,9 +318,10 @@ impl NodeObserver for Watcher {
         let production = |mode| mode == Mode::Production;
         let seen = match event {
             NodeEvent::Dialing { .. } => Seen::Dialing,
+            NodeEvent::Dialed { took, .. } => Seen::Dialled { took },
             NodeEvent::DialFailed { why, .. } => {
                 tracing::debug!(node = %node, why, "a dial failed");
-                return;
+                Seen::DialFailed
             }
             NodeEvent::Subscribed { mode, .. } | NodeEvent::Reconnected { mode, .. } => {
                 Seen::Subscribed {

@@ -12,6 +12,7 @@ use crate::pace::{NodeSlot, OnLate, Pacer, Slot};
 use crate::scenario::{Action, Op};
 
 use super::cell::Pending;
+use super::churn::churn;
 use super::clock::RunClock;
 use super::guarded::Guarded;
 use super::paced::{drive_closed, drive_open};
@@ -120,10 +121,10 @@ pub async fn run_node_op(context: Arc<OpContext>) {
         members: &members,
         open,
     };
-    if let Action::Publish { .. } = &context.op.action {
-        steps.publish().await;
-    } else {
-        steps.once_each().await;
+    match &context.op.action {
+        Action::Publish { .. } => steps.publish().await,
+        Action::Churn { away, .. } => churn(&context, &members, *away, &steps.open).await,
+        _ => steps.once_each().await,
     }
     drop(steps);
     context.way.set_issued();
@@ -193,14 +194,20 @@ impl Steps<'_> {
             intended,
             began: self.context.clock.now(),
             place,
+            counted: true,
             open: Some(self.open.clone()),
         };
         let swarm = &self.context.swarm;
         match &self.context.op.action {
             Action::Connect { .. } => swarm.connect(member, pending),
             Action::Provision { .. } => swarm.provision(member, pending),
-            Action::Disconnect { .. } => swarm.disconnect(member, pending),
-            Action::Publish { .. } | Action::Request(_) | Action::Fault(_) => {}
+            Action::Disconnect { .. } => {
+                swarm.disconnect(member, pending);
+            }
+            Action::Publish { .. }
+            | Action::Churn { .. }
+            | Action::Request(_)
+            | Action::Fault(_) => {}
         }
     }
 
@@ -236,11 +243,10 @@ impl Steps<'_> {
             (self.member(index), &self.context.op.action)
         {
             let key = self.context.key.get();
-            if let Some(arrivals) = &self.context.arrivals {
-                arrivals.sent(&key);
-            }
+            let arrivals = self.context.arrivals.clone();
             let open = self.open.clone();
-            self.context.swarm.publish(member, key, body.0, open);
+            let swarm = &self.context.swarm;
+            swarm.publish(member, (key, body.0), arrivals, open);
         }
     }
 }

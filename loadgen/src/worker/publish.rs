@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use server_core::bus::Bus;
-use server_core::client::Client;
+use server_core::client::{Client, Connection};
+use tokio::sync::watch;
 
-use crate::measure::{Counter, OpKey, Series};
+use crate::measure::{Counter, OpKey, Series, micros};
 
 use super::cell::Book;
 use super::guarded::Guarded;
@@ -45,6 +47,14 @@ impl PublishLine {
     }
 }
 
+/// For this long after our listener is back its brokers may still be learning of it.
+const LISTENER_SETTLES: Duration = Duration::from_secs(1);
+/// Events on their way this long before our listener's loss is noticed may have been meant for a
+/// connection that was gone already, in ticks.
+const NOTICED_WITHIN: u64 = 10;
+/// Length of a tick of sending, µs.
+const TICK_US: u64 = 100_000;
+
 /// What an event says of itself. Times are on the clock of the process that sent it, which is the
 /// one that receives it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +62,9 @@ struct Stamp {
     node: u64,
     op: OpKey,
     sent_us: u64,
+    /// Our listener was away: nothing is to be concluded from its arrival.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unheard: bool,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pad: String,
 }
@@ -62,11 +75,12 @@ pub fn subject_of(run: &str, worker: u32) -> String {
 }
 
 /// The event of a node, `size` bytes long, or as long as its stamp where that is longer.
-pub fn event(node: u64, op: &OpKey, sent_us: u64, size: u64) -> Bytes {
+pub fn event(node: u64, op: &OpKey, (sent_us, unheard): (u64, bool), size: u64) -> Bytes {
     let mut stamp = Stamp {
         node,
         op: op.clone(),
         sent_us,
+        unheard,
         pad: String::new(),
     };
     let bare = serde_json::to_vec(&stamp).unwrap_or_default();
@@ -85,13 +99,52 @@ pub fn event(node: u64, op: &OpKey, sent_us: u64, size: u64) -> Bytes {
 #[derive(Debug)]
 pub struct Arrivals {
     counts: Guarded<BTreeMap<OpKey, Count>>,
+    /// Since when the listener is connected, µs from the run's start; the largest number while it
+    /// is not.
+    up_since_us: AtomicU64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Count {
     sent: u64,
     arrived: u64,
     told_lost: u64,
+    /// What was sent lately and has arrived of it, by tick of sending.
+    recent: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Count {
+    fn sent(&mut self, at_us: u64) {
+        self.sent += 1;
+        let tick = at_us / TICK_US;
+        self.recent.entry(tick).or_default().0 += 1;
+        while self.recent.len() as u64 > NOTICED_WITHIN {
+            self.recent.pop_first();
+        }
+    }
+
+    fn arrived(&mut self, sent_us: u64) {
+        if let Some((sent, arrived)) = self.recent.get_mut(&(sent_us / TICK_US)) {
+            if *arrived >= *sent {
+                // Given up as unheard when the listener was lost.
+                return;
+            }
+            *arrived += 1;
+        }
+        self.arrived += 1;
+    }
+
+    /// The listener is lost: of what is on its way just now nobody will know. How much that is.
+    fn give_up(&mut self, now_us: u64) -> u64 {
+        let mut unheard = 0;
+        let since = (now_us / TICK_US).saturating_sub(NOTICED_WITHIN);
+        for (sent, arrived) in self.recent.range_mut(since..).map(|(_, tick)| tick) {
+            unheard += *sent - *arrived;
+            *sent = *arrived;
+        }
+        self.sent -= unheard;
+        unheard
+    }
 }
 
 impl Arrivals {
@@ -109,26 +162,61 @@ impl Arrivals {
         client.flush().await.map_err(|error| error.to_string())?;
         let arrivals = Arc::new(Self {
             counts: Guarded::default(),
+            up_since_us: AtomicU64::new(0),
         });
+        tokio::spawn(follow(
+            client.connection(),
+            Arc::clone(&arrivals),
+            Arc::clone(&book),
+        ));
         let counting = Arc::clone(&arrivals);
         tokio::spawn(async move {
             while let Some(event) = watch.next().await {
                 let Ok(stamp) = serde_json::from_slice::<Stamp>(&event.payload) else {
                     continue;
                 };
+                if stamp.unheard {
+                    continue;
+                }
                 let took = book.clock.micros_of(event.at).saturating_sub(stamp.sent_us);
                 book.recorder.with(|recorder| {
                     recorder.time(&stamp.op, Series::EndToEnd, Duration::from_micros(took));
                 });
-                counting.count(&stamp.op, |count| count.arrived += 1);
+                counting.count(&stamp.op, |count| count.arrived(stamp.sent_us));
             }
         });
         Ok(arrivals)
     }
 
-    /// An event is about to be sent.
-    pub fn sent(&self, key: &OpKey) {
-        self.count(key, |count| count.sent += 1);
+    /// Whether what is sent now will be heard when it arrives.
+    pub fn hears(&self, now_us: u64) -> bool {
+        let since = self.up_since_us.load(Ordering::Relaxed);
+        since == 0 || now_us >= since.saturating_add(micros(LISTENER_SETTLES))
+    }
+
+    /// An event is about to be sent that will be heard.
+    pub fn sent(&self, key: &OpKey, at_us: u64) {
+        self.count(key, |count| count.sent(at_us));
+    }
+
+    /// It could not be sent after all.
+    pub fn unsent(&self, key: &OpKey, at_us: u64) {
+        self.count(key, |count| {
+            count.sent = count.sent.saturating_sub(1);
+            if let Some((sent, _)) = count.recent.get_mut(&(at_us / TICK_US)) {
+                *sent = sent.saturating_sub(1);
+            }
+        });
+    }
+
+    fn give_up(&self, now_us: u64, book: &Book) {
+        self.counts.with(|counts| {
+            for (key, count) in counts {
+                let unheard = count.give_up(now_us);
+                book.recorder
+                    .with(|recorder| recorder.count(key, Counter::Unheard, unheard));
+            }
+        });
     }
 
     fn count(&self, key: &OpKey, work: impl FnOnce(&mut Count)) {
@@ -165,6 +253,22 @@ impl Arrivals {
     }
 }
 
+/// Follows whether the listener is connected, until its connection is over.
+async fn follow(
+    mut connection: watch::Receiver<Connection>,
+    arrivals: Arc<Arrivals>,
+    book: Arc<Book>,
+) {
+    while connection.changed().await.is_ok() {
+        let now_us = book.clock.now_us().max(1);
+        let up = matches!(*connection.borrow_and_update(), Connection::Up { .. });
+        let since = if up { now_us } else { u64::MAX };
+        arrivals.up_since_us.store(since, Ordering::Relaxed);
+        // It may be up again by the time the loss is looked at: it was lost all the same.
+        arrivals.give_up(now_us, &book);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -174,12 +278,12 @@ mod tests {
     fn an_event_has_the_size_that_was_asked_for() {
         let key = OpKey::new("steady", "event");
         for size in [256, 1_000, 90] {
-            let bytes = event(49_999, &key, 123_456_789, size);
+            let bytes = event(49_999, &key, (123_456_789, false), size);
             assert_eq!(bytes.len() as u64, size);
             let stamp: Stamp = serde_json::from_slice(&bytes).unwrap();
             assert_eq!((stamp.node, stamp.sent_us), (49_999, 123_456_789));
         }
-        let smallest = event(1, &key, 1, 1);
+        let smallest = event(1, &key, (1, false), 1);
         assert!(serde_json::from_slice::<Stamp>(&smallest).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::seq::index::sample;
 use server_core::client::{Call, Client, FanOut, FanOutReport, NodeSet, Route};
 use server_core::words::{Identity, Seed};
@@ -19,6 +20,8 @@ use super::paced::{drive_closed, drive_open};
 
 /// How long a round listens on, once everybody answered, for those who answer twice.
 const LINGER: Duration = Duration::from_millis(200);
+/// How long loadgen's own word may take to come back to it where nobody else answers.
+const ECHO_WITHIN: Duration = Duration::from_secs(1);
 /// Rounds of one operation under way at once; one beyond it is counted as late.
 const ROUNDS_AT_ONCE: usize = 64;
 
@@ -164,12 +167,21 @@ impl OneRound {
         };
         let _collecting = self.asking.judging.busy();
         let sent = self.context.clock.now();
+        let client = &self.asking.client;
+        let connection = client.connection().borrow().clone();
         let report = tokio::select! {
-            report = self.asking.client.fan_out(&round) => report,
+            report = client.fan_out(&round) => report,
             () = self.context.abandon.cancelled() => return,
         };
         match report {
-            Ok(report) => self.account(&key, warmup, sent, &report),
+            Ok(report) => {
+                let same = *client.connection().borrow() == connection;
+                // A broker that stands still keeps the connection, and answers nothing.
+                let silent = report.account.expected() > 0 && report.account.replies == 0;
+                let interrupted =
+                    report.disconnected || !same || (silent && !hears_itself(client).await);
+                self.account(&key, (warmup, interrupted), sent, &report);
+            }
             Err(error) => {
                 tracing::warn!(op = %key, round = self.index, %error, "a round was not sent");
                 let kind = error.code();
@@ -186,7 +198,13 @@ impl OneRound {
         }
     }
 
-    fn account(&self, key: &Arc<OpKey>, warmup: bool, sent: Duration, report: &FanOutReport) {
+    fn account(
+        &self,
+        key: &Arc<OpKey>,
+        (warmup, interrupted): (bool, bool),
+        sent: Duration,
+        report: &FanOutReport,
+    ) {
         if report.lost > 0 {
             self.context.swarm.book().lost_replies(report.lost);
             tracing::error!(
@@ -196,8 +214,12 @@ impl OneRound {
                 "replies were lost on our side: the round says nothing about the nodes"
             );
         }
-        if report.disconnected {
-            tracing::warn!(op = %key, round = self.index, "the connection was lost during a round");
+        if interrupted {
+            tracing::warn!(
+                op = %key,
+                round = self.index,
+                "the round is left out: loadgen's own connection was interrupted during it"
+            );
         }
         let account = &report.account;
         let expected = account.expected() as u64;
@@ -205,13 +227,14 @@ impl OneRound {
             Expect::OneReplyPerNode => expected.saturating_sub(account.replies),
             Expect::Any => 0,
         };
-        if missing > 0 && !warmup {
+        if missing > 0 && !warmup && !interrupted {
             let some: Vec<&str> = account.missing().take(5).map(Identity::as_str).collect();
             tracing::warn!(op = %key, round = self.index, missing, worst = ?some, "nodes did not answer");
         }
         let round = Round {
             index: self.index,
             warmup,
+            interrupted,
             intended_us: micros(self.intended),
             sent_us: micros(sent),
             expected,
@@ -225,7 +248,7 @@ impl OneRound {
             last_us: report.last.map(micros),
         };
         self.context.record(|recorder| {
-            if !warmup {
+            if !warmup && !interrupted {
                 for latency in account.latencies() {
                     recorder.time(key, Series::Reply, Duration::from_micros(latency));
                 }
@@ -233,4 +256,16 @@ impl OneRound {
             recorder.round(key, round);
         });
     }
+}
+
+/// Whether what loadgen sends comes back to it.
+async fn hears_itself(client: &Client) -> bool {
+    let subject = format!("loadgen.echo.{}", uuid::Uuid::new_v4().simple());
+    let echo = async {
+        let mut watch = client.watch(&subject, 1).await.ok()?;
+        client.publish_raw(&subject, Bytes::new()).await.ok()?;
+        watch.next().await
+    };
+    let heard = tokio::time::timeout(ECHO_WITHIN, echo).await;
+    matches!(heard, Ok(Some(_)))
 }

@@ -18,7 +18,7 @@ use crate::scenario::Start;
 use super::cell::{Book, Cell, Pending};
 use super::guarded::Guarded;
 use super::life::{Ground, Life, LifeError};
-use super::publish::{PublishLine, event, subject_of};
+use super::publish::{Arrivals, PublishLine, event, subject_of};
 
 /// The swarm cannot be laid out.
 #[derive(Debug, Error)]
@@ -198,20 +198,38 @@ impl Swarm {
         }
     }
 
-    /// Ends a node.
-    pub fn disconnect(&self, member: usize, pending: Pending) {
-        let Some(node) = self.members.get(member) else {
-            return;
-        };
+    /// Ends a node; `pending` lasts until it has ended. Answers whether it had announced itself,
+    /// `None` when it does not run.
+    pub fn disconnect(&self, member: usize, pending: Pending) -> Option<bool> {
+        let node = self.members.get(member)?;
         let ended = node.run.with(|run| std::mem::replace(run, Run::Ended));
-        if let Run::Running { cancel, .. } = ended {
-            node.cell.leaving(pending);
-            cancel.cancel();
+        let Run::Running {
+            cancel, announce, ..
+        } = ended
+        else {
+            return None;
+        };
+        node.cell.leaving(pending);
+        cancel.cancel();
+        Some(*announce.borrow())
+    }
+
+    /// Starts a node again that has ended.
+    pub fn come_back(&self, member: usize, announce: bool, pending: Pending) {
+        if let Some(node) = self.members.get(member) {
+            node.cell.connecting(pending);
+            self.start(node, announce);
         }
     }
 
-    /// Lets a node publish an event of `size` bytes.
-    pub fn publish(&self, member: usize, key: Arc<OpKey>, size: u64, open: mpsc::Sender<()>) {
+    /// Lets a node publish an event of `size` bytes, whose arrival is counted by `arrivals`.
+    pub fn publish(
+        &self,
+        member: usize,
+        (key, size): (Arc<OpKey>, u64),
+        arrivals: Option<Arc<Arrivals>>,
+        open: mpsc::Sender<()>,
+    ) {
         let Some(node) = self.members.get(member) else {
             return;
         };
@@ -225,15 +243,26 @@ impl Swarm {
         let book = Arc::clone(&self.book);
         let (subject, number) = (Arc::clone(&self.subject), node.number);
         self.tasks.spawn(async move {
+            let now_us = book.clock.now_us();
+            let heard = arrivals.as_ref().filter(|arrivals| arrivals.hears(now_us));
+            if let Some(arrivals) = heard {
+                arrivals.sent(&key, now_us);
+            }
             let sent = match line {
                 Some(line) => {
-                    let payload = event(number, &key, book.clock.now_us(), size);
+                    let payload = event(number, &key, (now_us, heard.is_none()), size);
                     line.publish(&subject, payload).await
                 }
                 None => Err("not-running"),
             };
+            if let (Err(_), Some(arrivals)) = (&sent, heard) {
+                arrivals.unsent(&key, now_us);
+            }
             book.recorder.with(|recorder| match sent {
-                Ok(()) => recorder.count(&key, Counter::Ok, 1),
+                Ok(()) => {
+                    recorder.count(&key, Counter::Ok, 1);
+                    recorder.count(&key, Counter::Unheard, u64::from(heard.is_none()));
+                }
                 Err(kind) => recorder.error(&key, kind),
             });
             drop(open);

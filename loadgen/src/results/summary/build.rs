@@ -80,6 +80,7 @@ fn connect(plan: &Plan, totals: &Totals) -> Option<ConnectSummary> {
             errors: connect.errors,
             duration_us: connect.duration_us,
             attempts: connect.attempts,
+            ..layers(totals)
         });
     }
     let is_connect = |phase: &str, op: &str| {
@@ -105,7 +106,24 @@ fn connect(plan: &Plan, totals: &Totals) -> Option<ConnectSummary> {
             .iter()
             .map(|op| op.counters.get(Counter::Attempts))
             .sum(),
+        ..layers(totals)
     })
+}
+
+/// What the layers of first connections took, whichever operations made them.
+fn layers(totals: &Totals) -> ConnectSummary {
+    let merged = |series| {
+        let mut all = Hist::new();
+        let each = totals.ops.values().filter_map(|op| op.series.get(&series));
+        each.for_each(|hist| all.merge(hist));
+        Latency::of(Some(&all))
+    };
+    ConnectSummary {
+        tcp_us: merged(Series::Tcp),
+        tls_us: merged(Series::Tls),
+        nats_us: merged(Series::Nats),
+        ..ConnectSummary::default()
+    }
 }
 
 fn rounds(op: &OpTotal) -> RoundsSummary {
@@ -122,6 +140,7 @@ fn rounds(op: &OpTotal) -> RoundsSummary {
         expected: of(Counter::Expected),
         replies: of(Counter::Replies),
         missing: of(Counter::Missing),
+        interrupted: of(Counter::Interrupted),
         duplicate: of(Counter::Duplicate),
         late: of(Counter::LateReplies),
         failed: of(Counter::Failed),

@@ -90,6 +90,14 @@ pub enum Action {
         /// Names of the fleets that do it.
         fleets: Vec<String>,
     },
+    /// Lets nodes leave in order and come back, one after the other, over and over.
+    Churn {
+        /// Names of the fleets that do it.
+        fleets: Vec<String>,
+        /// How long a node stays away.
+        #[serde(serialize_with = "as_text")]
+        away: Duration,
+    },
     /// Disturbs brokers or provisioners.
     Fault(FaultOp),
 }
@@ -103,6 +111,7 @@ impl Action {
             Self::Request(_) => "request",
             Self::Publish { .. } => "publish",
             Self::Disconnect { .. } => "disconnect",
+            Self::Churn { .. } => "churn",
             Self::Fault(_) => "fault",
         }
     }
@@ -113,7 +122,8 @@ impl Action {
             Self::Connect { fleets }
             | Self::Provision { fleets }
             | Self::Publish { fleets, .. }
-            | Self::Disconnect { fleets } => fleets,
+            | Self::Disconnect { fleets }
+            | Self::Churn { fleets, .. } => fleets,
             Self::Request(_) | Self::Fault(_) => &[],
         }
     }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::Scene;
 use crate::assert::Domain;
+use crate::scenario::keys::OP_KEYS;
 use crate::scenario::mistake::suggestion;
 use crate::scenario::model::{Call, FaultOf, FaultOp, Moment, ProgressStep, RequestOp, Target};
 use crate::scenario::read::{Context, Reader};
 use crate::scenario::topology::targets;
 use crate::scenario::tree::Value;
-use crate::scenario::words::{Expect, FaultKind};
+use crate::scenario::words::{Do, Expect, FaultKind};
 use crate::units::{grouped, parse_duration};
 
 pub(super) fn read_request(
@@ -199,5 +200,25 @@ pub(in crate::scenario) fn refuse_prefix(
             "\"{name}\" is taken: asserts use {name}.… for something else; choose another name"
         );
         cx.mistake(place, message);
+    }
+}
+
+/// Keys that belong to another `do`.
+pub(super) fn refuse_foreign_keys(reader: &Reader<'_>, word: Do, cx: &mut Context) {
+    let own = OP_KEYS.iter().find(|(owner, _)| *owner == word.word());
+    for entry in reader.present() {
+        let name = entry.name.as_str();
+        let owners: Vec<&str> = OP_KEYS
+            .iter()
+            .filter(|(_, keys)| keys.contains(&name))
+            .map(|(owner, _)| *owner)
+            .collect();
+        if !owners.is_empty() && !own.is_some_and(|(_, keys)| keys.contains(&name)) {
+            let message = format!(
+                "`{name}` means nothing for do = \"{word}\"; it belongs to {}",
+                owners.join(", ")
+            );
+            cx.mistake(entry.place, message);
+        }
     }
 }
