@@ -236,6 +236,46 @@ fn a_broker_that_does_not_come_back_fails_the_run_with_its_last_words() {
     assert!(said.contains("address already in use"), "{said}");
 }
 
+#[test]
+fn nodes_that_leave_and_come_back_are_all_there_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let phases = r#"
+[[phase]]
+name     = "churning"
+duration = "4s"
+  [[phase.op]]
+  do    = "churn"
+  fleet = "*"
+  away  = "300ms"
+  pace  = { model = "open", kind = "constant", rate = "15/s" }
+
+[[phase]]
+name    = "settled"
+until   = { every = "connected", ratio = 1.0, settle = "500ms" }
+timeout = "30s"
+  [[phase.op]]
+  do      = "request"
+  name    = "roll-call"
+  to      = "all"
+  collect = "10s"
+  pace    = { model = "open", kind = "every", every = "1s", count = 1 }
+
+[[assert]]
+phase = "churning"
+that  = ["churn.left >= 20", "churn.errors == 0"]
+
+[[assert]]
+phase = "settled"
+that  = ["roll-call.missing == 0", "roll-call.expected == 60"]
+"#;
+    let (summary, said) = passing(folder.path(), &format!("{FLEET}{phases}"));
+    let churn = &summary["ops"]["churning/churn"];
+    assert!(number(&churn["count"]) >= 20, "{churn}");
+    // Leaving on purpose is no loss.
+    assert_eq!(summary["storms"], serde_json::json!([]), "{said}");
+    assert!(!said.contains("lost_per_s"), "{said}");
+}
+
 fn eventually<T>(child: &Child, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

@@ -29,6 +29,8 @@ use super::publish::PublishLine;
 
 /// How long one attempt to connect may take: TCP, TLS and greeting of a busy broker.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Silence after which loadgen asks the broker of its own connection whether it is there.
+const ASKED_AFTER: Duration = Duration::from_secs(2);
 /// How long loadgen's own connection may take to come about.
 const ASKING_WITHIN: Duration = Duration::from_secs(20);
 
@@ -366,7 +368,8 @@ pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
     }
     dial.connect_timeout = CONNECT_WITHIN;
     let config = ClientConfig::new(collective, identity, Arc::new(signer));
-    let dialer = SwarmDialer::new(DialLimit::new(1));
+    // One connection, on which everything depends: a broker that stands still is left soon.
+    let dialer = SwarmDialer::new(DialLimit::new(1)).keep_alive(ASKED_AFTER, 2);
     let connecting = Client::connect(&dialer, dial, config);
     tokio::time::timeout(ASKING_WITHIN, connecting)
         .await
