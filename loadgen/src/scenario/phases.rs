@@ -309,9 +309,13 @@ fn default_pace(word: Do, reader: &Reader<'_>, cx: &mut Context) -> Option<Pace>
             count: Some(1),
         }),
         Do::Publish | Do::Churn => {
+            let rate = match word {
+                Do::Publish => "1/30s per node",
+                _ => "50/s",
+            };
             let message = format!(
                 "do = \"{word}\" needs a pace; write pace = {{ model = \"open\", \
-                 kind = \"poisson\", rate = \"50/s\" }}"
+                 kind = \"poisson\", rate = \"{rate}\" }}"
             );
             cx.mistake(reader.place(), message);
             None
