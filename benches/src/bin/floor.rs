@@ -16,8 +16,10 @@ use benches::floor::report::{Measured, Report, median};
 use benches::floor::{brokers, ours};
 use clap::Parser;
 use loadgen::formation::Formation;
+use loadgen::formation::certificates::NodeAuthority;
 use loadgen::guard::{Guard, RunMark};
 use loadgen::resources::{Usage, raise_descriptor_limit};
+use loadgen::scenario::KeyKind;
 
 /// Descriptors a process keeps for itself.
 const BESIDES: u64 = 200;
@@ -110,11 +112,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         exchange.request.len(),
         exchange.reply.len()
     );
-    let credentials = mutual.then(|| Credentials {
-        roots: formation.authority.root().to_owned(),
-        certificate: caller.certificate.clone(),
-        key: caller.key.clone(),
-    });
+    let credentials = mutual.then(|| node_credentials(&formation)).transpose()?;
     let side = Side {
         args,
         formation: &formation,
@@ -129,6 +127,19 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let report = Report::of(args.nodes, &bare, &ours);
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
+}
+
+/// What a node has; all bare connections show the same.
+fn node_credentials(formation: &Formation) -> anyhow::Result<Credentials> {
+    let authority = &formation.authority;
+    let now = time::OffsetDateTime::now_utc();
+    let signing = NodeAuthority::of("floor", authority.intermediate(), now)?;
+    let issued = signing.node("nodes-00001.example.net", KeyKind::P256)?;
+    Ok(Credentials {
+        roots: authority.root().to_owned(),
+        certificate: issued.certificate,
+        key: issued.key,
+    })
 }
 
 /// What both sides are measured with.
