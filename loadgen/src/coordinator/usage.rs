@@ -24,7 +24,10 @@ pub struct UsageWatch {
     workers: BTreeMap<u32, WorkerUse>,
     brokers_rss: Option<u64>,
     provisioners_rss: Option<u64>,
+    /// Memory per connection when there were most.
     per_connection: Option<u64>,
+    /// Most connections seen.
+    connections: u64,
     /// CPU by process id, as a restarted process begins again at nothing.
     cpu: BTreeMap<(bool, u32), f64>,
 }
@@ -64,11 +67,13 @@ impl UsageWatch {
         self.brokers_rss = self.brokers_rss.max(brokers.rss_bytes);
         self.provisioners_rss = self.provisioners_rss.max(provisioners.rss_bytes);
         let connections: u64 = varz.values().map(|varz| varz.connections).sum();
-        // Few connections tell of the broker's own size, not of theirs.
-        if connections >= 100
+        // Few connections tell of the broker's own size, not of theirs; and a broker gives memory
+        // back long after its connections are gone.
+        if connections >= self.connections.max(100)
             && let Some(rss) = brokers.rss_bytes
         {
-            self.per_connection = self.per_connection.max(Some(rss / connections));
+            self.connections = connections;
+            self.per_connection = Some(rss / connections);
         }
     }
 

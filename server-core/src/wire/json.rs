@@ -21,7 +21,8 @@ use super::error::Layer;
 /// # Errors
 /// When the value cannot be JSON, such as a map with keys that are not text.
 pub fn to_go_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut out = Vec::with_capacity(512);
+    // Room for a whole reply: growing costs more than what is left over.
+    let mut out = Vec::with_capacity(1_024);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, GoFormatter);
     value.serialize(&mut serializer)?;
     Ok(out)
@@ -45,8 +46,9 @@ impl Formatter for GoFormatter {
         fragment: &str,
     ) -> io::Result<()> {
         // 0xE2 starts U+2028 and U+2029.
-        let needs_escapes = |b| matches!(b, b'<' | b'>' | b'&' | 0xE2);
-        if !fragment.bytes().any(needs_escapes) {
+        let bytes = fragment.as_bytes();
+        let needs_none = memchr::memchr3(b'<', b'>', b'&', bytes).is_none();
+        if needs_none && memchr::memchr(0xE2, bytes).is_none() {
             return out.write_all(fragment.as_bytes());
         }
         let mut written = 0;
