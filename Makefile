@@ -5,7 +5,7 @@
 # and results/runs/ are written, and git ignores all three.
 
 .NOTPARALLEL:
-.PHONY: help demo test lint bench doc build clean
+.PHONY: help demo test lint bench floor doc build clean
 .DEFAULT_GOAL := help
 
 CARGO := cargo
@@ -38,6 +38,14 @@ lint: ## format and clippy only, warnings are errors
 bench: ## the benchmarks of benches/
 	@tools/bootstrap 1/2
 	@$(STEP) 2/2 "benchmarks" $(CARGO) bench $(LOCKED) -p benches
+
+NODES := 50000
+TLS := none
+ROUNDS := 20
+floor: ## our nodes beside a bare client: make floor NODES=50000 [TLS=mutual] [ROUNDS=20]
+	@tools/bootstrap 1/3
+	@$(STEP) 2/3 "building (release)" $(CARGO) build --release $(LOCKED) -p loadgen -p benches
+	@$(STEP) --last 3/3 "bare, ours, ours, bare" $(RELEASE)/floor --nodes $(NODES) --tls $(TLS) --rounds $(ROUNDS)
 
 doc: ## the API documentation, in target/doc
 	@tools/bootstrap 1/2
