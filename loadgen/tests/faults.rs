@@ -1,6 +1,11 @@
 //! Faults on real brokers, and what a fleet makes of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests"
+)]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
