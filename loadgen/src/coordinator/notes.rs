@@ -45,7 +45,11 @@ pub(super) fn note(plan: &Plan, phase: usize, totals: &Totals, confirmed: u64) -
         .filter(|fault| fault.phase == phase.name);
     notes.extend(faults.map(|fault| {
         let verb = if fault.happened { "" } else { " MISSED" };
-        format!("{} {}{verb}: {}", fault.kind, fault.target, fault.note)
+        let note = match fault.note.as_str() {
+            "" => String::new(),
+            note => format!(": {note}"),
+        };
+        format!("{} {}{verb}{note}", fault.kind, fault.target)
     }));
     notes.join("  ")
 }
