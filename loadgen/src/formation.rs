@@ -1,19 +1,24 @@
 //! A formation: the brokers of a run on loopback, with the certificates and users they need.
 //!
 //! ```text
-//! Layout (what the scenario wants) ──► Authority ──► BrokerConfig ──► Broker ──► ready
+//! tiers ──► layout ──► BrokerConfig ──► Broker ──► ready ──► linked ──► heard everywhere
+//!                          ▲ certificates of the Authority
 //! ```
 
 pub mod broker;
 pub mod broker_config;
 pub mod certificates;
 pub mod credentials;
+pub mod external;
 pub mod files;
+pub mod layout;
 pub mod monitor;
 pub mod nats_server;
 pub mod policies;
 pub mod ports;
+pub mod probe;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,11 +26,13 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::guard::RunMark;
-use crate::scenario::{Role, Tier, Tls};
+use crate::scenario::{Role, Tier};
 use broker::{Broker, BrokerError, Post};
-use broker_config::{BrokerConfig, ClusterLink, Login, ProvisioningUsers, TlsFiles};
+use broker_config::{BrokerConfig, Login, ProvisioningUsers};
 use certificates::{Authority, CertificateError};
+use external::{ExternalError, reach_all};
 use nats_server::NatsServer;
+use probe::ProbeError;
 
 /// The formation did not come up. Everything it had started is stopped again.
 #[derive(Debug, Error)]
@@ -47,14 +54,12 @@ pub enum FormationError {
     /// The machine has no free port.
     #[error("no free port on 127.0.0.1 for the brokers: {0}")]
     Ports(std::io::Error),
-    /// A tier names another one that is not there.
-    #[error("broker tier {tier} is leaf_of {of}, and there is no such tier")]
-    NoSuchTier {
-        /// The tier.
-        tier: String,
-        /// What it names.
-        of: String,
-    },
+    /// Brokers of somebody else.
+    #[error(transparent)]
+    External(#[from] ExternalError),
+    /// The brokers are no network.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
 }
 
 /// Running brokers with everything that belongs to them.
@@ -64,6 +69,10 @@ pub struct Formation {
     pub authority: Authority,
     /// The users of the provisioning brokers.
     pub users: ProvisioningUsers,
+    /// Trust anchors beside the run's own, PEM: those of somebody else's brokers.
+    others: String,
+    /// Who nodes and callers are at each tier of somebody else.
+    logins: BTreeMap<String, crate::message::Login>,
     brokers: Vec<Manned>,
     folder: PathBuf,
 }
@@ -72,7 +81,8 @@ pub struct Formation {
 #[derive(Debug)]
 struct Manned {
     post: Post,
-    broker: Arc<Mutex<Broker>>,
+    /// None where it is somebody else's.
+    broker: Option<Arc<Mutex<Broker>>>,
 }
 
 impl Formation {
@@ -95,6 +105,8 @@ impl Formation {
         let mut formation = Self {
             authority,
             users: users(),
+            others: String::new(),
+            logins: BTreeMap::new(),
             brokers: Vec::new(),
             folder: folder.to_owned(),
         };
@@ -114,87 +126,115 @@ impl Formation {
         Ok(formation)
     }
 
+    /// The brokers of somebody else, with what they need of us. Nothing is started.
+    ///
+    /// # Errors
+    /// When a file that the scenario names cannot be read, or a certificate cannot be made.
+    pub fn elsewhere(run: &str, tiers: &[Tier], folder: &Path) -> Result<Self, FormationError> {
+        std::fs::create_dir_all(folder).map_err(file_error(folder))?;
+        let mut formation = Self {
+            authority: Authority::new(run, time::OffsetDateTime::now_utc())?,
+            users: users(),
+            others: String::new(),
+            logins: BTreeMap::new(),
+            brokers: Vec::new(),
+            folder: folder.to_owned(),
+        };
+        for reach in reach_all(tiers)? {
+            if let Some(ca) = &reach.ca {
+                formation.others.push('\n');
+                formation.others.push_str(ca);
+            }
+            if let (Role::Provisioning, Some(user)) = (reach.role, &reach.login.user) {
+                let password = reach.login.password.clone().unwrap_or_default();
+                let user = user.clone();
+                let login = Login { user, password };
+                formation.users = ProvisioningUsers {
+                    node: login.clone(),
+                    provisioner: login,
+                };
+            }
+            for (name, address) in reach.brokers {
+                let post = Post {
+                    name,
+                    tier: reach.tier.clone(),
+                    role: reach.role,
+                    tls: reach.tls,
+                    address,
+                    monitor: None,
+                };
+                formation.brokers.push(Manned { post, broker: None });
+            }
+            formation.logins.insert(reach.tier, reach.login);
+        }
+        Ok(formation)
+    }
+
+    /// Trust anchors of everything in the run, PEM.
+    pub fn roots(&self) -> String {
+        format!("{}{}", self.authority.root(), self.others)
+    }
+
+    /// Who nodes and callers are at the brokers of a tier.
+    pub fn login(&self, tier: &str) -> crate::message::Login {
+        self.logins.get(tier).cloned().unwrap_or_default()
+    }
+
+    /// The brokers that are processes of ours.
+    fn ours(&self) -> impl Iterator<Item = (&Post, &Arc<Mutex<Broker>>)> {
+        let all = self.brokers.iter();
+        all.filter_map(|manned| Some((&manned.post, manned.broker.as_ref()?)))
+    }
+
     async fn start_brokers(
         &mut self,
         tiers: &[Tier],
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<(), FormationError> {
-        for (tier, config) in self.plan(tiers)? {
-            self.write_certificate(&config)?;
-            let started =
-                Broker::start(config, (&tier.name, tier.role), &self.folder, server, mark)?;
-            self.brokers.push(Manned {
-                post: started.post().clone(),
-                broker: Arc::new(Mutex::new(started)),
-            });
+        let total: usize = tiers.iter().map(layout::brokers_in).sum();
+        let ports = ports::free(total * layout::PORTS).map_err(FormationError::Ports)?;
+        let laid = layout::lay_out(tiers, &ports, &self.users, &self.folder);
+        let order: Vec<String> = laid.iter().map(|laid| laid.config.name.clone()).collect();
+        // A leaf that finds its hub not yet there goes to another one, and stays with it.
+        let (leaves, others): (Vec<_>, Vec<_>) = laid
+            .into_iter()
+            .partition(|laid| laid.config.leaf_of.is_some());
+        for wave in [others, leaves] {
+            for laid in wave {
+                self.write_certificate(&laid.config)?;
+                let started = Broker::start(laid, &self.folder, server, mark)?;
+                self.brokers.push(Manned {
+                    post: started.post().clone(),
+                    broker: Some(Arc::new(Mutex::new(started))),
+                });
+            }
+            for (_, broker) in self.ours() {
+                broker.lock().await.wait_ready().await?;
+            }
         }
-        for manned in &self.brokers {
-            manned.broker.lock().await.wait_ready().await?;
+        self.brokers
+            .sort_by_key(|manned| order.iter().position(|name| *name == manned.post.name));
+        for (_, broker) in self.ours() {
+            broker.lock().await.wait_linked().await?;
+        }
+        self.probe().await
+    }
+
+    /// Makes sure that each network is one: what is said at one broker is heard at every other.
+    async fn probe(&self) -> Result<(), FormationError> {
+        for role in [Role::Provisioning, Role::Production] {
+            let posts: Vec<&Post> = self.of_role(role).collect();
+            if posts.len() > 1 {
+                let login = (role == Role::Provisioning).then_some(&self.users.provisioner);
+                probe::all_hear_each_other(&posts, &self.authority, login).await?;
+            }
         }
         Ok(())
     }
 
-    /// Gives every broker its ports and its links to the others.
-    fn plan<'a>(&self, tiers: &'a [Tier]) -> Result<Vec<(&'a Tier, BrokerConfig)>, FormationError> {
-        /// Client, monitoring, cluster and leaf port.
-        const PORTS: usize = 4;
-        let total: usize = tiers.iter().map(brokers_in).sum();
-        let all = ports::free(total * PORTS).map_err(FormationError::Ports)?;
-        let mut ports = all.chunks_exact(PORTS);
-        let placed: Vec<(&Tier, Vec<&[u16]>)> = tiers
-            .iter()
-            .map(|tier| (tier, ports.by_ref().take(brokers_in(tier)).collect()))
-            .collect();
-        let mut planned = Vec::with_capacity(total);
-        for (tier, own) in &placed {
-            let hubs = match &tier.leaf_of {
-                None => Vec::new(),
-                Some(of) => leaf_ports(&placed, tier, of)?,
-            };
-            let is_hub = tiers
-                .iter()
-                .any(|other| other.leaf_of.as_ref() == Some(&tier.name));
-            let routes = cluster_ports(&placed, tier);
-            for ((index, ports), name) in own.iter().enumerate().zip(tier.brokers()) {
-                let [port, monitor_port, cluster_port, leaf_port] = **ports else {
-                    continue;
-                };
-                let cluster = (routes.len() > 1).then(|| ClusterLink {
-                    name: cluster_name(tier).to_owned(),
-                    port: cluster_port,
-                    routes: routes.clone(),
-                });
-                let config = BrokerConfig {
-                    files: self.tls_files(&name),
-                    name,
-                    port,
-                    monitor_port,
-                    tls: tier.tls,
-                    max_connections: tier.max_conns,
-                    provisioning: (tier.role == Role::Provisioning).then(|| self.users.clone()),
-                    cluster,
-                    leaf_of: rotated(&hubs, index),
-                    leaf_port: is_hub.then_some(leaf_port),
-                };
-                planned.push((*tier, config));
-            }
-        }
-        Ok(planned)
-    }
-
-    fn tls_files(&self, broker: &str) -> TlsFiles {
-        // nats-server reads relative paths from its working folder, so these are absolute.
-        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        TlsFiles {
-            certificate: folder.join(format!("{broker}.pem")),
-            key: folder.join(format!("{broker}.key")),
-            authority: folder.join("ca.pem"),
-        }
-    }
-
     fn write_certificate(&self, config: &BrokerConfig) -> Result<(), FormationError> {
-        if config.tls == Tls::None {
+        if !config.shows_certificate() {
             return Ok(());
         }
         let issued = self.authority.broker(&config.name)?;
@@ -225,25 +265,24 @@ impl Formation {
 
     /// The brokers by name, to do something to them.
     pub fn brokers_by_name(&self) -> Vec<(String, Arc<Mutex<Broker>>)> {
-        let named = self.brokers.iter();
-        named
-            .map(|manned| (manned.post.name.clone(), Arc::clone(&manned.broker)))
+        self.ours()
+            .map(|(post, broker)| (post.name.clone(), Arc::clone(broker)))
             .collect()
     }
 
     /// The name and process of every broker that runs and that nobody does something to.
     pub fn pids(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.brokers.iter().filter_map(|manned| {
-            let pid = manned.broker.try_lock().ok()?.pid()?;
-            Some((manned.post.name.as_str(), pid))
+        self.ours().filter_map(|(post, broker)| {
+            let pid = broker.try_lock().ok()?.pid()?;
+            Some((post.name.as_str(), pid))
         })
     }
 
     /// What ended though nobody asked it to, in words.
     pub fn unasked_end(&self) -> Option<String> {
-        self.brokers.iter().find_map(|manned| {
+        self.ours().find_map(|(_, broker)| {
             // A fault has it in its hands.
-            let mut broker = manned.broker.try_lock().ok()?;
+            let mut broker = broker.try_lock().ok()?;
             let status = broker.ended()?;
             Some(broker.ended_unasked(&status))
         })
@@ -251,16 +290,12 @@ impl Formation {
 
     /// Ends every broker, all of them side by side.
     pub async fn stop(&mut self) {
-        let stops = self.brokers.iter().map(|manned| async {
-            manned.broker.lock().await.stop().await;
+        let stops = self.ours().map(|(_, broker)| async {
+            broker.lock().await.stop().await;
         });
         futures::future::join_all(stops).await;
         self.brokers.clear();
     }
-}
-
-fn brokers_in(tier: &Tier) -> usize {
-    usize::try_from(tier.count).unwrap_or_default()
 }
 
 fn users() -> ProvisioningUsers {
@@ -272,44 +307,6 @@ fn users() -> ProvisioningUsers {
         node: login("node"),
         provisioner: login("provisioner"),
     }
-}
-
-fn cluster_name(tier: &Tier) -> &str {
-    tier.cluster.as_deref().unwrap_or(&tier.name)
-}
-
-fn cluster_ports(placed: &[(&Tier, Vec<&[u16]>)], tier: &Tier) -> Vec<u16> {
-    placed
-        .iter()
-        .filter(|(other, _)| cluster_name(other) == cluster_name(tier) && other.role == tier.role)
-        .flat_map(|(_, own)| own.iter().filter_map(|ports| ports.get(2).copied()))
-        .collect()
-}
-
-fn leaf_ports(
-    placed: &[(&Tier, Vec<&[u16]>)],
-    tier: &Tier,
-    of: &str,
-) -> Result<Vec<u16>, FormationError> {
-    let hub = placed.iter().find(|(other, _)| other.name == of);
-    let (_, own) = hub.ok_or_else(|| FormationError::NoSuchTier {
-        tier: tier.name.clone(),
-        of: of.to_owned(),
-    })?;
-    Ok(own
-        .iter()
-        .filter_map(|ports| ports.get(3).copied())
-        .collect())
-}
-
-/// The hubs in the order in which leaf `index` tries them: each leaf begins at another one.
-fn rotated(hubs: &[u16], index: usize) -> Vec<u16> {
-    let mut order = hubs.to_vec();
-    if !order.is_empty() {
-        let first = index % order.len();
-        order.rotate_left(first);
-    }
-    order
 }
 
 fn file_error(path: &Path) -> impl Fn(std::io::Error) -> FormationError + '_ {

@@ -6,12 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use server_core::bus::Dial;
 
 use crate::formation::certificates::Issued;
 use crate::measure::{FleetCounts, Snapshot};
 use crate::plan::Plan;
 use crate::scenario::{ScenarioText, Tls};
 use crate::worker::clock::RunClock;
+
+/// Dials under way at once, of all workers together.
+pub const DIALS: u32 = 192;
+
+/// The fact in which a node tells its fleet, for the provisioner's templates.
+pub const FACT_FLEET: &str = "loadgen_fleet";
+/// The fact in which a node that is to be enrolled tells the broker it starts at.
+pub const FACT_BROKER: &str = "loadgen_broker";
 
 /// From the coordinator to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -186,6 +195,8 @@ pub struct Assignment {
 pub struct Access {
     /// Text of the `provisioning.jwt` that nodes without credentials are shipped with.
     pub provisioning_token: Option<Arc<str>>,
+    /// Addresses of the provisioning brokers, in the order of the plan.
+    pub provisioning: Vec<String>,
     /// Production tiers by name.
     pub production: BTreeMap<String, Network>,
     /// Trust anchors of the run, PEM.
@@ -201,11 +212,41 @@ pub struct Access {
     pub policies: BTreeMap<String, String>,
 }
 
+/// Who we are at the brokers of somebody else; nobody at our own production brokers.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Login {
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Token.
+    pub token: Option<String>,
+}
+
+impl Login {
+    /// Says so when dialling.
+    pub fn apply(&self, dial: &mut Dial) {
+        dial.user.clone_from(&self.user);
+        dial.password.clone_from(&self.password);
+        dial.token.clone_from(&self.token);
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One production tier.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Network {
-    /// Addresses of its brokers with scheme.
+    /// Addresses of its brokers with scheme, in the order of the plan.
     pub servers: Vec<String>,
     /// How connections are secured.
     pub tls: Tls,
+    /// Who nodes and callers are there.
+    pub login: Login,
 }

@@ -10,6 +10,7 @@ mod formation;
 mod nodes;
 mod phases;
 mod show;
+mod spread;
 mod survivors;
 
 pub use formation::{PlannedBroker, formation};
@@ -56,6 +57,9 @@ pub struct Plan {
     /// First index of each fleet's nodes, and of none past the last.
     #[serde(skip)]
     fleet_starts: Vec<u64>,
+    /// How each fleet is dealt out to the production brokers.
+    #[serde(skip)]
+    deals: Vec<spread::Deal>,
 }
 
 /// Estimated memory at the highest, bytes.
@@ -84,7 +88,8 @@ impl Plan {
             let end = fleet_starts.last().copied().unwrap_or_default() + fleet.nodes;
             fleet_starts.push(end);
         }
-        let brokers = formation::brokers(&scenario);
+        let deals = spread::deals(&scenario);
+        let brokers = formation::brokers(&scenario, &deals);
         let phases = phases::phases(&scenario);
         let expected: Option<Duration> = phases
             .iter()
@@ -114,6 +119,7 @@ impl Plan {
             expected_us: expected.map(|time| crate::measure::micros(time + costs::STARTING)),
             scenario,
             fleet_starts,
+            deals,
         }
     }
 
@@ -139,9 +145,9 @@ impl Plan {
     /// What the machine must have for so many workers.
     pub fn needs(&self, workers: u32) -> Needs {
         let local = self.scenario.topology.manage == Manage::Local;
-        let ours = self.brokers.iter().filter(|_| local);
         let named = |pick: fn(&PlannedBroker) -> Option<u64>| {
-            ours.clone()
+            self.brokers
+                .iter()
                 .filter_map(|broker| Some((broker.name.clone(), pick(broker)?)))
                 .collect()
         };
@@ -150,8 +156,10 @@ impl Plan {
             connections_per_worker: self.nodes.div_ceil(u64::from(workers.max(1))),
             workers: u64::from(workers),
             broker_connections: named(|broker| Some(broker.connections + broker.links)),
+            brokers_ours: local,
             broker_limits: named(|broker| broker.max_conns),
-            memory_bytes: self.memory.total(),
+            memory_bytes: self.memory.total() + u64::from(workers) * costs::WORKER_EMPTY,
+            sources: self.scenario.generator.addrs.len().max(1) as u64,
         }
     }
 }

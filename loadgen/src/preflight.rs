@@ -1,12 +1,17 @@
 //! Before the first socket: can this machine hold the run? Every refusal says what to do.
 
 mod machine;
+mod reach;
 
-pub use machine::Machine;
+pub use machine::{Machine, local_port_range};
+pub use reach::{Greeting, ReachError, greet, greet_all};
 
 use std::path::Path;
 
 use serde::Serialize;
+
+use crate::message::DIALS;
+use crate::units::grouped;
 
 /// What a run needs of the machine, all processes of it together unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +26,10 @@ pub struct Needs {
     pub broker_connections: Vec<(String, u64)>,
     /// Per broker: its name and the connections it accepts at most, where the scenario says so.
     pub broker_limits: Vec<(String, u64)>,
+    /// Whether the brokers are processes of ours.
+    pub brokers_ours: bool,
+    /// Source addresses that connections are spread over.
+    pub sources: u64,
     /// Memory of all processes, bytes.
     pub memory_bytes: u64,
 }
@@ -51,6 +60,7 @@ pub fn judge(needs: &Needs, machine: &Machine) -> Vec<Finding> {
     findings.extend(broker_descriptors(needs, machine));
     findings.extend(broker_limits(needs));
     findings.push(ports(needs, machine));
+    findings.push(backlog(needs, machine));
     findings.push(memory(needs, machine));
     findings
 }
@@ -85,25 +95,32 @@ fn worker_descriptors(needs: &Needs, machine: &Machine) -> Finding {
         let says = "the limit of descriptors cannot be read".to_owned();
         return Finding::new("nofile", true, says);
     };
+    let whose = match needs.workers {
+        0 | 1 => "this process".to_owned(),
+        n => format!("each of {n} workers"),
+    };
     let arithmetic = format!(
-        "{} connections + {DESCRIPTORS_BESIDES} = {need} descriptors, this process may have {limit}",
-        needs.connections_per_worker
+        "needs {} descriptors ({} connections + {DESCRIPTORS_BESIDES}), {whose} may have {}",
+        grouped(need),
+        grouped(needs.connections_per_worker),
+        grouped(limit)
     );
     if need <= limit {
         return Finding::new("nofile", true, arithmetic);
     }
-    let fits = limit.saturating_sub(DESCRIPTORS_BESIDES);
+    let fits = limit.saturating_sub(DESCRIPTORS_BESIDES).max(1);
     Finding::new(
         "nofile",
         false,
         format!(
-            "{arithmetic}: use at most {fits} nodes (--set nodes={fits}), or raise the limit first: ulimit -n {need}"
+            "{arithmetic}: use --workers {}, or raise the limit first: ulimit -n {need}",
+            needs.nodes.div_ceil(fits)
         ),
     )
 }
 
 fn broker_descriptors(needs: &Needs, machine: &Machine) -> Vec<Finding> {
-    let Some(limit) = machine.descriptors else {
+    let Some(limit) = machine.descriptors.filter(|_| needs.brokers_ours) else {
         return Vec::new();
     };
     let over = needs
@@ -112,12 +129,15 @@ fn broker_descriptors(needs: &Needs, machine: &Machine) -> Vec<Finding> {
         .map(|(name, connections)| (name, connections + DESCRIPTORS_BESIDES))
         .filter(|(_, need)| *need > limit);
     over.map(|(name, need)| {
+        let times = need.div_ceil(limit.saturating_sub(DESCRIPTORS_BESIDES).max(1));
         Finding::new(
             "nofile",
             false,
             format!(
-                "broker {name} needs {need} descriptors, a process may have {limit}: \
-                 give its tier more brokers (count), or raise the limit first: ulimit -n {need}"
+                "broker {name} needs {} descriptors, a process may have {}: give its tier {times} \
+                 times as many brokers (count), or raise the limit first: ulimit -n {need}",
+                grouped(need),
+                grouped(limit)
             ),
         )
     })
@@ -148,7 +168,8 @@ fn ports(needs: &Needs, machine: &Machine) -> Finding {
         let says = "the range of local ports cannot be read".to_owned();
         return Finding::new("ports", true, says);
     };
-    let available = u64::from(high.saturating_sub(low)) + 1;
+    let each = u64::from(high.saturating_sub(low)) + 1;
+    let available = each * needs.sources.max(1);
     // A port is taken per connection and destination: the busiest broker decides.
     let busiest = needs
         .broker_connections
@@ -157,19 +178,61 @@ fn ports(needs: &Needs, machine: &Machine) -> Finding {
     let Some((name, connections)) = busiest else {
         return Finding::new("ports", true, "no connections".to_owned());
     };
-    let arithmetic = format!(
-        "{connections} connections to {name}, {available} local ports ({low} to {high}) per destination"
+    let mut arithmetic = format!(
+        "{} connections to {name}, {} local ports ({low} to {high}{}) for one destination",
+        grouped(*connections),
+        grouped(available),
+        match needs.sources {
+            0 | 1 => String::new(),
+            n => format!(", from {n} addresses"),
+        }
     );
-    if *connections <= available {
+    // Brokers of ours are at new ports each time; those of others keep the ports of earlier runs.
+    let waiting = machine.time_wait.filter(|_| !needs.brokers_ours);
+    let waiting = waiting.unwrap_or_default();
+    if waiting > 0 {
+        arithmetic.push_str(&format!(
+            ", {} of them taken for a minute by closed connections (TIME_WAIT)",
+            grouped(waiting)
+        ));
+    }
+    if connections + waiting <= available {
         return Finding::new("ports", true, arithmetic);
     }
+    let addresses = connections.div_ceil(each).max(2);
+    let wait = match *connections <= available {
+        true => "wait a minute, or ",
+        false => "",
+    };
     Finding::new(
         "ports",
         false,
         format!(
-            "{arithmetic}: give its tier more brokers (count), or widen the range: \
+            "{arithmetic}: {wait}give its tier more brokers (count), or come from {addresses} \
+             addresses ([generator] source = \"bind-no-port\", addrs = [...]), or widen the range: \
              sysctl -w net.ipv4.ip_local_port_range='1024 65535'"
         ),
+    )
+}
+
+/// Whether all dials that may be under way find room before a broker accepts them.
+fn backlog(needs: &Needs, machine: &Machine) -> Finding {
+    let Some(room) = machine.backlog.filter(|_| needs.brokers_ours) else {
+        let says = "the backlog of the brokers' machine cannot be read".to_owned();
+        return Finding::new("backlog", true, says);
+    };
+    let at_once = u64::from(DIALS).max(needs.workers);
+    let arithmetic = format!(
+        "{at_once} dials at once, {} may wait to be accepted (somaxconn)",
+        grouped(room)
+    );
+    if at_once <= room {
+        return Finding::new("backlog", true, arithmetic);
+    }
+    Finding::new(
+        "backlog",
+        false,
+        format!("{arithmetic}: sysctl -w net.core.somaxconn={at_once}"),
     )
 }
 
@@ -181,7 +244,7 @@ fn memory(needs: &Needs, machine: &Machine) -> Finding {
     let arithmetic = format!(
         "about {} for {} nodes and their brokers, {} available",
         gib(needs.memory_bytes),
-        needs.nodes,
+        grouped(needs.nodes),
         gib(available)
     );
     if needs.memory_bytes <= available {
@@ -210,6 +273,8 @@ mod tests {
             descriptors: Some(20_000),
             port_range: Some((32_768, 60_999)),
             memory_available: Some(8_000_000_000),
+            time_wait: Some(27_000),
+            backlog: Some(512),
         }
     }
 
@@ -220,6 +285,8 @@ mod tests {
             workers: 1,
             broker_connections: vec![("hub-1".to_owned(), nodes)],
             broker_limits: vec![("hub-1".to_owned(), 10_000)],
+            brokers_ours: true,
+            sources: 1,
             memory_bytes: nodes * 200_000,
         }
     }
@@ -246,17 +313,51 @@ mod tests {
             ["nofile", "nofile", "broker-max-conns", "ports", "memory"]
         );
         for (part, (_, says)) in [
-            "50128 descriptors, this process may have 20000: use at most 19872 nodes",
-            "broker hub-1 needs 50128 descriptors",
+            "needs 50,128 descriptors (50,000 connections + 128), this process may have 20,000: use --workers 3",
+            "broker hub-1 needs 50,128 descriptors, a process may have 20,000: give its tier 3 times as many",
             "set max_conns = 50000",
-            "50000 connections to hub-1, 28232 local ports",
-            "about 10.0 GB for 50000 nodes and their brokers, 8.0 GB available",
+            "50,000 connections to hub-1, 28,232 local ports (32768 to 60999) for one destination: give",
+            "about 10.0 GB for 50,000 nodes and their brokers, 8.0 GB available",
         ]
         .iter()
         .zip(&refused)
         {
             assert!(says.contains(part), "{says:?} does not say {part:?}");
         }
+    }
+
+    fn refused_for(check: &str, needs: &Needs) -> Option<String> {
+        let refused = refusals(needs);
+        let found = refused.into_iter().find(|(own, _)| *own == check);
+        found.map(|(_, says)| says)
+    }
+
+    #[test]
+    fn several_addresses_have_ports_enough() {
+        let mut needs = needs(50_000);
+        needs.sources = 2;
+        assert_eq!(refused_for("ports", &needs), None);
+    }
+
+    #[test]
+    fn closed_connections_hold_ports_of_brokers_that_stay() {
+        let mut needs = needs(5_000);
+        assert_eq!(refused_for("ports", &needs), None);
+        needs.brokers_ours = false;
+        let says = refused_for("ports", &needs).unwrap();
+        assert!(says.contains("27,000 of them taken for a minute"), "{says}");
+        assert!(says.contains("wait a minute, or give"), "{says}");
+    }
+
+    #[test]
+    fn dials_need_room_before_the_brokers() {
+        let mut machine = machine();
+        machine.backlog = Some(16);
+        let found = judge(&needs(1_000), &machine);
+        let refused = found.iter().find(|finding| !finding.ok).unwrap();
+        assert_eq!(refused.check, "backlog");
+        let way_out = "sysctl -w net.core.somaxconn=192";
+        assert!(refused.says.contains(way_out), "{}", refused.says);
     }
 
     #[test]

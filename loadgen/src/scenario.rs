@@ -19,6 +19,7 @@ mod paces;
 mod phases;
 mod read;
 mod share;
+mod spread;
 mod text;
 mod topology;
 mod tree;
@@ -32,7 +33,7 @@ pub use mistake::{Location, Mistake, Mistakes, Source, nearest};
 pub use model::{
     Abort, Action, Assert, Call, External, Fact, FaultOf, FaultOp, Fleet, Generator, Limits,
     Moment, Op, Output, Phase, Preflight, ProgressStep, Provisioner, Reconnect, RequestOp,
-    Scenario, Target, Tier, Topology, Until,
+    Scenario, Spread, Target, Tier, Topology, Until,
 };
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};

@@ -19,7 +19,7 @@ use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
 use crate::formation::{Formation, FormationError, files};
 use crate::guard::RunMark;
-use crate::message::{Access, Network};
+use crate::message::{Access, FACT_BROKER, FACT_FLEET, Network};
 use crate::provisioner::{
     Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand, TokenFiles,
 };
@@ -87,9 +87,14 @@ impl Site {
         let folder = std::path::absolute(folder).map_err(file_error(folder))?;
         let tiers = &scenario.topology.tiers;
         let brokers = folder.join("brokers");
-        let formation = Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?;
+        let formation = match scenario.topology.manage {
+            Manage::External => Formation::elsewhere(run, tiers, &brokers)?,
+            Manage::Local | Manage::None => {
+                Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?
+            }
+        };
         let mut site = Self {
-            callers: Callers::write(&formation.authority, &folder)?,
+            callers: Callers::write(&formation.authority, &formation.roots(), &folder)?,
             formation,
             provisioners: Vec::new(),
             run: run.to_owned(),
@@ -185,18 +190,13 @@ impl Site {
     /// What enrolled nodes find in their `server.conf`, beside what a provisioner always sends.
     fn node_settings(&self, fleets: &[Fleet]) -> BTreeMap<String, String> {
         let enrolled = |fleet: &&Fleet| fleet.start == Start::Unprovisioned;
-        let mut tiers: Vec<&str> = Vec::new();
         let mut collectives: Vec<String> = Vec::new();
         for fleet in fleets.iter().filter(enrolled) {
-            if !tiers.contains(&fleet.attach.as_str()) {
-                tiers.push(&fleet.attach);
-            }
             let joined = fleet.collectives.join(",");
             if !collectives.contains(&joined) {
                 collectives.push(joined);
             }
         }
-        let brokers = |tier: &str| self.hosts(tier).join(",");
         let of_fleet = |value: &dyn Fn(&Fleet) -> String| {
             // Nodes tell which fleet they are of in a fact; the template picks by it.
             let mut text = String::new();
@@ -204,21 +204,20 @@ impl Site {
                 let word = if index == 0 { "if" } else { "elif" };
                 let (name, value) = (&fleet.name, value(fleet));
                 text.push_str(&format!(
-                    "{{% {word} facts.loadgen_fleet == \"{name}\" %}}{value}"
+                    "{{% {word} facts.{FACT_FLEET} == \"{name}\" %}}{value}"
                 ));
             }
             text + "{% endif %}"
-        };
-        let hosts = match tiers.as_slice() {
-            [tier] => brokers(tier),
-            _ => of_fleet(&|fleet| brokers(&fleet.attach)),
         };
         let collectives = match collectives.as_slice() {
             [same] => same.clone(),
             _ => of_fleet(&|fleet| fleet.collectives.join(",")),
         };
         BTreeMap::from([
-            ("plugin.choria.middleware_hosts".to_owned(), hosts),
+            (
+                "plugin.choria.middleware_hosts".to_owned(),
+                self.middleware_hosts(),
+            ),
             ("plugin.choria.use_srv".to_owned(), "false".to_owned()),
             ("collectives".to_owned(), collectives),
             ("registerinterval".to_owned(), "300".to_owned()),
@@ -237,14 +236,16 @@ impl Site {
             let network = tiers.entry(post.tier.clone()).or_insert_with(|| Network {
                 servers: Vec::new(),
                 tls: post.tls,
+                login: self.formation.login(&post.tier),
             });
             network.servers.push(post.url());
         }
         let token = self.token.as_ref();
         Access {
             provisioning_token: token.map(|token| Arc::from(token.jwt.as_str())),
+            provisioning: self.urls(Role::Provisioning),
             production: tiers,
-            roots: Arc::from(self.formation.authority.root()),
+            roots: Arc::from(self.formation.roots()),
             caller: self.callers.loadgen.clone(),
             run: self.run.clone(),
             intermediate: self.formation.authority.intermediate().clone(),
@@ -312,16 +313,29 @@ impl Site {
         self.formation.of_role(role).map(Post::url).collect()
     }
 
-    /// Addresses of one tier, as a node's configuration has them: a scheme only where there is no
-    /// TLS.
-    fn hosts(&self, tier: &str) -> Vec<String> {
-        let posts = self.formation.of_tier(tier);
-        posts
-            .map(|post| match post.tls {
-                Tls::None => post.url(),
-                Tls::Server | Tls::Mutual => post.address.clone(),
-            })
-            .collect()
+    /// The brokers of an enrolled node's tier, the one it starts at first. A node tells which one
+    /// that is in a fact; the template picks by it.
+    fn middleware_hosts(&self) -> String {
+        let posts: Vec<&Post> = self.formation.of_role(Role::Production).collect();
+        let hosts = |first: &Post| {
+            let mut tier: Vec<&Post> = self.formation.of_tier(&first.tier).collect();
+            let at = tier.iter().position(|post| post.name == first.name);
+            tier.rotate_left(at.unwrap_or_default());
+            let hosts = tier.iter().map(|post| post.host());
+            hosts.collect::<Vec<_>>().join(",")
+        };
+        if let [only] = posts.as_slice() {
+            return hosts(only);
+        }
+        let mut text = String::new();
+        for (index, post) in posts.iter().enumerate() {
+            let word = if index == 0 { "if" } else { "elif" };
+            let (name, hosts) = (&post.name, hosts(post));
+            text.push_str(&format!(
+                "{{% {word} facts.{FACT_BROKER} == \"{name}\" %}}{hosts}"
+            ));
+        }
+        text + "{% endif %}"
     }
 
     /// Ends everything: provisioners first, so that they can take leave of the brokers.

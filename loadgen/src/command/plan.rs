@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::plan::{Plan, Survivors, show};
+use crate::plan::{Plan, show};
 use crate::preflight::{Finding, Machine, judge};
 use crate::run::CAPABILITIES;
 use crate::scenario::{self, Assignment, OnFail};
@@ -55,7 +55,8 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let machine = Machine::look();
     let workers = plan.workers(machine.descriptors);
     let mut findings = judge(&plan.needs(workers), &machine);
-    findings.extend(plan.survivors.iter().filter_map(Survivors::finding));
+    let survivors = plan.survivors.iter();
+    findings.extend(survivors.flat_map(|left| left.findings(machine.descriptors)));
     let refused: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
 
     let mut out = std::io::stdout().lock();

@@ -2,15 +2,12 @@
 
 use crate::control::crew::CrewEvent;
 use crate::measure::Snapshot;
-use crate::message::{FromWorker, Orders, ToWorker};
+use crate::message::{DIALS, FromWorker, Orders, ToWorker};
 use crate::results::Ending;
 use crate::scenario::Action;
 
 use super::conduct::Conductor;
 use super::machine::Input;
-
-/// Dials under way at once, of all workers together.
-const DIALS: u32 = 192;
 
 impl Conductor<'_> {
     pub(super) async fn hear(&mut self, event: Option<CrewEvent>) {

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::broker_config::BrokerConfig;
+use super::layout::{Laid, Link};
 use super::monitor::Monitor;
 use super::nats_server::NatsServer;
 use crate::guard::RunMark;
@@ -17,6 +18,8 @@ use crate::scenario::{Role, Tls};
 pub const READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long a broker may take to end when asked.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// How long the links between brokers may take until they stand, once all are ready.
+pub const LINKED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A broker did not come up.
@@ -82,6 +85,22 @@ pub enum BrokerError {
         /// The log.
         log: PathBuf,
     },
+    /// A connection to another broker does not come about.
+    #[error(
+        "broker {name}: {link} did not stand after {} s; nats-server's last words: {said} (log: {log})",
+        LINKED_WITHIN.as_secs(),
+        log = .log.display()
+    )]
+    NotLinked {
+        /// The broker.
+        name: String,
+        /// The link that is missing.
+        link: Link,
+        /// The last line of its log.
+        said: String,
+        /// The log.
+        log: PathBuf,
+    },
 }
 
 impl BrokerError {
@@ -113,12 +132,21 @@ impl Post {
     pub fn url(&self) -> String {
         format!("{}://{}", scheme(self.tls), self.address)
     }
+
+    /// The same as a node's configuration has it: a scheme only where there is no TLS.
+    pub fn host(&self) -> String {
+        match self.tls {
+            Tls::None => self.url(),
+            Tls::Server | Tls::Mutual => self.address.clone(),
+        }
+    }
 }
 
 /// A broker of the formation.
 #[derive(Debug)]
 pub struct Broker {
     config: BrokerConfig,
+    links: Vec<Link>,
     post: Post,
     folder: PathBuf,
     program: PathBuf,
@@ -131,22 +159,27 @@ impl Broker {
     /// # Errors
     /// When the configuration cannot be written or the program cannot be started.
     pub fn start(
-        config: BrokerConfig,
-        (tier, role): (&str, Role),
+        laid: Laid<'_>,
         folder: &Path,
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<Self, BrokerError> {
+        let Laid {
+            tier,
+            config,
+            links,
+        } = laid;
         let post = Post {
             name: config.name.clone(),
-            tier: tier.to_owned(),
-            role,
+            tier: tier.name.clone(),
+            role: tier.role,
             tls: config.tls,
             address: format!("127.0.0.1:{}", config.port),
             monitor: Some(Monitor::on_loopback(config.monitor_port)),
         };
         let mut broker = Self {
             config,
+            links,
             post,
             folder: folder.to_owned(),
             program: server.path.clone(),
@@ -207,6 +240,48 @@ impl Broker {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Waits until every connection to other brokers stands; all of them must be ready.
+    ///
+    /// # Errors
+    /// When the broker ends, or a link takes longer than [`LINKED_WITHIN`].
+    pub async fn wait_linked(&mut self) -> Result<(), BrokerError> {
+        let deadline = Instant::now() + LINKED_WITHIN;
+        loop {
+            if let Some(status) = self.ended() {
+                return Err(self.died(&status));
+            }
+            let Some(link) = self.missing_link().await else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                return Err(BrokerError::NotLinked {
+                    name: self.name().to_owned(),
+                    link,
+                    said: self.last_words(),
+                    log: self.log_path(),
+                });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The first of its links that does not stand. A broker that does not answer has none.
+    async fn missing_link(&self) -> Option<Link> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let monitor = self.monitor();
+        let routes = monitor.routes().await.unwrap_or_default();
+        let leaves = monitor.leaf_links().await.unwrap_or_default();
+        let gateways = monitor.gateways().await.unwrap_or_default();
+        let stands = |link: &&Link| match link {
+            Link::Route(to) => routes.contains(to),
+            Link::Hub(to) => leaves.contains(to),
+            Link::Gateway(to) => gateways.contains(to),
+        };
+        self.links.iter().find(|link| !stands(link)).cloned()
     }
 
     /// How it ended, when it did though nobody asked it to.

@@ -58,6 +58,46 @@ pub struct ClusterLink {
     pub routes: Vec<u16>,
 }
 
+/// The hubs a leaf dials.
+#[derive(Clone, Debug)]
+pub struct LeafLink {
+    /// Their ports for leaves, in the order they are tried.
+    pub hubs: Vec<u16>,
+    /// Whether the links speak TLS.
+    pub tls: bool,
+}
+
+/// Where a hub accepts leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafListener {
+    /// The port.
+    pub port: u16,
+    /// Whether the links speak TLS.
+    pub tls: bool,
+}
+
+/// A region of a supercluster.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Its name, also that of its cluster.
+    pub name: String,
+    /// The ports of its brokers for other regions.
+    pub ports: Vec<u16>,
+}
+
+/// The place of a broker in a supercluster.
+#[derive(Clone, Debug)]
+pub struct GatewayLink {
+    /// Its own region.
+    pub region: String,
+    /// The port on which it accepts other regions.
+    pub port: u16,
+    /// Every region, its own included.
+    pub regions: Vec<Region>,
+    /// Whether the links speak TLS.
+    pub tls: bool,
+}
+
 /// Everything a configuration is made of.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -77,15 +117,26 @@ pub struct BrokerConfig {
     pub provisioning: Option<ProvisioningUsers>,
     /// Links inside a cluster.
     pub cluster: Option<ClusterLink>,
-    /// Ports of the hub brokers that this leaf dials, and whether they speak TLS.
-    pub leaf_of: Vec<u16>,
-    /// The port on which this broker accepts leaves.
-    pub leaf_port: Option<u16>,
+    /// The hubs that this broker dials as a leaf.
+    pub leaf_of: Option<LeafLink>,
+    /// Where this broker accepts leaves.
+    pub leaves: Option<LeafListener>,
+    /// Its place in a supercluster.
+    pub gateway: Option<GatewayLink>,
 }
 
 /// What a broker holds back for one connection that reads slowly. A fan-out of 50,000 replies is
 /// about 57 MB on the connection of the caller; nats-server's default is 64 MB.
 const MAX_PENDING_BYTES: u64 = 256 * 1024 * 1024;
+/// How long a handshake may take, seconds: they queue when a whole fleet dials, and the default of
+/// 2 s drops them half done.
+const HANDSHAKE_SECONDS: u32 = 10;
+/// How long a write to a connection may take: a caller that works off such a fan-out on a machine
+/// whose cores are busy is slow, not gone.
+const WRITE_DEADLINE: &str = "30s";
+/// How long a broker hears nothing of a node before it asks. Nodes ask every two minutes, so that a
+/// healthy connection is kept alive by one side alone: 50,000 of them are 417 pings a second.
+const PING_INTERVAL: &str = "5m";
 
 /// A broker that is told to go closes its clients' connections after this time, so that they may
 /// find another one first: nats-server's own default.
@@ -101,6 +152,9 @@ struct ServerFile {
     max_pending: u64,
     lame_duck_grace_period: &'static str,
     lame_duck_duration: &'static str,
+    write_deadline: &'static str,
+    ping_interval: &'static str,
+    authorization: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_connections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,9 +162,13 @@ struct ServerFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     accounts: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    system_account: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     leafnodes: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<Value>,
 }
 
 impl BrokerConfig {
@@ -126,17 +184,44 @@ impl BrokerConfig {
             max_pending: MAX_PENDING_BYTES,
             lame_duck_grace_period: LAME_DUCK_GRACE,
             lame_duck_duration: LAME_DUCK_DURATION,
+            write_deadline: WRITE_DEADLINE,
+            ping_interval: PING_INTERVAL,
+            authorization: json!({ "timeout": HANDSHAKE_SECONDS }),
             max_connections: self.max_connections,
             tls: self.tls(),
-            accounts: self.provisioning.as_ref().map(provisioning_accounts),
+            accounts: self.accounts(),
+            system_account: self.needs_system_account().then_some(SYSTEM_ACCOUNT),
             cluster: self.cluster.as_ref().map(cluster),
             leafnodes: self.leafnodes(),
+            gateway: self.gateway.as_ref().map(|link| self.gateway(link)),
         })
     }
 
+    /// Whether the broker shows a certificate to anybody.
+    pub fn shows_certificate(&self) -> bool {
+        let leaf = self.leaf_of.as_ref().is_some_and(|link| link.tls);
+        let leaves = self.leaves.is_some_and(|listener| listener.tls);
+        let gateway = self.gateway.as_ref().is_some_and(|link| link.tls);
+        self.tls != Tls::None || leaf || leaves || gateway
+    }
+
+    /// nats-server wants a named one where leaves and gateways meet.
+    fn needs_system_account(&self) -> bool {
+        self.gateway.is_some() && (self.leaves.is_some() || self.leaf_of.is_some())
+    }
+
+    fn accounts(&self) -> Option<Value> {
+        let mut accounts = serde_json::Map::new();
+        if let Some(users) = &self.provisioning {
+            accounts.insert("provisioning".to_owned(), provisioning_account(users));
+        }
+        if self.needs_system_account() {
+            accounts.insert(SYSTEM_ACCOUNT.to_owned(), json!({}));
+        }
+        (!accounts.is_empty()).then_some(Value::Object(accounts))
+    }
+
     fn tls(&self) -> Option<Value> {
-        // Handshakes queue when a whole fleet dials; the default of 2 s drops them half done.
-        const HANDSHAKE_SECONDS: u32 = 10;
         match self.tls {
             Tls::None => None,
             Tls::Server => Some(json!({
@@ -144,37 +229,79 @@ impl BrokerConfig {
                 "key_file": self.files.key,
                 "timeout": HANDSHAKE_SECONDS,
             })),
-            Tls::Mutual => Some(json!({
-                "cert_file": self.files.certificate,
-                "key_file": self.files.key,
-                "ca_file": self.files.authority,
-                "verify": true,
-                "timeout": HANDSHAKE_SECONDS,
-            })),
+            Tls::Mutual => Some(self.mutual()),
         }
     }
 
+    fn mutual(&self) -> Value {
+        json!({
+            "cert_file": self.files.certificate,
+            "key_file": self.files.key,
+            "ca_file": self.files.authority,
+            "verify": true,
+            "timeout": HANDSHAKE_SECONDS,
+        })
+    }
+
+    /// Links to other sites and regions are secured as the tier's clients are, brokers always
+    /// showing certificates to each other; routes inside a cluster stay plain.
     fn leafnodes(&self) -> Option<Value> {
-        if let Some(port) = self.leaf_port {
-            return Some(json!({ "listen": loopback(port) }));
+        let mut leafnodes = serde_json::Map::new();
+        if let Some(listener) = self.leaves {
+            leafnodes.insert("listen".to_owned(), loopback(listener.port).into());
+            if listener.tls {
+                leafnodes.insert("tls".to_owned(), self.mutual());
+            }
         }
-        if self.leaf_of.is_empty() {
-            return None;
+        if let Some(link) = &self.leaf_of {
+            let scheme = if link.tls { "tls" } else { "nats" };
+            let urls = link.hubs.iter().map(|port| url(scheme, *port));
+            let urls: Vec<String> = urls.collect();
+            let mut remote = json!({ "urls": urls, "no_randomize": true });
+            if link.tls {
+                remote["tls"] = json!({
+                    "cert_file": self.files.certificate,
+                    "key_file": self.files.key,
+                    "ca_file": self.files.authority,
+                    "timeout": HANDSHAKE_SECONDS,
+                });
+            }
+            leafnodes.insert("remotes".to_owned(), json!([remote]));
         }
-        let urls: Vec<String> = self.leaf_of.iter().map(|port| route(*port)).collect();
-        Some(json!({ "remotes": [{ "urls": urls }] }))
+        (!leafnodes.is_empty()).then_some(Value::Object(leafnodes))
+    }
+
+    fn gateway(&self, link: &GatewayLink) -> Value {
+        let scheme = if link.tls { "tls" } else { "nats" };
+        let regions = link.regions.iter().map(|region| {
+            let urls: Vec<String> = region.ports.iter().map(|port| url(scheme, *port)).collect();
+            json!({ "name": region.name, "urls": urls })
+        });
+        let mut gateway = json!({
+            "name": link.region,
+            "listen": loopback(link.port),
+            "gateways": regions.collect::<Vec<_>>(),
+        });
+        if link.tls {
+            gateway["tls"] = self.mutual();
+        }
+        gateway
     }
 }
 
+/// The account in which brokers speak of themselves, where it has to be named.
+const SYSTEM_ACCOUNT: &str = "system";
+
 fn cluster(link: &ClusterLink) -> Value {
-    let routes: Vec<String> = link.routes.iter().map(|port| route(*port)).collect();
+    let routes = link.routes.iter().map(|port| url("nats", *port));
+    let routes: Vec<String> = routes.collect();
     json!({ "name": link.name, "listen": loopback(link.port), "routes": routes })
 }
 
 /// The provisioning account: a node may announce itself, answer, and be spoken to; it may not
 /// speak to other nodes or read their replies.
-fn provisioning_accounts(users: &ProvisioningUsers) -> Value {
-    json!({ "provisioning": { "users": [
+fn provisioning_account(users: &ProvisioningUsers) -> Value {
+    json!({ "users": [
         {
             "user": users.node.user,
             "password": users.node.password,
@@ -194,13 +321,13 @@ fn provisioning_accounts(users: &ProvisioningUsers) -> Value {
             },
         },
         { "user": users.provisioner.user, "password": users.provisioner.password },
-    ] } })
+    ] })
 }
 
 fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-fn route(port: u16) -> String {
-    format!("nats://127.0.0.1:{port}")
+fn url(scheme: &str, port: u16) -> String {
+    format!("{scheme}://{}", loopback(port))
 }

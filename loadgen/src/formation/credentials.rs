@@ -62,13 +62,18 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Makes the callers and writes those that others read into `folder`.
+    /// Makes the callers and writes those that others read into `folder`, with the trust anchors
+    /// `roots`.
     ///
     /// # Errors
     /// When a certificate cannot be made or a file cannot be written.
-    pub fn write(authority: &Authority, folder: &Path) -> Result<Self, CredentialsError> {
+    pub fn write(
+        authority: &Authority,
+        roots: &str,
+        folder: &Path,
+    ) -> Result<Self, CredentialsError> {
         let ca = folder.join("ca.pem");
-        files::write_public(&ca, authority.root()).map_err(file_error(&ca))?;
+        files::write_public(&ca, roots).map_err(file_error(&ca))?;
         Ok(Self {
             ca,
             operator: write_pair(folder, OPERATOR, &authority.caller(OPERATOR)?)?,

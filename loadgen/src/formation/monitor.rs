@@ -1,5 +1,6 @@
 //! A broker's monitoring endpoint: is it ready, and how is it doing.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -44,6 +46,9 @@ pub struct Varz {
     pub go: String,
     /// Go's limit of running threads.
     pub gomaxprocs: u64,
+    /// Go's soft limit of memory, where one is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gomemlimit: Option<u64>,
     /// The most client connections it accepts.
     pub max_connections: u64,
     /// Client connections now.
@@ -68,6 +73,39 @@ pub struct Varz {
     pub slow_consumers: u64,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Routez {
+    routes: Vec<Routed>,
+}
+
+#[derive(Deserialize)]
+struct Routed {
+    remote_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Leafz {
+    leafs: Vec<Leaf>,
+}
+
+#[derive(Deserialize)]
+struct Leaf {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Gatewayz {
+    outbound_gateways: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Subsz {
+    num_subscriptions: u64,
+}
+
 /// The monitoring endpoint of one broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Monitor {
@@ -87,12 +125,52 @@ impl Monitor {
         self.get("/healthz").await.is_ok()
     }
 
+    /// Names of the brokers it has routes to (`/routez`).
+    ///
+    /// # Errors
+    /// When the broker does not answer, or not as nats-server does.
+    pub async fn routes(&self) -> Result<Vec<String>, MonitorError> {
+        let seen: Routez = self.read("/routez").await?;
+        Ok(seen.routes.into_iter().map(|r| r.remote_name).collect())
+    }
+
+    /// Names of the brokers at the other ends of its leaf links (`/leafz`).
+    ///
+    /// # Errors
+    /// When the broker does not answer, or not as nats-server does.
+    pub async fn leaf_links(&self) -> Result<Vec<String>, MonitorError> {
+        let seen: Leafz = self.read("/leafz").await?;
+        Ok(seen.leafs.into_iter().map(|leaf| leaf.name).collect())
+    }
+
+    /// Regions it has a connection to (`/gatewayz`).
+    ///
+    /// # Errors
+    /// When the broker does not answer, or not as nats-server does.
+    pub async fn gateways(&self) -> Result<Vec<String>, MonitorError> {
+        let seen: Gatewayz = self.read("/gatewayz").await?;
+        Ok(seen.outbound_gateways.into_keys().collect())
+    }
+
+    /// Subscriptions it holds of its own clients and of other brokers (`/subsz`).
+    ///
+    /// # Errors
+    /// When the broker does not answer, or not as nats-server does.
+    pub async fn subscriptions(&self) -> Result<u64, MonitorError> {
+        let seen: Subsz = self.read("/subsz").await?;
+        Ok(seen.num_subscriptions)
+    }
+
     /// The broker's counters (`/varz`).
     ///
     /// # Errors
     /// When the broker does not answer, or not as nats-server does.
     pub async fn varz(&self) -> Result<Varz, MonitorError> {
-        let body = self.get("/varz").await?;
+        self.read("/varz").await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, MonitorError> {
+        let body = self.get(path).await?;
         serde_json::from_slice(&body).map_err(|error| MonitorError::Content(error.to_string()))
     }
 

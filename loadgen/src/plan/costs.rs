@@ -5,18 +5,20 @@
 use std::time::Duration;
 
 use super::PlannedBroker;
-use crate::scenario::{Manage, Scenario, Start, Tls};
+use crate::scenario::{Manage, Role, Scenario, Start, Tls};
 
 /// Memory of a node with its connection over plain TCP, bytes.
-const NODE_PLAIN: u64 = 72 << 10;
+const NODE_PLAIN: u64 = 12 << 10;
 /// Memory of a node with its TLS connection, key and certificate, bytes.
-const NODE_TLS: u64 = 96 << 10;
+const NODE_TLS: u64 = 32 << 10;
 /// Memory of a broker for a plain connection, bytes.
-const BROKER_PLAIN: u64 = 28 << 10;
+const BROKER_PLAIN: u64 = 30 << 10;
 /// Memory of a broker for a TLS connection, bytes.
-const BROKER_TLS: u64 = 68 << 10;
+const BROKER_TLS: u64 = 72 << 10;
 /// Memory of a broker without connections, bytes.
 const BROKER_EMPTY: u64 = 24 << 20;
+/// Memory of a worker without nodes, bytes.
+pub(super) const WORKER_EMPTY: u64 = 32 << 20;
 /// Memory of a provisioner without nodes, bytes.
 const PROVISIONER_EMPTY: u64 = 48 << 20;
 /// Memory of a provisioner for a node, bytes.
@@ -35,13 +37,11 @@ pub(super) const STARTING: Duration = Duration::from_secs(2);
 
 /// Memory of everything that we start, at its highest.
 pub(super) fn memory(scenario: &Scenario, brokers: &[PlannedBroker]) -> super::PlannedMemory {
-    let tls_of = |tier: &str| scenario.tier(tier).map_or(Tls::Mutual, |tier| tier.tls);
-    let nodes_bytes = scenario
-        .fleets
-        .iter()
-        .map(|fleet| match (tls_of(&fleet.attach), fleet.start) {
-            (Tls::None, Start::Production) => fleet.nodes * NODE_PLAIN,
-            _ => fleet.nodes * NODE_TLS,
+    let production = brokers.iter().filter(|b| b.role == Role::Production);
+    let nodes_bytes = production
+        .map(|broker| match broker.tls {
+            Tls::None => broker.nodes * NODE_PLAIN,
+            Tls::Server | Tls::Mutual => broker.nodes * NODE_TLS,
         })
         .sum();
     let brokers_bytes = match scenario.topology.manage {

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use super::spread::Deal;
 use crate::preflight::DESCRIPTORS_BESIDES;
 use crate::scenario::{Manage, Role, Scenario, Start, Tier, Tls, Topology};
 
+/// Connections of one route: nats-server keeps a pool of three, and one for the system account.
+const ROUTE_CONNECTIONS: u64 = 4;
 /// Connections a node's broker has beside the nodes': provisioner, operator, load generator.
 const SERVICES: u64 = 8;
 /// Subscriptions of a node on the provisioning network: four agents and the node itself.
@@ -17,6 +20,9 @@ pub struct PlannedBroker {
     pub name: String,
     /// Its tier.
     pub tier: String,
+    /// Its place in the tier, from 0.
+    #[serde(skip)]
+    pub place: usize,
     /// Which network it carries.
     pub role: Role,
     /// How its transport is protected.
@@ -58,16 +64,16 @@ pub fn formation(topology: &Topology) -> &'static str {
 }
 
 /// Every broker, the production tiers first, with what it has to hold.
-pub(super) fn brokers(scenario: &Scenario) -> Vec<PlannedBroker> {
+pub(super) fn brokers(scenario: &Scenario, deals: &[Deal]) -> Vec<PlannedBroker> {
     let mut brokers = Vec::new();
+    let mut loads = production_loads(scenario, deals).into_iter();
     let of_role = |role| {
         let tiers = scenario.topology.tiers.iter();
         tiers.filter(move |tier| tier.role == role)
     };
     for tier in of_role(Role::Production) {
-        let nodes = Slots::of_tier(scenario, tier);
         for (index, name) in tier.brokers().enumerate() {
-            let (nodes, subscriptions) = nodes.of_broker(index as u64, u64::from(tier.count));
+            let (nodes, subscriptions) = loads.next().unwrap_or_default();
             brokers.push(broker(scenario, tier, index, name, nodes, subscriptions));
         }
     }
@@ -86,6 +92,25 @@ pub(super) fn brokers(scenario: &Scenario) -> Vec<PlannedBroker> {
     brokers
 }
 
+/// Nodes and their subscriptions on every production broker, counted as they are dealt out.
+fn production_loads(scenario: &Scenario, deals: &[Deal]) -> Vec<(u64, u64)> {
+    let tiers = scenario.topology.tiers.iter();
+    let production = tiers.filter(|tier| tier.role == Role::Production);
+    let count: u32 = production.map(|tier| tier.count).sum();
+    let mut loads = vec![(0, 0); count as usize];
+    for (fleet, deal) in scenario.fleets.iter().zip(deals) {
+        let each = fleet.subscriptions();
+        let places = (0..fleet.nodes).map_while(|within| deal.broker(within));
+        for place in places {
+            if let Some((nodes, subscriptions)) = loads.get_mut(place) {
+                *nodes += 1;
+                *subscriptions += each;
+            }
+        }
+    }
+    loads
+}
+
 fn broker(
     scenario: &Scenario,
     tier: &Tier,
@@ -99,6 +124,7 @@ fn broker(
     PlannedBroker {
         name,
         tier: tier.name.clone(),
+        place: index,
         role: tier.role,
         tls: tier.tls,
         nodes,
@@ -118,17 +144,18 @@ fn hub_of(scenario: &Scenario, tier: &Tier, index: usize) -> Option<String> {
     hub.brokers().nth(number)
 }
 
-/// Connections to other brokers: a route to each of its cluster, a leaf's or to a leaf, and one
-/// gateway to each broker of the other regions.
+/// Connections to other brokers at most: routes to each of its cluster, a leaf's or to leaves, a
+/// gateway to each other region, and one from each of their brokers should all have chosen it.
 fn links(scenario: &Scenario, tier: &Tier, index: usize) -> u64 {
     let tiers = || scenario.topology.tiers.iter();
     let count = |of: &dyn Fn(&&Tier) -> bool| -> u64 {
         tiers().filter(of).map(|tier| u64::from(tier.count)).sum()
     };
-    let routes = match &tier.cluster {
-        Some(cluster) => count(&|other| other.cluster.as_ref() == Some(cluster)) - 1,
-        None => 0,
+    let of_cluster = |other: &&Tier| {
+        let own = tier.cluster_name();
+        own.is_some() && other.cluster_name() == own && other.role == tier.role
     };
+    let routes = count(&of_cluster).saturating_sub(1) * ROUTE_CONNECTIONS;
     let dialled = u64::from(tier.leaf_of.is_some());
     let leaves: u64 = tiers()
         .filter(|other| other.leaf_of.as_ref() == Some(&tier.name))
@@ -136,7 +163,13 @@ fn links(scenario: &Scenario, tier: &Tier, index: usize) -> u64 {
         .sum();
     let gateways = match &tier.gateway {
         Some(region) => {
-            count(&|other| other.gateway.is_some() && other.gateway.as_ref() != Some(region))
+            let mut regions: Vec<&String> =
+                tiers().filter_map(|other| other.gateway.as_ref()).collect();
+            regions.sort_unstable();
+            regions.dedup();
+            let others = regions.iter().filter(|other| **other != region).count() as u64;
+            let elsewhere = |other: &&Tier| other.gateway.as_ref().is_some_and(|r| r != region);
+            others + count(&elsewhere)
         }
         None => 0,
     };
@@ -153,18 +186,6 @@ fn dealt(n: u64, hand: u64, hands: u64) -> u64 {
 struct Slots(Vec<(u64, u64)>);
 
 impl Slots {
-    fn of_tier(scenario: &Scenario, tier: &Tier) -> Self {
-        let fleets = scenario
-            .fleets
-            .iter()
-            .filter(|fleet| fleet.attach == tier.name);
-        Self(
-            fleets
-                .map(|fleet| (fleet.nodes, fleet.subscriptions()))
-                .collect(),
-        )
-    }
-
     fn unprovisioned(scenario: &Scenario) -> Self {
         let fleets = scenario
             .fleets

@@ -44,7 +44,10 @@ impl Plan {
             index,
             fleet: fleet_index,
             identity: identity(&fleet.name, within),
-            broker: self.production_broker(fleet_index, within),
+            broker: self
+                .deals
+                .get(fleet_index)
+                .and_then(|deal| deal.broker(within)),
             provisioning_broker: self.provisioning_broker(fleet_index, within),
             facts: self.facts(fleet_index, fleet, within),
             seed: self.stream_seed(index),
@@ -85,7 +88,7 @@ impl Plan {
     }
 
     fn stream_seed(&self, stream: u64) -> u64 {
-        Seed(self.scenario.seed).stream(stream).next_u64()
+        stream_seed(Seed(self.scenario.seed), stream)
     }
 
     fn fleet_of(&self, index: u64) -> Option<usize> {
@@ -100,17 +103,6 @@ impl Plan {
             .filter(|fleet| together(fleet))
             .map(|fleet| fleet.nodes)
             .sum()
-    }
-
-    fn production_broker(&self, fleet: usize, within: u64) -> Option<usize> {
-        let attach = &self.scenario.fleets[fleet].attach;
-        let first = self
-            .brokers
-            .iter()
-            .position(|broker| &broker.tier == attach)?;
-        let count = self.scenario.tier(attach)?.count.max(1);
-        let slot = self.dealt_before(fleet, |other| &other.attach == attach) + within;
-        Some(first + (slot % u64::from(count)) as usize)
     }
 
     fn provisioning_broker(&self, fleet: usize, within: u64) -> Option<usize> {
@@ -136,23 +128,32 @@ impl Plan {
             .iter()
             .enumerate()
             .map(|(number, (name, fact))| {
-                let stream = OTHER_STREAMS * 2 + ((fleet_index as u64) << 16) + number as u64;
+                let seed = Seed(self.scenario.seed);
+                let first = first_choice(seed, fleet_index, number, fact);
+                let at = (first + within) % fact.period();
                 let value = match fact {
                     Fact::Value(value) => value.clone(),
-                    Fact::OneOf(values) => {
-                        let count = values.len().max(1) as u64;
-                        let first = self.stream_seed(stream) % count;
-                        let chosen = values.get(((first + within) % count) as usize);
-                        chosen.cloned().unwrap_or_default()
-                    }
-                    Fact::Sequence { from, to } => {
-                        let count = to.abs_diff(*from).saturating_add(1);
-                        from.saturating_add_unsigned(within % count).into()
-                    }
+                    Fact::OneOf(values) => values.get(at as usize).cloned().unwrap_or_default(),
+                    Fact::Sequence { from, .. } => from.saturating_add_unsigned(at).into(),
                 };
                 (name.clone(), value)
             });
         values.collect()
+    }
+}
+
+fn stream_seed(seed: Seed, stream: u64) -> u64 {
+    seed.stream(stream).next_u64()
+}
+
+/// Which of its values the first node of a fleet has; the others follow in turn.
+pub(super) fn first_choice(seed: Seed, fleet: usize, number: usize, fact: &Fact) -> u64 {
+    match fact {
+        Fact::Value(_) | Fact::Sequence { .. } => 0,
+        Fact::OneOf(_) => {
+            let stream = OTHER_STREAMS * 2 + ((fleet as u64) << 16) + number as u64;
+            stream_seed(seed, stream) % fact.period()
+        }
     }
 }
 

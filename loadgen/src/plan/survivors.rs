@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PlannedBroker;
-use crate::preflight::Finding;
+use crate::preflight::{DESCRIPTORS_BESIDES, Finding};
 use crate::scenario::{Action, FaultOf, FaultOp, Scenario};
 use crate::units::grouped;
 
@@ -21,6 +21,8 @@ pub struct Survivors {
     /// Connections each of them must hold when all nodes of the tier come to them; `None` when
     /// none stays, and only the return is judged.
     pub each: Option<u64>,
+    /// Connections to other brokers that each of them holds beside.
+    pub links: u64,
     /// Connections each of them accepts, where the scenario says so.
     pub limit: Option<u64>,
     /// Whether they can; `None` when there is nothing to judge.
@@ -28,8 +30,50 @@ pub struct Survivors {
 }
 
 impl Survivors {
-    /// What the preflight says of it; nothing when there is nothing to judge.
-    pub fn finding(&self) -> Option<Finding> {
+    /// What the preflight says of it where a process may have so many descriptors; nothing when
+    /// there is nothing to judge.
+    pub fn findings(&self, descriptors: Option<u64>) -> Vec<Finding> {
+        let by_limit = self.by_limit();
+        by_limit
+            .into_iter()
+            .chain(self.by_descriptors(descriptors))
+            .collect()
+    }
+
+    fn by_descriptors(&self, descriptors: Option<u64>) -> Option<Finding> {
+        let (each, have) = (self.each?, descriptors?);
+        let need = each + self.links + DESCRIPTORS_BESIDES;
+        let says = format!(
+            "with {} down, each of {} left of {} needs {} descriptors ({} connections + {} links + \
+             {DESCRIPTORS_BESIDES}), a process may have {}",
+            self.down.join(", "),
+            self.staying,
+            self.tier,
+            grouped(need),
+            grouped(each),
+            self.links,
+            grouped(have)
+        );
+        if need <= have {
+            return Some(Finding {
+                check: "survivor-capacity",
+                ok: true,
+                says,
+            });
+        }
+        let room = have.saturating_sub(self.links + DESCRIPTORS_BESIDES).max(1);
+        let brokers = (each * self.staying).div_ceil(room) + self.down.len() as u64;
+        let says = format!(
+            "{says}: give the tier {brokers} brokers (count = {brokers}), or use fewer nodes"
+        );
+        Some(Finding {
+            check: "survivor-capacity",
+            ok: false,
+            says,
+        })
+    }
+
+    fn by_limit(&self) -> Option<Finding> {
         let (each, limit) = (self.each?, self.limit?);
         let arithmetic = format!(
             "with {} down, {} connections on each of {} left of {}, whose max_conns is {}",
@@ -94,6 +138,11 @@ fn left_of_tier(fault: &FaultOp, phase: &str, tier: &str, brokers: &[PlannedBrok
         down: down.iter().map(|broker| broker.name.clone()).collect(),
         staying,
         each,
+        links: up
+            .iter()
+            .map(|broker| broker.links)
+            .max()
+            .unwrap_or_default(),
         limit,
         fits: each.zip(limit).map(|(each, limit)| each <= limit),
     }

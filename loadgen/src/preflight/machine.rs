@@ -13,6 +13,10 @@ pub struct Machine {
     pub port_range: Option<(u16, u16)>,
     /// Memory that can be had without swapping, bytes; of the container where it has a limit.
     pub memory_available: Option<u64>,
+    /// Closed connections whose ports are still taken (TIME_WAIT).
+    pub time_wait: Option<u64>,
+    /// Connections that may wait to be accepted at one listener (somaxconn).
+    pub backlog: Option<u64>,
 }
 
 impl Machine {
@@ -20,17 +24,33 @@ impl Machine {
     pub fn look() -> Self {
         Self {
             descriptors: raise_descriptor_limit(),
-            port_range: port_range(),
+            port_range: local_port_range(),
             memory_available: memory_available(),
+            time_wait: time_wait(),
+            backlog: backlog(),
         }
     }
 }
 
-fn port_range() -> Option<(u16, u16)> {
+/// First and last local port given to outgoing connections.
+pub fn local_port_range() -> Option<(u16, u16)> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut numbers = text.split_whitespace().map(str::parse);
     let (low, high) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some((low, high))
+}
+
+fn time_wait() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat").ok()?;
+    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = tcp.split_whitespace();
+    words.find(|word| *word == "tw")?;
+    words.next()?.parse().ok()
+}
+
+fn backlog() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
 }
 
 fn memory_available() -> Option<u64> {

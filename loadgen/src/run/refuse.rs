@@ -1,7 +1,7 @@
 //! The preflight of a run: its programs, and whether this machine can hold it.
 
 use crate::formation::nats_server::NatsServer;
-use crate::plan::{Plan, Survivors};
+use crate::plan::Plan;
 use crate::preflight::{self, Finding, Machine};
 use crate::scenario::{Check, Manage, OnFail};
 use crate::site::Programs;
@@ -48,7 +48,11 @@ pub fn preflight(plan: &Plan, options: &Options, machine: &Machine) -> Preflight
     let workers = options.crew.count(plan, machine);
     findings.extend(options.crew.judge(plan, machine));
     findings.extend(preflight::judge(&plan.needs(workers), machine));
-    findings.extend(plan.survivors.iter().filter_map(Survivors::finding));
+    if plan.scenario.topology.manage == Manage::External {
+        findings.extend(preflight::greet_all(plan));
+    }
+    let survivors = plan.survivors.iter();
+    findings.extend(survivors.flat_map(|left| left.findings(machine.descriptors)));
     let wanted = &plan.scenario.preflight.require;
     let required = |finding: &Finding| {
         // Without these there is no run, whatever the scenario wants checked.

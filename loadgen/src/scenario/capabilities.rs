@@ -113,6 +113,12 @@ impl Capabilities {
             };
             missing.unless_in(self.ops, word, &op.location, "do");
             if let Action::Fault(fault) = &op.action {
+                let theirs = scenario.topology.manage == Manage::External;
+                if theirs && fault.of == FaultOf::Brokers {
+                    let what = "a fault on brokers of somebody else";
+                    missing.tell(&op.location, what, &["faults on brokers that we start"]);
+                    continue;
+                }
                 let (kinds, of) = match fault.of {
                     FaultOf::Brokers => (self.broker_faults, "a broker"),
                     FaultOf::Provisioners => (self.provisioner_faults, "a provisioner"),

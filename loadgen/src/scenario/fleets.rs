@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::model::{Fact, Fleet, Reconnect, Topology};
 use super::read::{Context, Reader};
 use super::share::{Share, ShareError, split};
+use super::spread::read_spread;
 use super::topology::attach;
 use super::tree::{Item, Table, Value};
 use super::words::{Behaviour, KeyKind, Outcome, ReconnectPolicy, Start};
@@ -74,10 +75,13 @@ fn read_fleet(
         );
         cx.mistake(reader.place_of("behaviour"), message);
     }
+    let attach = attach.flatten();
+    let facts = read_facts(reader, cx);
     let fleet = Fleet {
         name: String::new(),
         nodes,
-        attach: attach.flatten().unwrap_or_default(),
+        spread: read_spread(reader, attach.as_deref(), &facts, topology, cx),
+        attach: attach.unwrap_or_default(),
         start,
         key: reader
             .choice("key", cx)
@@ -86,7 +90,7 @@ fn read_fleet(
         agents: reader
             .count("agents", cx)
             .map_or(5, |at| u32::try_from(at.value).unwrap_or(u32::MAX)),
-        facts: read_facts(reader, cx),
+        facts,
         reconnect: read_reconnect(reader, cx),
         behaviour,
         expect: reader

@@ -62,6 +62,8 @@ pub(crate) const CHECKS: &[&str] = &[
     "broker-max-conns",
     "survivor-capacity",
     "clock",
+    "backlog",
+    "brokers",
     "nats-server",
     "provisioner",
 ];
@@ -83,7 +85,7 @@ pub(crate) static GENERATOR: Section = Section {
     keys: &[
         key("workers", Whole(1, 1024), Optional, "How many; from the descriptors each may have when left out."),
         key("may_lose", Whole(0, 1023), Default("0"), "How many workers may be lost during the run; one more and it has failed."),
-        key("source", Choice(&["unbound", "bind-no-port", "bind"]), Default("\"unbound\""), "How a connection gets its source address."),
+        key("source", Choice(&["unbound", "bind-no-port", "bind"]), Optional, "How a connection gets its source address; left out: from twenty loopback addresses to brokers of ours, unbound to others."),
         key("addrs", TextList, Optional, "Source addresses for source = \"bind\" and \"bind-no-port\"."),
         key("read_buffer", Size, Optional, "Read buffer of one connection."),
     ],
@@ -113,13 +115,11 @@ pub(crate) static BROKER: Section = Section {
         key("max_conns", Whole(1, 10_000_000), Optional, "Connections one broker accepts."),
         key("tls", Choice(&["mutual", "server", "none"]), Default("\"mutual\""), "Transport: both sides show a certificate, the broker alone does, or plain TCP."),
         key("servers", TextList, Optional, "external: addresses, tls://host:port or nats://host:port."),
-        key("context", Text, Optional, "external: a NATS context file."),
-        key("credentials", Text, Optional, "external: a NATS credentials file."),
+        key("context", Text, Optional, "external: a file with a context of the nats command line: url, user, password, token, ca."),
         key("ca", Text, Optional, "external: the file of trusted certificates."),
-        key("certificate", Text, Optional, "external: our certificate file."),
-        key("key", Text, Optional, "external: our key file."),
         key("user", Text, Optional, "external: user name."),
         key("password_file", Text, Optional, "external: the file that holds the password."),
+        key("token_file", Text, Optional, "external: the file that holds a token."),
     ],
 };
 
@@ -163,6 +163,9 @@ pub(crate) static FLEET: Section = Section {
         key("nodes", Whole(1, 10_000_000), Optional, "How many nodes."),
         key("share", NumberOr(&["rest"]), Optional, "How many percent of params.nodes, or \"rest\"."),
         key("attach", Name, Optional, "The production tier they connect to; may be left out where there is one."),
+        key("spread", Text, Default("\"round-robin\""), "Which broker of it each starts at: \"round-robin\", \"share\" by weights, or \"fact:NAME\"."),
+        key("weights", Data, Optional, "share: how many parts each broker gets: { hub-1 = 2, hub-2 = 1 }."),
+        key("brokers", Data, Optional, "fact: the broker or tier for each value: { ams = \"hub-1\" }; those of the tier in turn when left out."),
         key("start", Choice(&["unprovisioned", "production"]), Optional, "Without credentials, or with certificate and policies in place."),
         key("key", Choice(&["p256", "rsa2048", "ed25519"]), Default("\"p256\""), "Algorithm of the nodes' keys."),
         key("collectives", TextList, Default("[\"mcollective\"]"), "The collectives they are in."),

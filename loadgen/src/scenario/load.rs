@@ -6,6 +6,7 @@ pub(super) use include::Files;
 use include::{Reading, read_file};
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -21,7 +22,7 @@ use super::phases::read_phases;
 use super::read::{Context, Reader};
 use super::topology::{read_provisioner, read_topology};
 use super::tree::{Item, Params, Table, Value, substitute};
-use super::words::{Check, Format, OnFail, SourceAddress};
+use super::words::{Check, Format, Manage, OnFail, SourceAddress};
 
 /// `--set name=value`: a parameter given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,10 +117,10 @@ fn read(root: &Table, cx: &mut Context) -> Option<Scenario> {
     let seed = reader.count("seed", cx);
     let limits = read_limits(&reader, cx);
     let preflight = read_preflight(&reader, cx);
-    let generator = read_generator(&reader, cx);
     let output = read_output(&reader, cx);
     let paces = read_paces(&reader, cx);
     let mut topology = read_topology(&reader, cx);
+    let generator = read_generator(&reader, topology.manage, cx);
     let enrols = super::phases::has_provision(&reader);
     let provisioner = read_provisioner(&reader, enrols, cx);
     let fleets = read_fleets(&reader, &topology, enrols, cx);
@@ -177,13 +178,27 @@ fn read_preflight(reader: &Reader<'_>, cx: &mut Context) -> Preflight {
     }
 }
 
-fn read_generator(reader: &Reader<'_>, cx: &mut Context) -> Generator {
+/// Where connections come from unless the scenario says so. To brokers on loopback they come from
+/// twenty addresses: the system looks for a free port much longer when all come from one.
+fn usual_source(brokers: Manage) -> (SourceAddress, Vec<IpAddr>) {
+    const ADDRESSES: u8 = 20;
+    match brokers {
+        Manage::Local if cfg!(target_os = "linux") => {
+            let addresses = (2..2 + ADDRESSES).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
+            (SourceAddress::BindNoPort, addresses.collect())
+        }
+        _ => (SourceAddress::Unbound, Vec::new()),
+    }
+}
+
+fn read_generator(reader: &Reader<'_>, brokers: Manage, cx: &mut Context) -> Generator {
+    let (usual_source, usual_addrs) = usual_source(brokers);
     let Some(reader) = reader.section("generator", cx) else {
         return Generator {
             workers: None,
             may_lose: 0,
-            source: SourceAddress::Unbound,
-            addrs: Vec::new(),
+            source: usual_source,
+            addrs: usual_addrs,
             read_buffer: None,
         };
     };
@@ -201,9 +216,10 @@ fn read_generator(reader: &Reader<'_>, cx: &mut Context) -> Generator {
             ),
         );
     }
+    let usual = !reader.has("source");
     let source = reader
         .choice("source", cx)
-        .map_or(SourceAddress::Unbound, |at| at.value);
+        .map_or(usual_source, |at| at.value);
     let mut addrs = Vec::new();
     for text in reader.texts("addrs", cx).unwrap_or_default() {
         match text.value.parse() {
@@ -222,6 +238,7 @@ fn read_generator(reader: &Reader<'_>, cx: &mut Context) -> Generator {
             reader.place_of("addrs"),
             "addrs means nothing for source = \"unbound\"; write source = \"bind-no-port\"",
         ),
+        (_, false) if usual => addrs = usual_addrs,
         (SourceAddress::Bind | SourceAddress::BindNoPort, false) => cx.mistake(
             reader.place_of("source"),
             format!("source = \"{source}\" needs addresses; write addrs = [\"127.0.0.2\"]"),

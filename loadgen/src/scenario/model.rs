@@ -164,6 +164,14 @@ impl Tier {
     pub fn brokers(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.count).map(move |number| format!("{}-{number}", self.name))
     }
+
+    /// The cluster its brokers are of. A region of a supercluster is a cluster of its name; brokers
+    /// of one tier are one cluster even where none is named, save leaves, which are each alone.
+    pub fn cluster_name(&self) -> Option<&str> {
+        let named = self.gateway.as_deref().or(self.cluster.as_deref());
+        let several = self.count > 1 && self.leaf_of.is_none();
+        named.or_else(|| several.then_some(self.name.as_str()))
+    }
 }
 
 /// Brokers of somebody else: addresses and credentials. Paths are relative to the scenario.
@@ -173,18 +181,14 @@ pub struct External {
     pub servers: Vec<String>,
     /// A NATS context file.
     pub context: Option<String>,
-    /// A NATS credentials file.
-    pub credentials: Option<String>,
     /// The file of trusted certificates.
     pub ca: Option<String>,
-    /// Our certificate file.
-    pub certificate: Option<String>,
-    /// Our key file.
-    pub key: Option<String>,
     /// User name.
     pub user: Option<String>,
     /// The file that holds the password.
     pub password_file: Option<String>,
+    /// The file that holds a token.
+    pub token_file: Option<String>,
 }
 
 /// The enrolment service.
@@ -208,6 +212,8 @@ pub struct Fleet {
     pub nodes: u64,
     /// The production tier they connect to.
     pub attach: String,
+    /// Which broker each starts at.
+    pub spread: Spread,
     /// How they begin.
     pub start: Start,
     /// Algorithm of their keys.
@@ -245,6 +251,24 @@ impl Fleet {
     }
 }
 
+/// Which production broker each node of a fleet starts at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// The brokers of its tier in turn.
+    #[default]
+    RoundRobin,
+    /// Each broker of its tier as often as its weight says.
+    Share(Vec<(String, u64)>),
+    /// By the value of a fact.
+    Fact {
+        /// The fact.
+        fact: String,
+        /// The broker or tier for each value; the brokers of its tier in turn when empty.
+        sites: Vec<(String, String)>,
+    },
+}
+
 /// Where the value of a fact comes from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -260,6 +284,30 @@ pub enum Fact {
         /// The last, included.
         to: i64,
     },
+}
+
+impl Fact {
+    /// How many values there are before they come again.
+    pub fn period(&self) -> u64 {
+        match self {
+            Self::Value(_) => 1,
+            Self::OneOf(values) => values.len().max(1) as u64,
+            Self::Sequence { from, to } => to.abs_diff(*from).saturating_add(1),
+        }
+    }
+
+    /// The values as text, in the order they are dealt out.
+    pub fn texts(&self) -> Vec<String> {
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match self {
+            Self::Value(value) => vec![text(value)],
+            Self::OneOf(values) => values.iter().map(text).collect(),
+            Self::Sequence { from, to } => (*from..=*to).map(|n| n.to_string()).collect(),
+        }
+    }
 }
 
 /// How a lost connection is opened again.

@@ -1,25 +1,33 @@
 //! Reads `[topology]` and `[provisioner]`.
 
-use super::mistake::{Location, nearest};
-use super::model::{External, Fleet, Provisioner, Tier, Topology};
+mod external;
+mod links;
+mod targets;
+
+pub(super) use targets::{matches_pattern, targets};
+
+use external::{has_plain_address, read_external};
+
+use super::mistake::Location;
+use super::model::{Fleet, Provisioner, Tier, Topology};
 use super::read::{Context, Reader};
 use super::words::{Manage, Role, Start, Tls};
 
-/// Nodes one broker of the provisioning tier takes when the scenario does not say how many there
-/// are: below the 20,000 descriptors a process commonly has.
-const NODES_PER_PROVISIONING_BROKER: u64 = 18_000;
+/// Nodes that one broker takes alone, when the scenario does not say how many provisioning brokers
+/// there are.
+const ALONE: u64 = 5_000;
+/// Nodes for each of more of them: below the 20,000 descriptors a process commonly has, with room
+/// for those that dial again while their last connection is being closed.
+const NODES_PER_PROVISIONING_BROKER: u64 = 17_000;
 
-/// Keys that only brokers of somebody else have.
-const EXTERNAL_KEYS: [&str; 8] = [
-    "servers",
-    "context",
-    "credentials",
-    "ca",
-    "certificate",
-    "key",
-    "user",
-    "password_file",
-];
+/// Brokers that take so many nodes which may all come at once.
+fn provisioning_brokers(nodes: u64) -> u32 {
+    let count = match nodes {
+        0..=ALONE => 1,
+        _ => nodes.div_ceil(NODES_PER_PROVISIONING_BROKER).max(2),
+    };
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
 
 pub(super) fn read_topology(reader: &Reader<'_>, cx: &mut Context) -> Topology {
     let Some(reader) = reader.section("topology", cx) else {
@@ -50,6 +58,9 @@ pub(super) fn read_topology(reader: &Reader<'_>, cx: &mut Context) -> Topology {
     }
     if complete {
         check_leaves(&readers, &tiers, cx);
+        if manage == Manage::Local {
+            links::check(&readers, &tiers, cx);
+        }
     }
     Topology { manage, tiers }
 }
@@ -59,25 +70,44 @@ fn read_tier(reader: &Reader<'_>, manage: Manage, cx: &mut Context) -> Option<Ti
     let role = reader
         .choice("role", cx)
         .map_or(Role::Production, |at| at.value);
-    let default_tls = match role {
-        Role::Production => Tls::Mutual,
-        Role::Provisioning => Tls::Server,
+    let default_tls = match (manage, role) {
+        (Manage::External, _) if has_plain_address(reader) => Tls::None,
+        (Manage::External, _) | (_, Role::Provisioning) => Tls::Server,
+        (_, Role::Production) => Tls::Mutual,
     };
     let tls = reader.choice("tls", cx).map_or(default_tls, |at| at.value);
-    if role == Role::Provisioning && tls == Tls::Mutual && reader.has("tls") {
+    if manage == Manage::External && tls == Tls::Mutual {
+        cx.mistake(
+            reader.place_of("tls"),
+            "somebody else's brokers do not trust the certificates that are made for nodes; write \
+             tls = \"server\", and let their listener not verify",
+        );
+    } else if role == Role::Provisioning && tls == Tls::Mutual && reader.has("tls") {
         cx.mistake(
             reader.place_of("tls"),
             "a provisioning tier cannot ask for certificates, its nodes have none yet; \
              write tls = \"server\"",
         );
     }
-    let count = reader.count("count", cx).map_or(1, |at| at.value);
+    // How many a provisioning tier has by itself depends on the fleets, which are read later.
+    let by_fleets = role == Role::Provisioning && manage == Manage::Local;
+    let default_count = if by_fleets { 0 } else { 1 };
+    let count = reader.count("count", cx);
+    let count = count.map_or(default_count, |at| at.value);
     let cluster = reader.name("cluster", cx).map(|at| at.value);
     let leaf_of = reader.name("leaf_of", cx).map(|at| at.value);
     let gateway = reader.name("gateway", cx).map(|at| at.value);
     let max_conns = reader.count("max_conns", cx).map(|at| at.value);
     let external = read_external(reader, manage, cx);
     let name = name?;
+    let addresses = external
+        .as_ref()
+        .map_or(0, |external| external.servers.len() as u64);
+    if addresses > 0 && reader.has("count") && addresses != count {
+        let message = format!("servers has {addresses} addresses; leave count out");
+        cx.mistake(reader.place_of("count"), message);
+    }
+    let count = if addresses > 0 { addresses } else { count };
     Some(Tier {
         name: name.value,
         role,
@@ -89,60 +119,6 @@ fn read_tier(reader: &Reader<'_>, manage: Manage, cx: &mut Context) -> Option<Ti
         tls,
         external,
         location: cx.locate(reader.place()),
-    })
-}
-
-fn read_external(reader: &Reader<'_>, manage: Manage, cx: &mut Context) -> Option<External> {
-    if manage != Manage::External {
-        for entry in reader.present() {
-            if EXTERNAL_KEYS.contains(&entry.name.as_str()) {
-                let message = format!(
-                    "`{}` is for brokers of somebody else; with manage = \"local\" we make it",
-                    entry.name
-                );
-                cx.mistake(entry.place, message);
-            }
-        }
-        return None;
-    }
-    let mut text = |name: &str| reader.text(name, cx).map(|at| at.value);
-    let (context, credentials, ca) = (text("context"), text("credentials"), text("ca"));
-    let (certificate, key) = (text("certificate"), text("key"));
-    let (user, password_file) = (text("user"), text("password_file"));
-    let mut servers = Vec::new();
-    for server in reader.texts("servers", cx).unwrap_or_default() {
-        if server.value.starts_with("tls://") || server.value.starts_with("nats://") {
-            servers.push(server.value);
-        } else {
-            let message = format!(
-                "\"{}\" is no address; write \"tls://{0}\" or \"nats://{0}\"",
-                server.value
-            );
-            cx.mistake(server.place, message);
-        }
-    }
-    if !reader.has("servers") && context.is_none() {
-        cx.mistake(
-            reader.place(),
-            "a broker of somebody else needs an address; write servers = [\"tls://host:4222\"] \
-             or context = \"file.json\"",
-        );
-    }
-    if certificate.is_some() != key.is_some() {
-        cx.mistake(
-            reader.place(),
-            "certificate and key go together; write both or neither",
-        );
-    }
-    Some(External {
-        servers,
-        context,
-        credentials,
-        ca,
-        certificate,
-        key,
-        user,
-        password_file,
     })
 }
 
@@ -219,6 +195,11 @@ pub(super) fn add_provisioning_tier(
         .filter(unprovisioned)
         .map(|fleet| fleet.nodes)
         .sum();
+    let open = topology.tiers.iter().filter(|tier| tier.count == 0);
+    let open = (open.count() as u64).max(1);
+    for tier in topology.tiers.iter_mut().filter(|tier| tier.count == 0) {
+        tier.count = provisioning_brokers(nodes.div_ceil(open));
+    }
     let has = |role| topology.tiers.iter().any(|tier| tier.role == role);
     if nodes == 0 || topology.tiers.is_empty() || has(Role::Provisioning) {
         return;
@@ -247,7 +228,7 @@ pub(super) fn add_provisioning_tier(
     topology.tiers.push(Tier {
         name: unused_name(topology),
         role: Role::Provisioning,
-        count: u32::try_from(nodes.div_ceil(NODES_PER_PROVISIONING_BROKER)).unwrap_or(u32::MAX),
+        count: provisioning_brokers(nodes),
         cluster: None,
         leaf_of: None,
         gateway: None,
@@ -256,9 +237,6 @@ pub(super) fn add_provisioning_tier(
         external: None,
         location,
     });
-    if let Some(tier) = topology.tiers.last_mut().filter(|tier| tier.count > 1) {
-        tier.cluster = Some(tier.name.clone());
-    }
 }
 
 fn unused_name(topology: &Topology) -> String {
@@ -313,78 +291,6 @@ pub(super) fn attach(
             );
             cx.findings.mistake_at(fleet.clone(), message);
             None
-        }
-    }
-}
-
-/// Names of the brokers and provisioners a fault's target stands for.
-pub(super) fn targets(
-    target: &str,
-    topology: &Topology,
-    provisioner: &Provisioner,
-) -> Result<(super::model::FaultOf, Vec<String>), String> {
-    use super::model::FaultOf::{Brokers, Provisioners};
-
-    let brokers: Vec<String> = topology.tiers.iter().flat_map(Tier::brokers).collect();
-    let provisioners: Vec<String> = match provisioner.manage {
-        Manage::None => Vec::new(),
-        Manage::Local | Manage::External => (1..=provisioner.count)
-            .map(|number| format!("provisioner-{number}"))
-            .collect(),
-    };
-    // The name of a tier of one means that one; of several it would be a guess.
-    let sole = |names: &[String]| {
-        let has = |number| names.contains(&format!("{target}-{number}"));
-        (has(1) && !has(2)).then(|| format!("{target}-1"))
-    };
-    let pick = |names: &[String]| -> Vec<String> {
-        let matching = names.iter().filter(|name| matches_pattern(target, name));
-        let picked: Vec<String> = matching.cloned().collect();
-        if picked.is_empty() {
-            sole(names).into_iter().collect()
-        } else {
-            picked
-        }
-    };
-    match (pick(&brokers), pick(&provisioners)) {
-        (brokers, provisioners) if !brokers.is_empty() && !provisioners.is_empty() => Err(format!(
-            "\"{target}\" means brokers and provisioners; write one operation for each"
-        )),
-        (picked, _) if !picked.is_empty() => Ok((Brokers, picked)),
-        (_, picked) if !picked.is_empty() => Ok((Provisioners, picked)),
-        _ => {
-            let all: Vec<&str> = brokers
-                .iter()
-                .chain(&provisioners)
-                .map(String::as_str)
-                .collect();
-            if all.contains(&format!("{target}-2").as_str()) {
-                return Err(format!(
-                    "\"{target}\" has several; write \"{target}-1\" or \"{target}-*\""
-                ));
-            }
-            let near = match nearest(target, all.iter().copied()) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None => super::mistake::suggestion(target, "targets", all),
-            };
-            Err(format!(
-                "there is no broker or provisioner \"{target}\"{near}"
-            ))
-        }
-    }
-}
-
-/// Whether a name matches a pattern in which `*` stands for any text.
-pub(super) fn matches_pattern(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, tail)) => {
-            let Some(rest) = name.strip_prefix(head) else {
-                return false;
-            };
-            (0..=rest.len())
-                .filter(|at| rest.is_char_boundary(*at))
-                .any(|at| matches_pattern(tail, &rest[at..]))
         }
     }
 }

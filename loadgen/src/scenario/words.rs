@@ -119,6 +119,10 @@ words! {
         SurvivorCapacity = "survivor-capacity",
         /// A monotonic clock fine enough to time with.
         Clock = "clock",
+        /// Connections that may wait to be accepted.
+        Backlog = "backlog",
+        /// Whether brokers of somebody else can be reached and fit the scenario.
+        Brokers = "brokers",
         /// nats-server, there and new enough.
         NatsServer = "nats-server",
         /// The provisioner's binary, there and of this version.

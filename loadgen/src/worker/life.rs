@@ -1,5 +1,7 @@
 //! The life of one node: what it is made from, how it is run, and what its observer makes of it.
 
+mod watcher;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,8 @@ use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
-    Announce, Facts, MemoryStorage, Mode, Node, NodeConfig, NodeEvent, NodeObserver,
-    PROVISIONING_JWT, SERVER_CONF, Security, ServerConf, Shared,
+    Announce, Facts, MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, SERVER_CONF, Security,
+    ServerConf, Shared,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -20,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::formation::certificates::{CertificateError, NodeAuthority};
 use crate::formation::credentials::LOADGEN;
-use crate::message::{Access, Assignment, Network};
-use crate::plan::Plan;
-use crate::scenario::{Fleet, KeyKind, ReconnectPolicy, Start, Tls};
+use crate::message::{Access, Assignment, FACT_BROKER, FACT_FLEET, Login, Network};
+use crate::plan::{Plan, PlannedBroker};
+use crate::scenario::{Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls};
 
 use super::cell::{Cell, Seen};
 use super::publish::PublishLine;
+use watcher::Watcher;
 
 /// How long one attempt to connect may take: TCP, TLS and greeting of a busy broker.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -74,7 +77,7 @@ pub struct Ground {
     dialer: Arc<SwarmDialer>,
     shared: Arc<Shared>,
     signing: NodeAuthority,
-    plain: Arc<HashSet<String>>,
+    plain: HashSet<String>,
     token: Option<Arc<[u8]>>,
     roots: Arc<[u8]>,
 }
@@ -108,10 +111,14 @@ impl Ground {
         let now = time::OffsetDateTime::now_utc();
         Ok(Self {
             plan: Arc::clone(&assignment.plan),
-            dialer: Arc::new(SwarmDialer::new(DialLimit::new(assignment.dials))),
+            // There are addresses where the scenario binds to them.
+            dialer: Arc::new(
+                SwarmDialer::new(DialLimit::new(assignment.dials))
+                    .sources(assignment.plan.scenario.generator.addrs.iter().copied()),
+            ),
             shared: Shared::swarm(),
             signing: NodeAuthority::of(&access.run, &access.intermediate, now)?,
-            plain: Arc::new(plain_addresses(access.production.values())),
+            plain: plain_addresses(access.production.values()),
             token: access
                 .provisioning_token
                 .as_ref()
@@ -121,11 +128,23 @@ impl Ground {
         })
     }
 
-    /// Whether nodes of this fleet never speak TLS: they start in production, on plain brokers.
-    fn needs_no_certificate(&self, fleet: &Fleet) -> bool {
-        let network = self.access.production.get(&fleet.attach);
-        let plain = network.is_some_and(|network| network.tls == Tls::None);
-        plain && fleet.start == Start::Production
+    /// Who we are at the production brokers that have one of these addresses.
+    fn login_at(&self, servers: &[String]) -> Option<&Login> {
+        let first = address(servers.first()?);
+        let mut networks = self.access.production.values();
+        let network = networks.find(|network| {
+            let mut own = network.servers.iter();
+            own.any(|server| address(server) == first)
+        })?;
+        Some(&network.login)
+    }
+
+    /// The place among the provisioning brokers of the broker that has this place in the plan.
+    fn place_of(&self, at: usize) -> Option<usize> {
+        let provisioning = |broker: &&PlannedBroker| broker.role == Role::Provisioning;
+        let before = self.plan.brokers.get(..at)?.iter().filter(provisioning);
+        let place = before.count();
+        (place < self.access.provisioning.len()).then_some(place)
     }
 }
 
@@ -190,18 +209,25 @@ impl Life {
         config.agents = usize::try_from(fleet.agents).unwrap_or(usize::MAX);
         config.reconnect = reconnect(fleet, planned.seed);
         config.connect_timeout = CONNECT_WITHIN;
-        if ground.needs_no_certificate(fleet) {
-            config.security = Security::SignedRequests;
-        }
         let mut facts: serde_json::Map<String, serde_json::Value> =
             planned.facts.into_iter().collect();
-        // Templates of the provisioner tell fleets apart by it.
-        facts.insert("loadgen_fleet".to_owned(), fleet.name.clone().into());
+        let broker = planned.broker.and_then(|at| ground.plan.brokers.get(at));
+        let broker = broker.ok_or_else(|| refused("it attaches to no broker".to_owned()))?;
+        if needs_no_certificate(fleet, broker) {
+            config.security = Security::SignedRequests;
+        }
+        // Templates of the provisioner tell nodes apart by them.
+        facts.insert(FACT_FLEET.to_owned(), fleet.name.clone().into());
+        if fleet.start == Start::Unprovisioned {
+            facts.insert(FACT_BROKER.to_owned(), broker.name.clone().into());
+        }
+        let provisioning = planned.provisioning_broker;
         Node::builder(config)
-            .storage(self.cell.disk(|| self.storage(fleet))?)
+            .storage(self.cell.disk(|| self.storage(fleet, broker))?)
             .dialer(Arc::new(Tap {
                 dialer: Arc::clone(&ground.dialer),
-                plain: Arc::clone(&ground.plain),
+                ground: Arc::clone(&ground),
+                provisioning: provisioning.and_then(|at| ground.place_of(at)),
                 line: self.publish,
             }))
             .shared(Arc::clone(&ground.shared))
@@ -214,7 +240,7 @@ impl Life {
     }
 
     /// What the node finds on its "disk" when it starts for the first time.
-    fn storage(&self, fleet: &Fleet) -> Result<MemoryStorage, LifeError> {
+    fn storage(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<MemoryStorage, LifeError> {
         let ground = &self.ground;
         let storage = MemoryStorage::new(format!("/etc/choria/{}", self.identity));
         if fleet.start == Start::Unprovisioned {
@@ -224,8 +250,8 @@ impl Life {
             return Ok(storage);
         }
         let text = |text: String| -> Arc<[u8]> { Arc::from(text.into_bytes()) };
-        storage.insert(SERVER_CONF, text(self.server_conf(fleet)?));
-        if !ground.needs_no_certificate(fleet) {
+        storage.insert(SERVER_CONF, text(self.server_conf(fleet, broker)?));
+        if !needs_no_certificate(fleet, broker) {
             let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
             storage.insert("ssl/certificate.pem", text(issued.certificate));
             storage.insert("ssl/private.pem", text(issued.key));
@@ -237,11 +263,15 @@ impl Life {
         Ok(storage)
     }
 
-    fn server_conf(&self, fleet: &Fleet) -> Result<String, LifeError> {
+    fn server_conf(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<String, LifeError> {
         let production = &self.ground.access.production;
-        let servers = production
-            .get(&fleet.attach)
-            .map(|tier| tier.servers.join(","));
+        let servers = production.get(&broker.tier).map(|network| {
+            // The one it starts at first, then the others in turn.
+            let mut servers = network.servers.clone();
+            let first = broker.place.checked_rem(servers.len());
+            servers.rotate_left(first.unwrap_or_default());
+            servers.join(",")
+        });
         let settings = [
             ("identity", self.identity.to_string()),
             ("collectives", fleet.collectives.join(",")),
@@ -262,6 +292,12 @@ impl Life {
             }
         })
     }
+}
+
+/// Whether a node that starts at this broker never speaks TLS: it starts in production, where the
+/// broker is plain.
+fn needs_no_certificate(fleet: &Fleet, broker: &PlannedBroker) -> bool {
+    broker.tls == Tls::None && fleet.start == Start::Production
 }
 
 fn reconnect(fleet: &Fleet, seed: u64) -> Reconnect {
@@ -292,55 +328,32 @@ fn address(server: &str) -> String {
 /// that a scenario wants plain are dialled plain; requests stay signed.
 struct Tap {
     dialer: Arc<SwarmDialer>,
-    plain: Arc<HashSet<String>>,
+    ground: Arc<Ground>,
+    /// The place of the provisioning broker it starts at.
+    provisioning: Option<usize>,
     line: PublishLine,
 }
 
 #[async_trait]
 impl Dialer for Tap {
     async fn dial(&self, mut dial: Dial) -> Result<Link, BusError> {
-        if dial
-            .servers
-            .iter()
-            .all(|server| self.plain.contains(&address(server)))
-        {
+        let plain = |server: &String| self.ground.plain.contains(&address(server));
+        if dial.servers.iter().all(plain) {
             dial.tls = None;
+        }
+        if let Some(login) = self.ground.login_at(&dial.servers) {
+            login.apply(&mut dial);
+        }
+        // A production configuration names the brokers in the order of the plan. The token is the
+        // same for the whole fleet.
+        dial.in_order = true;
+        let known = &self.ground.access.provisioning;
+        if let Some(at) = self.provisioning.filter(|_| dial.servers == *known) {
+            dial.servers.rotate_left(at);
         }
         let link = self.dialer.dial(dial).await?;
         self.line.connected(Arc::clone(&link.bus));
         Ok(link)
-    }
-}
-
-/// Tells a cell what its node tells.
-struct Watcher(Arc<Cell>);
-
-impl NodeObserver for Watcher {
-    fn event(&self, node: &Identity, event: NodeEvent) {
-        let production = |mode| mode == Mode::Production;
-        let seen = match event {
-            NodeEvent::Dialing { .. } => Seen::Dialing,
-            NodeEvent::Dialed { took, .. } => Seen::Dialled { took },
-            NodeEvent::DialFailed { why, .. } => {
-                tracing::debug!(node = %node, why, "a dial failed");
-                Seen::DialFailed
-            }
-            NodeEvent::Subscribed { mode, .. } | NodeEvent::Reconnected { mode, .. } => {
-                Seen::Subscribed {
-                    production: production(mode),
-                }
-            }
-            NodeEvent::Announced { mode } => Seen::Announced {
-                production: production(mode),
-            },
-            NodeEvent::CsrMade => Seen::CsrMade,
-            NodeEvent::Configured => Seen::Configured,
-            NodeEvent::Restarting { .. } => Seen::Restarting,
-            NodeEvent::Disconnected => Seen::Disconnected,
-            NodeEvent::Answered { agent, .. } if &*agent == "discovery" => Seen::AnsweredDiscovery,
-            _ => return,
-        };
-        self.0.saw(seen);
     }
 }
 
@@ -366,6 +379,7 @@ pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
         let settings = tls::mutual(&access.roots, &caller.certificate, &caller.key);
         dial.tls = Some(settings.map_err(|error| failed(&error))?);
     }
+    network.login.apply(&mut dial);
     dial.connect_timeout = CONNECT_WITHIN;
     let config = ClientConfig::new(collective, identity, Arc::new(signer));
     // One connection, on which everything depends: a broker that stands still is left soon.

@@ -7,13 +7,17 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{BusError, Reconnect};
+use super::{BusError, Delays, Reconnect};
 
 /// Everything needed to open one connection. `Debug` shows no secret.
 #[derive(Clone)]
 pub struct Dial {
-    /// Addresses, `tls://host:port` or `nats://host:port`; tried in turn from a seeded start.
+    /// Addresses, `tls://host:port` or `nats://host:port`; tried in turn, after a loss from the
+    /// one that follows.
     pub servers: Vec<String>,
+    /// Whether the first attempt goes to the first address; to a seeded one where not, so that a
+    /// fleet spreads over its brokers by itself.
+    pub in_order: bool,
     /// The connection's name, shown in the broker's monitoring.
     pub name: String,
     /// Subjects that are subscribed to from the first moment of every connection, for as long as the
@@ -45,6 +49,7 @@ impl Dial {
     pub fn new(servers: Vec<String>, name: impl Into<String>) -> Self {
         Self {
             servers,
+            in_order: false,
             name: name.into(),
             subscriptions: Vec::new(),
             tls: None,
@@ -59,6 +64,12 @@ impl Dial {
         }
     }
 
+    /// The address of the first attempt, by its place in [`Dial::servers`].
+    pub(crate) fn start(&self, delays: &mut Delays) -> usize {
+        let seeded = delays.pick(self.servers.len());
+        if self.in_order { 0 } else { seeded }
+    }
+
     pub(crate) fn report(&self, step: DialStep<'_>) {
         if let Some(progress) = &self.progress {
             progress.step(step);
@@ -70,6 +81,7 @@ impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dial")
             .field("servers", &self.servers)
+            .field("in_order", &self.in_order)
             .field("name", &self.name)
             .field("tls", &self.tls.is_some())
             .field("user", &self.user)

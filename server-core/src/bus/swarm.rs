@@ -99,7 +99,7 @@ impl Dialer for SwarmDialer {
         }
         let tls = dial.tls.take().map(|given| self.settings.lean(&given));
         let route = Route {
-            turn: dial.reconnect.delays().pick(targets.len()),
+            turn: dial.start(&mut dial.reconnect.delays()),
             ..Route::default()
         };
         let plan = Arc::new(Plan {

@@ -60,6 +60,7 @@ macro_rules! conforms_really {
             real::tls_holds_both_ways_and_through_a_restart
             real::certificates_decide_who_is_spoken_to
             real::the_other_configured_broker_takes_over
+            real::the_first_address_comes_first_where_asked
             real::headers_of_others_are_not_part_of_a_message
         }
     } )* };

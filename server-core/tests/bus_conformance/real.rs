@@ -147,6 +147,21 @@ pub async fn the_other_configured_broker_takes_over(network: Network) {
     }
 }
 
+pub async fn the_first_address_comes_first_where_asked(network: Network) {
+    let brokers = [Broker::start(""), Broker::start("")];
+    let [one, other] = brokers.each_ref().map(|broker| broker.url("nats"));
+    for seed in 0..6 {
+        for servers in [[&one, &other], [&other, &one]] {
+            let mut dial = dial(servers.map(Clone::clone).to_vec(), "in order");
+            dial.reconnect = dial.reconnect.seeded(seed);
+            dial.in_order = true;
+            let link = network.dialer.dial(dial).await.unwrap();
+            assert_eq!(link.bus.server(), *servers[0], "seed {seed}");
+            link.bus.close().await;
+        }
+    }
+}
+
 pub async fn headers_of_others_are_not_part_of_a_message(network: Network) {
     let mut link = network.link("reader").await;
     link.bus.subscribe("with.headers", None).await.unwrap();

@@ -43,7 +43,7 @@ enum Next {
 impl Attempts {
     pub(super) fn new(dial: &Dial, limit: DialLimit) -> Arc<Self> {
         let mut delays = dial.reconnect.delays();
-        let turn = delays.pick(dial.servers.len());
+        let turn = dial.start(&mut delays);
         Arc::new(Self {
             limit,
             progress: dial.progress.clone(),
@@ -82,8 +82,9 @@ impl Attempts {
                 Next::AfterLoss => Some(state.delays.after_loss(brokers)),
                 Next::AfterFailure => Some(state.delays.after_failure(brokers)),
             };
-            state.turn = state.turn.wrapping_add(1);
-            (delay, state.turn)
+            let turn = state.turn;
+            state.turn = turn.wrapping_add(1);
+            (delay, turn)
         };
         if let Some(delay) = delay {
             tokio::time::sleep(delay).await;

@@ -1,7 +1,5 @@
 //! Formations of real brokers: they come up, keep their promises of TLS and users, and go.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +9,7 @@ use loadgen::formation::{Formation, FormationError};
 use loadgen::guard::RunMark;
 use loadgen::scenario::{KeyKind, Location, Role, Tier, Tls};
 
-fn tier(name: &str, role: Role, tls: Tls, count: u32) -> Tier {
+pub(crate) fn tier(name: &str, role: Role, tls: Tls, count: u32) -> Tier {
     Tier {
         name: name.to_owned(),
         role,

@@ -1,0 +1,85 @@
+//! Brokers of somebody else: here those of the test, which the program is only told of.
+
+use std::time::Duration;
+
+use loadgen::formation::Formation;
+use loadgen::formation::nats_server::NatsServer;
+use loadgen::guard::RunMark;
+use loadgen::scenario::{Role, Tls};
+
+use super::coming_up::tier;
+use super::support::{asked, run, run_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the_plan() {
+    let outside = tempfile::tempdir().unwrap();
+    let mark = RunMark::unique();
+    let server = NatsServer::find(None).unwrap();
+    let tiers = [tier("hub", Role::Production, Tls::None, 2)];
+    let mut formation = Formation::start("outside", &tiers, outside.path(), &server, &mark)
+        .await
+        .unwrap();
+    let urls: Vec<String> = formation.posts().map(|post| post.url()).collect();
+    let monitor = formation.posts().next().unwrap().monitor.unwrap();
+    let before = monitor.subscriptions().await.unwrap();
+    let peak = tokio::spawn(async move {
+        let mut peak = 0;
+        while let Ok(now) = monitor.subscriptions().await {
+            peak = peak.max(now);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        peak
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let context = serde_json::json!({ "description": "theirs", "url": urls.join(",") });
+    std::fs::write(folder.path().join("nats.json"), context.to_string()).unwrap();
+    let topology = "[topology]\nmanage = \"external\"\n[[topology.broker]]\nname = \"theirs\"\n\
+                    context = \"nats.json\"\ncount = 2\ntls = \"none\"\n";
+    let fleet = "[[fleet]]\nname = \"nodes\"\nnodes = 40\n\
+                 collectives = [\"mcollective\", \"other\"]\nagents = 4\n";
+    let text = asked(topology, fleet);
+    let ran = tokio::task::spawn_blocking(move || run_in(folder, &text))
+        .await
+        .unwrap();
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert_eq!(
+        ran.json("summary.json")["rounds"]["ask/ping"]["replies"],
+        120
+    );
+    let plan = ran.json("plan.json");
+    assert_eq!(plan["formation"], "external");
+    let planned: u64 = plan["brokers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|broker| broker["subscriptions"].as_u64().unwrap())
+        .sum();
+    assert_eq!(planned, 40 * 2 * 5);
+    formation.stop().await;
+    // One broker holds its own nodes' and what the other one's want, of which the ten for
+    // everybody are told once.
+    let (peak, theirs) = (peak.await.unwrap() - before, 20 * 2 + 8);
+    assert!(
+        (planned / 2 + theirs..=planned + 16).contains(&peak),
+        "{peak} subscriptions, {planned} planned"
+    );
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_told_before_anything_starts() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let topology = format!(
+        "[topology]\nmanage = \"external\"\n[[topology.broker]]\nname = \"theirs\"\n\
+         servers = [\"nats://{address}\"]\n"
+    );
+    let ran = run(&asked(
+        &topology,
+        "[[fleet]]\nname = \"nodes\"\nnodes = 4\n",
+    ));
+    assert_eq!(ran.code, Some(3), "{}", ran.said);
+    let told = format!("broker theirs-1 ({address}) refuses connections");
+    assert!(ran.said.contains(&told), "{}", ran.said);
+    assert!(!ran.folder().join("out").exists());
+}

@@ -1,0 +1,141 @@
+//! Runs a scenario with the program itself and reads what it wrote.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A scenario whose nodes start in production: they connect, stay for a look at the brokers, and
+/// are all asked three times.
+pub(crate) fn asked(topology: &str, fleets: &str) -> String {
+    format!(
+        r#"
+schema = 1
+name   = "formation"
+about  = "every node of this formation answers"
+seed   = 7
+
+{topology}
+
+[provisioner]
+manage = "none"
+
+{fleets}
+
+[[phase]]
+name    = "connect"
+until   = {{ every = "connected", ratio = 1.0, settle = "2500ms" }}
+timeout = "60s"
+  [[phase.op]]
+  do    = "connect"
+  fleet = "*"
+  pace  = {{ model = "open", kind = "constant", rate = "200/s" }}
+
+[[phase]]
+name = "ask"
+  [[phase.op]]
+  do      = "request"
+  name    = "ping"
+  to      = "all"
+  expect  = "one-reply-per-node"
+  collect = "10s"
+  pace    = {{ model = "open", kind = "every", every = "200ms", count = 3 }}
+
+[[assert]]
+phase = "ask"
+that  = ["ping.missing == 0", "ping.duplicate == 0", "ping.rounds == 3"]
+"#
+    )
+}
+
+/// What a run printed and left.
+pub(crate) struct Ran {
+    /// The exit code.
+    pub(crate) code: Option<i32>,
+    /// What it printed.
+    pub(crate) said: String,
+    folder: tempfile::TempDir,
+}
+
+/// Runs the scenario `text` to its end.
+pub(crate) fn run(text: &str) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder, text)
+}
+
+/// The same in a folder with more files.
+pub(crate) fn run_in(folder: tempfile::TempDir, text: &str) -> Ran {
+    std::fs::write(folder.path().join("scenario.toml"), text).unwrap();
+    let server = loadgen::formation::nats_server::NatsServer::find(None);
+    let server = server.expect("nats-server: run tools/bootstrap").path;
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([
+            "run",
+            "scenario.toml",
+            "--out",
+            "out",
+            "--progress",
+            "lines",
+        ])
+        .current_dir(folder.path())
+        .env("NATS_SERVER", std::path::absolute(server).unwrap())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    Ran {
+        code: output.status.code(),
+        said: format!("{out}{}", String::from_utf8_lossy(&output.stderr)),
+        folder,
+    }
+}
+
+impl Ran {
+    /// Where it ran.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One of the files it wrote.
+    pub(crate) fn json(&self, name: &str) -> Value {
+        let path = self.folder().join("out").join(name);
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    /// The most connections each broker was seen with.
+    pub(crate) fn connections(&self, broker: &str) -> u64 {
+        let series = std::fs::read_to_string(self.folder().join("out/series.csv")).unwrap();
+        let label = format!("broker={broker}");
+        let of_broker = series
+            .lines()
+            .filter(|line| line.contains("broker.connections") && line.contains(&label));
+        let seen = of_broker.filter_map(|line| line.rsplit(',').next()?.parse::<f64>().ok());
+        seen.map(|value| value as u64).max().unwrap_or_default()
+    }
+
+    /// It passed, nobody was lost, and every broker had the nodes that the plan gives it; beside
+    /// them one may have had loadgen's own connection.
+    pub(crate) fn assert_as_planned(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.said);
+        let (plan, summary) = (self.json("plan.json"), self.json("summary.json"));
+        let nodes = plan["nodes"].as_u64().unwrap();
+        assert_eq!(summary["nodes"]["connected"].as_u64(), Some(nodes));
+        assert_eq!(
+            summary["rounds"]["ask/ping"]["replies"].as_u64(),
+            Some(nodes * 3)
+        );
+        let brokers = plan["brokers"].as_array().unwrap();
+        let mut beside = 0;
+        for broker in brokers {
+            let (name, planned) = (broker["name"].as_str().unwrap(), broker["nodes"].as_u64());
+            let (live, planned) = (self.connections(name), planned.unwrap());
+            assert!(
+                live == planned || live == planned + 1,
+                "{name}: {live} connections, {planned} planned"
+            );
+            beside += live - planned;
+        }
+        assert!(beside <= 1, "{beside} connections too many");
+    }
+}
