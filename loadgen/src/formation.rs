@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod nats_server;
 pub mod policies;
 pub mod ports;
+pub mod post;
 pub mod probe;
 
 use std::collections::BTreeMap;

@@ -10,9 +10,10 @@ use super::broker_config::BrokerConfig;
 use super::layout::{Laid, Link};
 use super::monitor::Monitor;
 use super::nats_server::NatsServer;
+pub use super::post::Post;
 use crate::guard::RunMark;
 use crate::process::{Launch, Process, ProcessError, ending, last_words};
-use crate::scenario::{Role, Tls};
+use crate::scenario::Tls;
 
 /// How long a broker may take from its start until it accepts clients.
 pub const READY_WITHIN: Duration = Duration::from_secs(15);
@@ -107,38 +108,6 @@ impl BrokerError {
     /// Whether somebody else took the port between its choice and its use.
     pub fn port_was_taken(&self) -> bool {
         matches!(self, Self::Died { said, .. } if said.contains("address already in use"))
-    }
-}
-
-/// What stays the same of a broker whatever happens to its process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Post {
-    /// The broker's name: `hub-1`.
-    pub name: String,
-    /// The name of its tier in the scenario: `hub`.
-    pub tier: String,
-    /// What it is for.
-    pub role: Role,
-    /// How its clients connect.
-    pub tls: Tls,
-    /// Where clients reach it, without the scheme: `127.0.0.1:41224`.
-    pub address: String,
-    /// Its monitoring endpoint; none where the broker is somebody else's.
-    pub monitor: Option<Monitor>,
-}
-
-impl Post {
-    /// Where clients reach it: `tls://127.0.0.1:41224`.
-    pub fn url(&self) -> String {
-        format!("{}://{}", scheme(self.tls), self.address)
-    }
-
-    /// The same as a node's configuration has it: a scheme only where there is no TLS.
-    pub fn host(&self) -> String {
-        match self.tls {
-            Tls::None => self.url(),
-            Tls::Server | Tls::Mutual => self.address.clone(),
-        }
     }
 }
 
