@@ -22,3 +22,4 @@ pub mod watch;
 mod workers;
 
 pub use drive::{Chronicle, Drive, Driven, Hold};
+pub use workers::WorkerSeen;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +98,8 @@ pub async fn take_part(
         clock_uncertainty_ns,
     };
     member.link.speaker().say(&member.up, &said).await?;
+    // What was said on the way in is in the log, and nothing for the coordinator's pane.
+    logs.drain();
     member
         .work(RunClock::started_at(joined.at), stop, logs)
         .await
@@ -216,8 +219,11 @@ impl Member {
                     heard = Instant::now();
                     match down? {
                         Down::Work(message) => {
-                            let sent = orders.try_send(*message);
-                            sent.map_err(|error| JoinError::Gone(format!("the worker hears no more: {error}")))?;
+                            // A worker that has ended says why below.
+                            if let Err(TrySendError::Full(_)) = orders.try_send(*message) {
+                                let why = format!("{QUEUE} orders wait to be followed");
+                                return Err(JoinError::Gone(why));
+                            }
                         }
                         Down::Dismissed => return Ok(true),
                         _ => {}

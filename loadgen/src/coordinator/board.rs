@@ -6,12 +6,14 @@ use crate::assert::{AssertState, Judged};
 use crate::measure::{
     AssertView, BrokerView, Counter, FaultView, FleetView, GeneratorHealth, Hist, LogLine, OpKey,
     OpView, PhaseView, Quantile, RateView, RunState, Series, Stage, TargetState, Totals,
-    WorkerHealth, WorkerView,
+    WorkerView,
 };
 use crate::plan::Plan;
 use crate::provisioner::Status;
 use crate::scenario::{Action, Limits};
 use crate::units::brief_duration;
+
+use super::workers::WorkerSeen;
 
 /// Everything a picture is drawn from.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub struct Known<'a> {
     pub brokers: &'a [BrokerView],
     /// Faults that have fallen.
     pub faults: &'a [FaultView],
-    /// Every worker's nodes and latest health.
-    pub workers: &'a BTreeMap<u32, (u64, WorkerHealth)>,
+    /// Every worker.
+    pub workers: &'a BTreeMap<u32, WorkerSeen>,
     /// Every assert, judged as far as that can be.
     pub judged: &'a [Judged],
 }
@@ -243,26 +245,16 @@ fn aim(view: &mut OpView, judged: &[Judged]) {
 }
 
 fn workers(known: &Known<'_>) -> Vec<WorkerView> {
-    let all = known.totals.generator_over(|_| true);
-    let mut lag = all.sched_lag.clone();
-    lag.merge(&all.sched_lag_unjudged);
-    known
-        .workers
-        .iter()
-        .map(|(worker, (nodes, health))| WorkerView {
-            worker: *worker,
-            nodes: *nodes,
-            cpu_pct: health.cpu_pct,
-            sched_lag_p99_us: lag.quantile(Quantile::P99),
-            rss_bytes: health.rss_bytes,
-            descriptors: all
-                .descriptors
-                .max()
-                .map(|most| most as u64)
-                .or(health.descriptors),
-            descriptors_limit: health.descriptors_limit,
-        })
-        .collect()
+    let views = known.workers.iter().map(|(worker, seen)| WorkerView {
+        worker: *worker,
+        nodes: seen.nodes,
+        cpu_pct: seen.health.cpu_pct,
+        sched_lag_p99_us: seen.lag.quantile(Quantile::P99),
+        rss_bytes: seen.health.rss_bytes,
+        descriptors: seen.descriptors_most,
+        descriptors_limit: seen.health.descriptors_limit,
+    });
+    views.collect()
 }
 
 /// Whether the generator is within its limits so far.

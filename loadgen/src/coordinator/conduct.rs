@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::crew::Member;
 use crate::formation::monitor::{Monitor, Varz};
-use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals, WorkerHealth};
+use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals};
 use crate::message::WorkerProgress;
 use crate::provisioner::Status;
 use crate::results::Ending;
@@ -25,6 +25,7 @@ use super::roll::Roll;
 use super::usage::UsageWatch;
 use super::views::{broker_views, phase_views};
 use super::watch::{BrokerSeen, brokers, ledger as watch_ledger};
+use super::workers::WorkerSeen;
 
 /// How often the machine is told how far things are.
 const TICK: Duration = Duration::from_millis(100);
@@ -38,7 +39,7 @@ pub(super) struct Conductor<'a> {
     pub(super) roll: Roll,
     pub(super) members: BTreeMap<u32, Member>,
     pub(super) progress: BTreeMap<u32, WorkerProgress>,
-    pub(super) health: BTreeMap<u32, (u64, WorkerHealth)>,
+    pub(super) workers: BTreeMap<u32, WorkerSeen>,
     pub(super) phases: Vec<PhaseView>,
     pub(super) totals: Totals,
     pub(super) board: Board,
@@ -93,7 +94,7 @@ impl<'a> Conductor<'a> {
             roll: Roll::default(),
             members: BTreeMap::new(),
             progress: BTreeMap::new(),
-            health: BTreeMap::new(),
+            workers: BTreeMap::new(),
             phases: phase_views(&drive.plan),
             totals: Totals::new(),
             board: Board::new(drive.run),

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::crew::{Crew, Member};
 use crate::formation::monitor::Varz;
 use crate::guard::RunMark;
-use crate::measure::{
-    BrokerSample, BrokerView, LogLine, PhaseView, RunState, Snapshot, Totals, WorkerHealth,
-};
+use crate::measure::{BrokerSample, BrokerView, LogLine, PhaseView, RunState, Snapshot, Totals};
 use crate::plan::Plan;
 use crate::results::Ending;
 use crate::site::Site;
@@ -21,6 +19,7 @@ use crate::view::Logs;
 use crate::worker::clock::RunClock;
 
 use super::conduct::Conductor;
+use super::workers::WorkerSeen;
 
 /// Takes note of what happens during a run, as it happens.
 pub trait Chronicle: Send {
@@ -85,8 +84,8 @@ pub struct Driven {
     pub brokers: Vec<BrokerView>,
     /// What every broker said of itself last.
     pub varz: BTreeMap<String, Varz>,
-    /// Every worker's nodes and latest health.
-    pub workers: BTreeMap<u32, (u64, WorkerHealth)>,
+    /// What is known of every worker.
+    pub workers: BTreeMap<u32, WorkerSeen>,
     /// Who the workers were.
     pub members: BTreeMap<u32, Member>,
     /// Workers that were lost, and how.

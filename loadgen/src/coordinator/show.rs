@@ -102,7 +102,7 @@ impl Conductor<'_> {
             status: status.as_deref(),
             brokers: &self.brokers,
             faults: &self.struck,
-            workers: &self.health,
+            workers: &self.workers,
             judged: &judged,
         });
         self.drive.states.send_replace(Arc::new(state));
@@ -129,7 +129,7 @@ impl Conductor<'_> {
             _ => Vec::new(),
         };
         if comparable {
-            let hosted = self.health.values().map(|(nodes, _)| nodes).sum();
+            let hosted = self.workers.values().map(|seen| seen.nodes).sum();
             wrong.extend(ledger::missing_nodes(&self.drive.plan, hosted));
         }
         if tally.lost_replies > 0 {
@@ -148,7 +148,7 @@ impl Conductor<'_> {
             phases: self.phases,
             brokers: self.brokers,
             varz: self.varz,
-            workers: self.health,
+            workers: self.workers,
             members: self.members,
             lost: self.roll.lost().clone(),
         }

@@ -1,13 +1,40 @@
 //! What the conductor hears from its workers, and does about those that are gone.
 
 use crate::control::crew::CrewEvent;
-use crate::measure::Snapshot;
+use crate::measure::{Hist, PhaseProgress, Snapshot, Stage, WorkerHealth};
 use crate::message::{DIALS, FromWorker, Orders, ToWorker};
 use crate::results::Ending;
 use crate::scenario::Action;
 
 use super::conduct::Conductor;
 use super::machine::Input;
+
+/// What is known of one worker.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerSeen {
+    /// Nodes it hosts.
+    pub nodes: u64,
+    /// How it was at its latest snapshot.
+    pub health: WorkerHealth,
+    /// How late its timers fired since the start.
+    pub lag: Hist,
+    /// Most descriptors it had open.
+    pub descriptors_most: Option<u64>,
+    /// Most memory it had, bytes.
+    pub rss_bytes_most: Option<u64>,
+}
+
+impl WorkerSeen {
+    fn see(&mut self, snapshot: &Snapshot) {
+        let health = &snapshot.health;
+        self.nodes = snapshot.fleets.iter().map(|fleet| fleet.total()).sum();
+        self.lag.merge(&health.sched_lag);
+        self.lag.merge(&health.sched_lag_unjudged);
+        self.descriptors_most = self.descriptors_most.max(health.descriptors);
+        self.rss_bytes_most = self.rss_bytes_most.max(health.rss_bytes);
+        self.health = health.clone();
+    }
+}
 
 impl Conductor<'_> {
     pub(super) async fn hear(&mut self, event: Option<CrewEvent>) {
@@ -81,8 +108,7 @@ impl Conductor<'_> {
             }
         }
         self.usage.nodes(worker, &snapshot.health);
-        let nodes = snapshot.fleets.iter().map(|fleet| fleet.total()).sum();
-        self.health.insert(worker, (nodes, snapshot.health.clone()));
+        self.workers.entry(worker).or_default().see(&snapshot);
         self.drive.chronicle.snapshot(&phase, &snapshot);
         self.board.log(snapshot.log);
     }
@@ -111,9 +137,11 @@ impl Conductor<'_> {
             self.expected
                 .lose(&self.drive.plan, worker, self.drive.workers);
             self.progress.remove(&worker);
-            self.close_if_all_have().await;
         }
-        if self.stopping && self.roll.all_drained() {
+        // It may have been the last one that was waited for.
+        self.close_if_all_have().await;
+        let draining = self.stopping || self.stage == Stage::Stopping;
+        if draining && self.roll.all_drained() {
             self.done = true;
         }
     }
@@ -127,6 +155,11 @@ impl Conductor<'_> {
     fn lose_all(&mut self, why: String) {
         self.ending.get_or_insert(Ending::Failed(why));
         self.stopping = true;
+        for view in &mut self.phases {
+            if view.state == PhaseProgress::Running {
+                view.state = PhaseProgress::Failed;
+            }
+        }
         self.skip_rest();
         self.done = true;
     }

@@ -52,12 +52,20 @@ pub struct Manifest {
 }
 
 /// One worker process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkerPlace {
     /// Its number, from 0. Worker 0 asks the fleet.
     pub worker: u32,
     /// Nodes it hosted.
     pub nodes: u64,
+    /// CPU seconds it used.
+    pub cpu_s: Option<f64>,
+    /// Most memory it had, bytes.
+    pub rss_bytes: Option<u64>,
+    /// Most descriptors it had open.
+    pub descriptors_most: Option<u64>,
+    /// How late its timers fired, 99th percentile, µs.
+    pub sched_lag_p99_us: Option<u64>,
     /// Who it was.
     #[serde(flatten)]
     pub member: Member,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::assert::AssertState;
 use crate::coordinator::Driven;
 use crate::exit::Exit;
-use crate::measure::{RunState, Stage, TargetState};
+use crate::measure::{Quantile, RunState, Stage, TargetState};
 use crate::results::{Manifest, Outcome, Verdict, WorkerPlace};
 use crate::view::{self, Mode};
 
@@ -37,11 +37,18 @@ pub(super) fn close_manifest(mut manifest: Manifest, driven: &Driven) -> Manifes
     }
     let members = driven.members.iter();
     manifest.placement = members
-        .map(|(worker, member)| WorkerPlace {
-            worker: *worker,
-            nodes: driven.workers.get(worker).map_or(0, |(nodes, _)| *nodes),
-            member: member.clone(),
-            lost: driven.lost.get(worker).cloned(),
+        .map(|(worker, member)| {
+            let seen = driven.workers.get(worker).cloned().unwrap_or_default();
+            WorkerPlace {
+                worker: *worker,
+                nodes: seen.nodes,
+                cpu_s: seen.health.cpu_s,
+                rss_bytes: seen.rss_bytes_most,
+                descriptors_most: seen.descriptors_most,
+                sched_lag_p99_us: seen.lag.quantile(Quantile::P99),
+                member: member.clone(),
+                lost: driven.lost.get(worker).cloned(),
+            }
         })
         .collect();
     manifest

@@ -103,6 +103,9 @@ fn generator(state: &RunState) -> String {
         .iter()
         .filter_map(|worker| worker.sched_lag_p99_us)
         .max();
+    if state.workers.len() > 1 {
+        figures.push(format!("{} workers", state.workers.len()));
+    }
     if let Some(lag) = lag {
         figures.push(format!("lag p99 {}", span(lag)));
     }
