@@ -7,12 +7,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use loadgen::control::broker::ControlBroker;
+use loadgen::control::crew::{Crew, CrewEvent, CrewPlan, Limits};
 use loadgen::control::envelope::seal_as;
 use loadgen::control::link::{Address, Heard, Link};
 use loadgen::control::subjects;
 use loadgen::control::words::{Down, Hello, Up};
 use loadgen::formation::nats_server::NatsServer;
 use loadgen::guard::RunMark;
+use loadgen::worker::clock::RunClock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -354,6 +356,39 @@ async fn hear(link: &mut Link) -> (String, bytes::Bytes) {
         }
         Heard::Lost(why) => unreachable!("{why}"),
     }
+}
+
+#[tokio::test]
+async fn a_worker_from_elsewhere_joins_by_the_command_that_is_shown() {
+    let elsewhere = Elsewhere::start().await;
+    let (logs, mark) = (elsewhere.folder.path().join("workers"), RunMark::unique());
+    let mut crew = Crew::start(CrewPlan {
+        run: "here",
+        workers: 1,
+        remote: 1,
+        broker: Ok(elsewhere.broker),
+        program: Path::new(PROGRAM),
+        logs: &logs,
+        mark: &mark,
+        clock: RunClock::start(),
+        limits: Limits::usual(None, 1),
+    })
+    .await
+    .unwrap();
+    let shown = crew.invitation().unwrap().to_owned();
+    let words: Vec<&str> = shown.split(' ').collect();
+    assert_eq!(words[0], "loadgen");
+    let child = loadgen(&words[1..]).spawn().unwrap();
+    let joined = tokio::time::timeout(Duration::from_secs(60), crew.next()).await;
+    let Some(CrewEvent::Joined { worker: 0, member }) = joined.unwrap() else {
+        unreachable!("a worker joins")
+    };
+    assert_eq!(member.pid, child.id());
+    assert!(!member.local);
+    assert!(member.clock_uncertainty_ns < 1_000_000, "{member:?}");
+    crew.finish().await;
+    let output = ended(child).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
 #[tokio::test]
