@@ -210,13 +210,17 @@ impl Member {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut heard = Instant::now();
-        let mut failed = None;
+        let (mut failed, mut drained) = (None, false);
         loop {
             // What came in is heard before the coordinator is held to be silent.
             tokio::select! {
                 biased;
                 down = hear(&mut self.link) => {
                     heard = Instant::now();
+                    // Once its nodes have ended nobody has to be there any more.
+                    if down.is_err() && drained {
+                        return Ok(true);
+                    }
                     match down? {
                         Down::Work(message) => {
                             // A worker that has ended says why below.
@@ -225,7 +229,12 @@ impl Member {
                                 return Err(JoinError::Gone(why));
                             }
                         }
-                        Down::Dismissed => return Ok(true),
+                        Down::Dismissed => {
+                            let why = "it was sent home".to_owned();
+                            self.say(&Up::Leaves { why }).await?;
+                            self.link.speaker().flush().await?;
+                            return Ok(true);
+                        }
                         _ => {}
                     }
                 }
@@ -234,6 +243,7 @@ impl Member {
                         if let FromWorker::Failed { why } = &message {
                             failed = Some(why.clone());
                         }
+                        drained |= matches!(message, FromWorker::Drained);
                         self.say(&Up::Says(Box::new(message))).await?;
                     }
                     None => {

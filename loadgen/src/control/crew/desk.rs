@@ -330,6 +330,17 @@ impl Desk {
         let _ = self.events.send(event).await;
     }
 
+    async fn hear_farewells(&mut self) {
+        while self.seats.taken().next().is_some()
+            && let Heard::Message(message) = hear(&mut self.link).await
+        {
+            let worker = subjects::speaker(&message.subject).and_then(|id| self.seats.of(id));
+            if let (Some(worker), Ok(Up::Leaves { .. })) = (worker, open(&message.payload)) {
+                self.seats.leave(worker);
+            }
+        }
+    }
+
     async fn finish(mut self) {
         // Whoever waits for what happens next hears that nothing will.
         let (closed, _) = mpsc::channel(1);
@@ -338,6 +349,11 @@ impl Desk {
         if let Some(speaker) = self.speaker() {
             // Lost now, it would have been lost anyway.
             let _ = speaker.flush().await;
+        }
+        // The broker stays until everybody has read that it is over.
+        let farewells = tokio::time::timeout(LEAVE_WITHIN, self.hear_farewells());
+        if farewells.await.is_err() {
+            tracing::warn!("a worker did not say farewell in time");
         }
         self.children.leave(LEAVE_WITHIN).await;
         if let Some(link) = self.link {
