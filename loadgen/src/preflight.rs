@@ -2,6 +2,7 @@
 
 mod machine;
 mod reach;
+mod waiting;
 
 pub use machine::{Machine, local_port_range};
 pub use reach::{Greeting, ReachError, greet, greet_all};
@@ -178,7 +179,7 @@ fn ports(needs: &Needs, machine: &Machine) -> Finding {
     let Some((name, connections)) = busiest else {
         return Finding::new("ports", true, "no connections".to_owned());
     };
-    let mut arithmetic = format!(
+    let arithmetic = format!(
         "{} connections to {name}, {} local ports ({low} to {high}{}) for one destination",
         grouped(*connections),
         grouped(available),
@@ -187,28 +188,15 @@ fn ports(needs: &Needs, machine: &Machine) -> Finding {
             n => format!(", from {n} addresses"),
         }
     );
-    // Brokers of ours are at new ports each time; those of others keep the ports of earlier runs.
-    let waiting = machine.time_wait.filter(|_| !needs.brokers_ours);
-    let waiting = waiting.unwrap_or_default();
-    if waiting > 0 {
-        arithmetic.push_str(&format!(
-            ", {} of them taken for a minute by closed connections (TIME_WAIT)",
-            grouped(waiting)
-        ));
-    }
-    if connections + waiting <= available {
+    if *connections <= available {
         return Finding::new("ports", true, arithmetic);
     }
     let addresses = connections.div_ceil(each).max(2);
-    let wait = match *connections <= available {
-        true => "wait a minute, or ",
-        false => "",
-    };
     Finding::new(
         "ports",
         false,
         format!(
-            "{arithmetic}: {wait}give its tier more brokers (count), or come from {addresses} \
+            "{arithmetic}: give its tier more brokers (count), or come from {addresses} \
              addresses ([generator] source = \"bind-no-port\", addrs = [...]), or widen the range: \
              sysctl -w net.ipv4.ip_local_port_range='1024 65535'"
         ),
@@ -273,7 +261,6 @@ mod tests {
             descriptors: Some(20_000),
             port_range: Some((32_768, 60_999)),
             memory_available: Some(8_000_000_000),
-            time_wait: Some(27_000),
             backlog: Some(512),
         }
     }
@@ -337,16 +324,6 @@ mod tests {
         let mut needs = needs(50_000);
         needs.sources = 2;
         assert_eq!(refused_for("ports", &needs), None);
-    }
-
-    #[test]
-    fn closed_connections_hold_ports_of_brokers_that_stay() {
-        let mut needs = needs(5_000);
-        assert_eq!(refused_for("ports", &needs), None);
-        needs.brokers_ours = false;
-        let says = refused_for("ports", &needs).unwrap();
-        assert!(says.contains("27,000 of them taken for a minute"), "{says}");
-        assert!(says.contains("wait a minute, or give"), "{says}");
     }
 
     #[test]

@@ -13,8 +13,6 @@ pub struct Machine {
     pub port_range: Option<(u16, u16)>,
     /// Memory that can be had without swapping, bytes; of the container where it has a limit.
     pub memory_available: Option<u64>,
-    /// Closed connections whose ports are still taken (TIME_WAIT).
-    pub time_wait: Option<u64>,
     /// Connections that may wait to be accepted at one listener (somaxconn).
     pub backlog: Option<u64>,
 }
@@ -26,7 +24,6 @@ impl Machine {
             descriptors: raise_descriptor_limit(),
             port_range: local_port_range(),
             memory_available: memory_available(),
-            time_wait: time_wait(),
             backlog: backlog(),
         }
     }
@@ -38,14 +35,6 @@ pub fn local_port_range() -> Option<(u16, u16)> {
     let mut numbers = text.split_whitespace().map(str::parse);
     let (low, high) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some((low, high))
-}
-
-fn time_wait() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/net/sockstat").ok()?;
-    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
-    let mut words = tcp.split_whitespace();
-    words.find(|word| *word == "tw")?;
-    words.next()?.parse().ok()
 }
 
 fn backlog() -> Option<u64> {

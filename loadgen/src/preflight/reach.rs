@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::Finding;
+use super::{Finding, waiting};
 use crate::formation::external::{Reach, reach_all};
 use crate::plan::Plan;
 use crate::scenario::{Action, Tls};
@@ -69,9 +69,15 @@ pub fn greet_all(plan: &Plan) -> Vec<Finding> {
         Err(error) => return vec![Finding::new("brokers", false, error.to_string())],
     };
     let body = largest_body(plan);
+    let mut findings = greet_each(&reaches, body);
+    findings.extend(waiting::judge(plan, &reaches));
+    findings
+}
+
+fn greet_each(reaches: &[Reach], body: u64) -> Vec<Finding> {
     std::thread::scope(|scope| {
         let mut greetings = Vec::new();
-        for reach in &reaches {
+        for reach in reaches {
             for (name, address) in &reach.brokers {
                 let greeted = scope.spawn(move || greet(address, GREETED_WITHIN));
                 greetings.push((reach, name, address, greeted));

@@ -25,7 +25,7 @@ manage = "none"
 [[phase]]
 name    = "connect"
 until   = {{ every = "connected", ratio = 1.0, settle = "2500ms" }}
-timeout = "60s"
+timeout = "120s"
   [[phase.op]]
   do    = "connect"
   fleet = "*"
@@ -38,8 +38,8 @@ name = "ask"
   name    = "ping"
   to      = "all"
   expect  = "one-reply-per-node"
-  collect = "10s"
-  pace    = {{ model = "open", kind = "every", every = "200ms", count = 3 }}
+  collect = "30s"
+  pace    = {{ model = "closed", kind = "in-flight", limit = 1, count = 3 }}
 
 [[assert]]
 phase = "ask"
