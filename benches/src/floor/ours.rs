@@ -9,6 +9,7 @@ use loadgen::formation::Formation;
 use serde_json::Value;
 
 use super::report::Measured;
+use super::socket::SOURCES;
 
 /// What our side is measured with.
 #[derive(Debug)]
@@ -67,12 +68,20 @@ impl Ours<'_> {
         let brokers = toml::to_string(&brokers)?;
         let (nodes, rounds, dials) = (self.nodes, self.rounds + self.warm_up, self.dials);
         let warm_up = self.warm_up;
+        let sources: Vec<String> = (2..2 + SOURCES)
+            .map(|last| format!("127.0.0.{last}"))
+            .collect();
+        let sources = format!("{sources:?}");
         Ok(format!(
             r#"# What do our nodes cost beside a bare client?
 schema = 1
 name   = "floor"
 about  = "connect everybody, ask everybody"
 seed   = 1
+
+[generator]
+source = "bind-no-port"
+addrs  = {sources}
 
 [topology]
 manage = "external"
