@@ -39,7 +39,7 @@ impl Node {
                 given: Given {
                     config,
                     storage: Arc::new(MemoryStorage::new(root)),
-                    shared: Shared::new(),
+                    shared: Shared::of_process(),
                     clock: Arc::new(SystemClock),
                     agents: Vec::new(),
                     facts: None,

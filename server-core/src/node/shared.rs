@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use lru::LruCache;
 
@@ -45,6 +45,12 @@ impl Shared {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Self::with(false)
+    }
+
+    /// What nodes have in common that were given nothing else.
+    pub(super) fn of_process() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(Shared::new);
+        Arc::clone(&SHARED)
     }
 
     /// For a process with thousands of nodes.
