@@ -146,6 +146,9 @@ impl Formation {
                 formation.others.push('\n');
                 formation.others.push_str(ca);
             }
+            if let Some(issuer) = reach.issuer {
+                formation.authority = Authority::given(issuer, time::OffsetDateTime::now_utc())?;
+            }
             if let (Role::Provisioning, Some(user)) = (reach.role, &reach.login.user) {
                 let password = reach.login.password.clone().unwrap_or_default();
                 let user = user.clone();

@@ -133,7 +133,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
 fn node_credentials(formation: &Formation) -> anyhow::Result<Credentials> {
     let authority = &formation.authority;
     let now = time::OffsetDateTime::now_utc();
-    let signing = NodeAuthority::of("floor", authority.intermediate(), now)?;
+    let signing = NodeAuthority::of(authority.intermediate(), now)?;
     let issued = signing.node("nodes-00001.example.net", KeyKind::P256)?;
     Ok(Credentials {
         roots: authority.root().to_owned(),

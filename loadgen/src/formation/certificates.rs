@@ -8,6 +8,8 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
 };
 use serde::{Deserialize, Serialize};
+use server_core::trust::{TrustError, chain};
+use server_core::words::UnixTime;
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -20,10 +22,21 @@ const VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A certificate could not be made.
 #[derive(Debug, Error)]
-#[error("the {what} could not be made: {source}")]
-pub struct CertificateError {
-    what: String,
-    source: rcgen::Error,
+pub enum CertificateError {
+    /// The cryptography library refuses.
+    #[error("the {what} could not be made: {source}")]
+    Made {
+        /// Which certificate.
+        what: String,
+        /// What the library says.
+        source: rcgen::Error,
+    },
+    /// The issuer that was given cannot sign.
+    #[error(
+        "the issuer cannot sign nodes' certificates: {0}; use an authority's certificate whose \
+         subject is a common name and nothing else, with its key"
+    )]
+    Issuer(String),
 }
 
 /// A certificate with its key, both as PEM.
@@ -39,6 +52,8 @@ pub struct Issued {
 pub struct Authority {
     root: Issuer<'static, KeyPair>,
     root_pem: String,
+    /// What callers show beside their own certificate.
+    callers_chain: String,
     intermediate: Issued,
     validity: Validity,
 }
@@ -88,11 +103,27 @@ impl Authority {
         Ok(Self {
             root,
             root_pem,
+            callers_chain: String::new(),
             intermediate: Issued {
                 certificate: certificate.pem(),
                 key: key.serialize_pem(),
             },
             validity,
+        })
+    }
+
+    /// An authority that was given to us signs everything; its own trust anchor is told apart.
+    ///
+    /// # Errors
+    /// When certificate and key are not what an authority has.
+    pub fn given(issuer: Issued, now: OffsetDateTime) -> Result<Self, CertificateError> {
+        try_out(&issuer, now)?;
+        Ok(Self {
+            root: signer(&issuer)?,
+            root_pem: String::new(),
+            callers_chain: issuer.certificate.clone(),
+            intermediate: issuer,
+            validity: Validity::around(now),
         })
     }
 
@@ -132,7 +163,7 @@ impl Authority {
         let what = format!("certificate of caller {name}");
         let key = generate(KeyKind::Rsa2048, &what)?;
         let params = client(name, self.validity, &what)?;
-        issue(&what, &params, &key, &self.root, "")
+        issue(&what, &params, &key, &self.root, &self.callers_chain)
     }
 }
 
@@ -150,22 +181,15 @@ impl std::fmt::Debug for NodeAuthority {
 }
 
 impl NodeAuthority {
-    /// The authority of the run `run`, from its intermediate.
+    /// The authority that signs with this intermediate.
     ///
     /// # Errors
-    /// When the intermediate's key cannot be read.
-    pub fn of(
-        run: &str,
-        intermediate_of_run: &Issued,
-        now: OffsetDateTime,
-    ) -> Result<Self, CertificateError> {
-        let what = "intermediate's key";
-        let key = KeyPair::from_pem(&intermediate_of_run.key).map_err(failed(what))?;
-        let validity = Validity::around(now);
+    /// When certificate and key are not what an authority has.
+    pub fn of(intermediate: &Issued, now: OffsetDateTime) -> Result<Self, CertificateError> {
         Ok(Self {
-            issuer: Issuer::new(intermediate(run, validity), key),
-            chain: intermediate_of_run.certificate.clone(),
-            validity,
+            issuer: signer(intermediate)?,
+            chain: intermediate.certificate.clone(),
+            validity: Validity::around(now),
         })
     }
 
@@ -179,6 +203,35 @@ impl NodeAuthority {
         let params = client(identity, self.validity, &what)?;
         issue(&what, &params, &key, &self.issuer, &self.chain)
     }
+}
+
+/// Whether what an issuer signs leads to it: its key may be another's, or its name written in a way
+/// that is not repeated here.
+fn try_out(issuer: &Issued, now: OffsetDateTime) -> Result<(), CertificateError> {
+    let wrong = |error: TrustError| CertificateError::Issuer(error.to_string());
+    let node = NodeAuthority::of(issuer, now)?.node("trial.example.net", KeyKind::P256)?;
+    let signed = chain::parse_pem_bundle(&node.certificate).map_err(wrong)?;
+    let (leaf, above) = signed
+        .split_first()
+        .ok_or_else(|| CertificateError::Issuer("it is empty".to_owned()))?;
+    let at = UnixTime::from_secs(now.unix_timestamp());
+    chain::verify_client_chain(leaf, &[], &above[..above.len().min(1)], at).map_err(wrong)
+}
+
+/// Signs in the name of a certificate that exists.
+fn signer(issued: &Issued) -> Result<Issuer<'static, KeyPair>, CertificateError> {
+    let wrong = |why: &dyn std::fmt::Display| CertificateError::Issuer(why.to_string());
+    let bundle = chain::parse_pem_bundle(&issued.certificate).map_err(|error| wrong(&error))?;
+    let first = bundle.first().ok_or_else(|| wrong(&"it is empty"))?;
+    let names = chain::names(first).map_err(|error| wrong(&error))?;
+    let key = KeyPair::from_pem(&issued.key).map_err(|error| wrong(&error))?;
+    let name = names
+        .common_name
+        .ok_or_else(|| wrong(&"it has no common name"))?;
+    let mut params = named(&name, Validity::around(OffsetDateTime::now_utc()));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(Issuer::new(params, key))
 }
 
 fn intermediate(run: &str, validity: Validity) -> CertificateParams {
@@ -243,7 +296,7 @@ fn generate(kind: KeyKind, what: &str) -> Result<KeyPair, CertificateError> {
 }
 
 fn failed(what: &str) -> impl Fn(rcgen::Error) -> CertificateError + '_ {
-    move |source| CertificateError {
+    move |source| CertificateError::Made {
         what: what.to_owned(),
         source,
     }

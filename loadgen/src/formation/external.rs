@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::certificates::Issued;
 use crate::message::Login;
 use crate::scenario::{External, Location, Role, Tier, Tls};
 
@@ -39,6 +40,8 @@ pub struct Reach {
     pub login: Login,
     /// Trust anchors, PEM.
     pub ca: Option<String>,
+    /// What the certificates of nodes are signed with, where the brokers trust nothing else.
+    pub issuer: Option<Issued>,
 }
 
 /// A context of the `nats` command line.
@@ -114,7 +117,18 @@ fn reach(tier: &Tier) -> Result<Reach, ExternalError> {
         tls: tier.tls,
         login: login(&given, context, folder).map_err(wrong)?,
         ca,
+        issuer: issuer(&given, folder).map_err(wrong)?,
     })
+}
+
+fn issuer(given: &External, folder: &Path) -> Result<Option<Issued>, String> {
+    let Some((certificate, key)) = &given.issuer else {
+        return Ok(None);
+    };
+    Ok(Some(Issued {
+        certificate: read(&folder.join(certificate))?,
+        key: read(&folder.join(key))?,
+    }))
 }
 
 fn login(given: &External, context: NatsContext, folder: &Path) -> Result<Login, String> {

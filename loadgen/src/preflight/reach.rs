@@ -257,6 +257,7 @@ mod tests {
                 user: user.map(str::to_owned),
                 ..Login::default()
             },
+            issuer: None,
             ca: None,
         };
         let fits = Greeting {

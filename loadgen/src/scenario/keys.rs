@@ -120,6 +120,8 @@ pub(crate) static BROKER: Section = Section {
         key("user", Text, Optional, "external: user name."),
         key("password_file", Text, Optional, "external: the file that holds the password."),
         key("token_file", Text, Optional, "external: the file that holds a token."),
+        key("issuer", Text, Optional, "external: the certificate that signs the nodes' and our own, PEM; made for the run when left out."),
+        key("issuer_key", Text, Optional, "external: the key of issuer, PEM."),
     ],
 };
 

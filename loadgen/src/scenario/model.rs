@@ -189,6 +189,8 @@ pub struct External {
     pub password_file: Option<String>,
     /// The file that holds a token.
     pub token_file: Option<String>,
+    /// The files of the certificate and the key that nodes' certificates are signed with.
+    pub issuer: Option<(String, String)>,
 }
 
 /// The enrolment service.

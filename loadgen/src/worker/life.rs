@@ -117,7 +117,7 @@ impl Ground {
                     .sources(assignment.plan.scenario.generator.addrs.iter().copied()),
             ),
             shared: Shared::swarm(),
-            signing: NodeAuthority::of(&access.run, &access.intermediate, now)?,
+            signing: NodeAuthority::of(&access.intermediate, now)?,
             plain: plain_addresses(access.production.values()),
             token: access
                 .provisioning_token

@@ -58,12 +58,26 @@ fn openssl_accepts_every_kind_of_certificate_of_a_run() {
     let caller = authority.caller("operator.mcollective").unwrap();
     verify(folder.path(), root, &caller.certificate, "sslclient");
     let now = time::OffsetDateTime::now_utc();
-    let nodes = NodeAuthority::of("test", authority.intermediate(), now).unwrap();
+    let nodes = NodeAuthority::of(authority.intermediate(), now).unwrap();
     for kind in [KeyKind::P256, KeyKind::Rsa2048, KeyKind::Ed25519] {
         let node = nodes.node("n1.example.net", kind).unwrap();
         assert_eq!(node.certificate.matches("BEGIN CERTIFICATE").count(), 2);
         verify(folder.path(), root, &node.certificate, "sslclient");
     }
+}
+
+#[test]
+fn an_issuer_that_was_given_signs_nodes_and_callers_and_must_fit_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    let [own, other] = ["own", "other"].map(|run| Authority::new(run, now).unwrap());
+    let given = Authority::given(own.intermediate().clone(), now).unwrap();
+    let caller = given.caller("loadgen.mcollective").unwrap();
+    verify(folder.path(), own.root(), &caller.certificate, "sslclient");
+    let mut wrong = own.intermediate().clone();
+    wrong.key.clone_from(&other.intermediate().key);
+    let refused = Authority::given(wrong, now).unwrap_err().to_string();
+    assert!(refused.contains("the issuer cannot sign"), "{refused}");
 }
 
 #[tokio::test]

@@ -6,13 +6,15 @@ use crate::scenario::tree::Value;
 use crate::scenario::words::Manage;
 
 /// Keys that only brokers of somebody else have.
-const EXTERNAL_KEYS: [&str; 6] = [
+const EXTERNAL_KEYS: [&str; 8] = [
     "servers",
     "context",
     "ca",
     "user",
     "password_file",
     "token_file",
+    "issuer",
+    "issuer_key",
 ];
 /// Keys that only brokers we start have.
 const LOCAL_KEYS: [&str; 4] = ["cluster", "leaf_of", "gateway", "max_conns"];
@@ -50,6 +52,7 @@ pub(super) fn read_external(
     let (context, ca) = (text("context"), text("ca"));
     let (user, password_file) = (text("user"), text("password_file"));
     let token_file = text("token_file");
+    let (issuer, issuer_key) = (text("issuer"), text("issuer_key"));
     for entry in reader.present() {
         if LOCAL_KEYS.contains(&entry.name.as_str()) {
             let message = format!(
@@ -90,6 +93,16 @@ pub(super) fn read_external(
             "user goes with a password; write password_file = \"file\" beside it",
         );
     }
+    for (has, key, lacks) in [
+        (&issuer, "issuer", &issuer_key),
+        (&issuer_key, "issuer_key", &issuer),
+    ] {
+        if has.is_some() && lacks.is_none() {
+            let message = "issuer and issuer_key go together: the certificate and the key that \
+                           nodes' certificates are signed with";
+            cx.mistake(reader.place_of(key), message);
+        }
+    }
     Some(External {
         servers,
         context,
@@ -97,5 +110,6 @@ pub(super) fn read_external(
         user,
         password_file,
         token_file,
+        issuer: issuer.zip(issuer_key),
     })
 }
