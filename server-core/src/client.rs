@@ -46,6 +46,10 @@ pub struct ClientConfig {
     pub limits: Limits,
     /// Messages that may wait per subscription; at least as many as nodes may answer at once.
     pub capacity: usize,
+    /// One subscription to the replies of every request, from the first moment on, instead of one for
+    /// each request. In a supercluster interest takes time to travel, and replies that are faster are
+    /// lost. For clients whose caller is theirs alone: every reply to the caller comes to each of them.
+    pub standing_replies: bool,
 }
 
 impl ClientConfig {
@@ -59,6 +63,7 @@ impl ClientConfig {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             capacity: 65_536,
+            standing_replies: false,
         }
     }
 }
@@ -209,6 +214,10 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let caller = CallerId::parse(config.signer.caller())?;
         dial.capacity = dial.capacity.max(config.capacity);
+        if config.standing_replies {
+            dial.subscriptions
+                .push(subject::replies(&config.collective, &caller));
+        }
         let link = dialer.dial(dial).await?;
         let up = Connection::Up {
             server: link.bus.server(),
@@ -277,7 +286,10 @@ impl Client {
         request: &Prepared,
         capacity: usize,
     ) -> Result<Replies, ClientError> {
-        let watch = self.watch(&request.reply_to, capacity).await?;
+        let watch = match self.inner.config.standing_replies {
+            true => self.watching(&request.reply_to, capacity),
+            false => self.watch(&request.reply_to, capacity).await?,
+        };
         Ok(Replies::new(
             watch,
             request.id.clone(),
@@ -324,20 +336,17 @@ impl Client {
     /// # Errors
     /// When the subject is none or the connection is over.
     pub async fn watch(&self, subject: &str, capacity: usize) -> Result<Watch, ClientError> {
-        let receiver = self.inner.dispatch.add(subject, capacity);
-        let id = match self.inner.bus.subscribe(subject, None).await {
-            Ok(id) => id,
-            Err(error) => {
-                self.inner.dispatch.remove(subject, receiver.id);
-                return Err(error.into());
-            }
-        };
-        Ok(Watch::new(
-            receiver,
+        let mut watch = self.watching(subject, capacity);
+        watch.subscribed(self.inner.bus.subscribe(subject, None).await?);
+        Ok(watch)
+    }
+
+    fn watching(&self, subject: &str, capacity: usize) -> Watch {
+        Watch::new(
+            self.inner.dispatch.add(subject, capacity),
             Arc::clone(&self.inner.dispatch),
             Arc::clone(&self.inner.bus),
-            id,
-        ))
+        )
     }
 
     /// Returns once everything sent so far has left this process.

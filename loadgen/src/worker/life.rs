@@ -381,7 +381,8 @@ pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
     }
     network.login.apply(&mut dial);
     dial.connect_timeout = CONNECT_WITHIN;
-    let config = ClientConfig::new(collective, identity, Arc::new(signer));
+    let mut config = ClientConfig::new(collective, identity, Arc::new(signer));
+    config.standing_replies = true;
     // One connection, on which everything depends: a broker that stands still is left soon.
     let dialer = SwarmDialer::new(DialLimit::new(1)).keep_alive(ASKED_AFTER, 2);
     let connecting = Client::connect(&dialer, dial, config);

@@ -17,7 +17,8 @@ pub struct Watch {
     listening: Listening,
     dispatch: Arc<Dispatch>,
     bus: Arc<dyn Bus>,
-    subscription: SubscriptionId,
+    /// None where a standing subscription brings the messages.
+    subscription: Option<SubscriptionId>,
 }
 
 /// One message of a [`Watch`].
@@ -32,18 +33,18 @@ pub struct Watched {
 }
 
 impl Watch {
-    pub(super) fn new(
-        listening: Listening,
-        dispatch: Arc<Dispatch>,
-        bus: Arc<dyn Bus>,
-        subscription: SubscriptionId,
-    ) -> Self {
+    pub(super) fn new(listening: Listening, dispatch: Arc<Dispatch>, bus: Arc<dyn Bus>) -> Self {
         Self {
             listening,
             dispatch,
             bus,
-            subscription,
+            subscription: None,
         }
+    }
+
+    /// A subscription of its own brings the messages, and ends with it.
+    pub(super) fn subscribed(&mut self, subscription: SubscriptionId) {
+        self.subscription = Some(subscription);
     }
 
     /// The next message; `None` once the connection is over. Cancel-safe.
@@ -65,7 +66,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.bus.unsubscribe(self.subscription);
+        if let Some(subscription) = self.subscription {
+            self.bus.unsubscribe(subscription);
+        }
         self.dispatch
             .remove(&self.listening.subject, self.listening.id);
     }

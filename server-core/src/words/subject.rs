@@ -34,6 +34,12 @@ pub fn node(collective: &Collective, identity: &Identity) -> String {
     format!("{collective}.node.{identity}")
 }
 
+/// The replies to every request of one caller.
+#[must_use]
+pub fn replies(collective: &Collective, caller: &CallerId) -> String {
+    reply(collective, caller, "*")
+}
+
 /// Where the replies to one request are published: `<collective>.reply.<md5 of the caller id>.<request id>`.
 #[must_use]
 pub fn reply(collective: &Collective, caller: &CallerId, request_id: &str) -> String {
