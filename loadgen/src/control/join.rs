@@ -209,14 +209,12 @@ impl Member {
     ) -> Result<bool, JoinError> {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut heard = Instant::now();
+        let mut missed = 0;
         let (mut failed, mut drained) = (None, false);
         loop {
-            // What came in is heard before the coordinator is held to be silent.
             tokio::select! {
-                biased;
                 down = hear(&mut self.link) => {
-                    heard = Instant::now();
+                    missed = 0;
                     // Once its nodes have ended nobody has to be there any more.
                     if down.is_err() && drained {
                         return Ok(true);
@@ -252,7 +250,8 @@ impl Member {
                     }
                 },
                 _ = beats.tick() => {
-                    let silent = heard.elapsed();
+                    missed += 1;
+                    let silent = BEAT_EVERY.saturating_mul(missed);
                     if silent > SILENCE {
                         let seconds = silent.as_secs();
                         let why = format!("the coordinator has said nothing for {seconds} s");

@@ -12,8 +12,8 @@ pub struct Sitter {
     pub id: String,
     /// What it said of itself.
     pub hello: Hello,
-    /// When it was heard last, since the start of the run.
-    pub heard: Duration,
+    /// Beats of the coordinator since it was heard last.
+    pub missed: u32,
     /// When it was given its orders, as long as it has not said that it is ready.
     pub ordered: Option<Duration>,
 }
@@ -50,7 +50,7 @@ impl Seats {
     ///
     /// # Errors
     /// In words for the worker, when there is no seat for it.
-    pub fn take(&mut self, id: &str, hello: Hello, now: Duration) -> Result<u32, String> {
+    pub fn take(&mut self, id: &str, hello: Hello) -> Result<u32, String> {
         if let Some(worker) = self.of(id) {
             return Ok(worker);
         }
@@ -76,7 +76,7 @@ impl Seats {
         self.seats[place] = Seat::Taken(Sitter {
             id: id.to_owned(),
             hello,
-            heard: now,
+            missed: 0,
             ordered: None,
         });
         Ok(place as u32)
@@ -101,6 +101,15 @@ impl Seats {
         match self.seats.get_mut(worker as usize)? {
             Seat::Taken(sitter) => Some(sitter),
             Seat::Empty | Seat::Left => None,
+        }
+    }
+
+    /// Another beat: everybody has missed it until heard again.
+    pub fn beat(&mut self) {
+        for seat in &mut self.seats {
+            if let Seat::Taken(sitter) = seat {
+                sitter.missed = sitter.missed.saturating_add(1);
+            }
         }
     }
 
@@ -150,22 +159,18 @@ mod tests {
     #[test]
     fn seats_are_given_once_and_to_whom_they_are_kept_for() {
         let mut seats = Seats::new(3, 1);
-        let now = Duration::ZERO;
-        assert_eq!(seats.take("b", hello(Some(1)), now), Ok(1));
-        assert_eq!(seats.take("b", hello(Some(1)), now), Ok(1), "said again");
-        assert!(seats.take("c", hello(Some(1)), now).is_err());
-        assert!(
-            seats.take("c", hello(Some(2)), now).is_err(),
-            "kept for others"
-        );
-        assert_eq!(seats.take("r", hello(None), now), Ok(2));
-        let refused = seats.take("s", hello(None), now).unwrap_err();
+        assert_eq!(seats.take("b", hello(Some(1))), Ok(1));
+        assert_eq!(seats.take("b", hello(Some(1))), Ok(1), "said again");
+        assert!(seats.take("c", hello(Some(1))).is_err());
+        assert!(seats.take("c", hello(Some(2))).is_err(), "kept for others");
+        assert_eq!(seats.take("r", hello(None)), Ok(2));
+        let refused = seats.take("s", hello(None)).unwrap_err();
         assert!(refused.contains("--remote-workers"), "{refused}");
         assert_eq!(seats.empty().collect::<Vec<_>>(), [0]);
         assert!(seats.leave(2));
         assert!(!seats.leave(2), "no news");
-        assert!(seats.take("r", hello(None), now).is_err(), "gone is gone");
-        let refused = Seats::new(1, 0).take("r", hello(None), now).unwrap_err();
+        assert!(seats.take("r", hello(None)).is_err(), "gone is gone");
+        let refused = Seats::new(1, 0).take("r", hello(None)).unwrap_err();
         assert!(refused.contains("waits for no worker"), "{refused}");
     }
 }

@@ -54,9 +54,9 @@ impl Desk {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            // What came in is heard before anybody is held to be silent.
+            // In no order: what comes in without end must not keep the desk from telling that it is
+            // there.
             tokio::select! {
-                biased;
                 order = orders.recv() => match order {
                     Some(Order::Tell(worker, message)) => self.tell(worker, message).await,
                     Some(Order::Finish) | None => break,
@@ -65,7 +65,10 @@ impl Desk {
                     Heard::Message(message) => self.hear(&message.subject, &message.payload).await,
                     Heard::Lost(why) => self.lose_link(why).await,
                 },
-                _ = beats.tick() => self.say_all(|| Down::Beat).await,
+                _ = beats.tick() => {
+                    self.seats.beat();
+                    self.say_all(|| Down::Beat).await;
+                }
                 _ = looks.tick() => self.look().await,
             }
         }
@@ -124,7 +127,7 @@ impl Desk {
 
     async fn welcome(&mut self, id: &str, hello: Hello) {
         let host = hello.host.clone();
-        let answer = match self.seats.take(id, hello, self.clock.now()) {
+        let answer = match self.seats.take(id, hello) {
             Ok(worker) => Down::Welcome {
                 worker,
                 run: self.run.clone(),
@@ -148,11 +151,10 @@ impl Desk {
     }
 
     async fn hear_worker(&mut self, worker: u32, up: Up) {
-        let now = self.clock.now();
         let Some(sitter) = self.seats.sitter_mut(worker) else {
             return;
         };
-        sitter.heard = now;
+        sitter.missed = 0;
         match up {
             Up::Joined {
                 clock_uncertainty_ns,
@@ -206,7 +208,7 @@ impl Desk {
         let now = self.clock.now();
         let mut lost = Vec::new();
         for (worker, sitter) in self.seats.taken() {
-            let silent = now.saturating_sub(sitter.heard) > self.limits.silence;
+            let silent = BEAT_EVERY.saturating_mul(sitter.missed) > self.limits.silence;
             let late = sitter
                 .ordered
                 .is_some_and(|at| now.saturating_sub(at) > self.limits.ready);
