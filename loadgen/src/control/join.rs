@@ -229,8 +229,10 @@ impl Member {
                         }
                         Down::Dismissed => {
                             let why = "it was sent home".to_owned();
-                            self.say(&Up::Leaves { why }).await?;
-                            self.link.speaker().flush().await?;
+                            // Whoever has heard it may take the broker down at once.
+                            if self.say(&Up::Leaves { why }).await.is_ok() {
+                                let _ = self.link.speaker().flush().await;
+                            }
                             return Ok(true);
                         }
                         _ => {}
