@@ -97,7 +97,7 @@ pub async fn take_part(
     let said = Up::Joined {
         clock_uncertainty_ns,
     };
-    member.link.speaker().say(&member.up, &said).await?;
+    member.say(&said).await?;
     // What was said on the way in is in the log, and nothing for the coordinator's pane.
     logs.drain();
     member
@@ -122,7 +122,7 @@ impl Member {
             let mut hellos = interval(HELLO_EVERY);
             loop {
                 tokio::select! {
-                    _ = hellos.tick() => self.link.speaker().say(&self.up, &hello).await?,
+                    _ = hellos.tick() => self.say(&hello).await?,
                     down = hear(&mut self.link) => match down? {
                         Down::Welcome { worker, run } => {
                             tracing::info!(worker, run, "takes part");
@@ -149,8 +149,7 @@ impl Member {
         let mut exchanges = Vec::new();
         for question in 0..QUESTIONS {
             let asked = Instant::now();
-            let speaker = self.link.speaker();
-            speaker.say(&self.up, &Up::AskTime { question }).await?;
+            self.say(&Up::AskTime { question }).await?;
             let answered = timeout(ANSWER_WITHIN, self.answer_to(question));
             let (answered, elapsed) = answered.await.map_err(|_| silent())??;
             exchanges.push(Exchange {
