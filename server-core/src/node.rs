@@ -30,7 +30,7 @@ pub use shared::Shared;
 
 pub use crate::agents::{CounterValues, Facts, Mode};
 pub use crate::server_conf::{ConfError, SERVER_CONF, ServerConf};
-pub use crate::storage::{DirStorage, MemoryStorage, Storage, StorageError};
+pub use crate::storage::{CommonFiles, DirStorage, MemoryStorage, Storage, StorageError};
 
 /// The provisioning token's name in a node's storage.
 pub const PROVISIONING_JWT: &str = "provisioning.jwt";

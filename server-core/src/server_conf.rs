@@ -9,9 +9,20 @@ use crate::words::{Collective, Identity};
 pub const SERVER_CONF: &str = "server.conf";
 
 /// The keys and values of a `server.conf`. Unknown keys are kept; later lines win.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// A process may hold many thousands: each is its text, and where in it keys and values are.
+#[derive(Debug, Clone, Default)]
 pub struct ServerConf {
-    values: BTreeMap<String, String>,
+    text: Box<str>,
+    /// Sorted by key.
+    settings: Box<[Setting]>,
+}
+
+/// Where in the text a key and its value are, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    key: (u32, u32),
+    value: (u32, u32),
 }
 
 /// A value that cannot be used, with its key.
@@ -31,16 +42,36 @@ impl ServerConf {
     /// splits, values keep any further `=` and are not unquoted, a line without a value is ignored.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let values = text
+        let lines = text
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .filter_map(|line| line.split_once('='))
             .map(|(key, value)| (key.trim(), value.trim()))
-            .filter(|(key, value)| !key.is_empty() && !value.is_empty())
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .filter(|(key, value)| !key.is_empty() && !value.is_empty());
+        let settings: BTreeMap<&str, &str> = lines.collect();
+        let mut text = String::new();
+        let mut put = |part: &str| {
+            let place = (length(text.len()), length(part.len()));
+            text.push_str(part);
+            place
+        };
+        let settings = settings
+            .iter()
+            .map(|(key, value)| Setting {
+                key: put(key),
+                value: put(value),
+            })
             .collect();
-        Self { values }
+        Self {
+            text: text.into(),
+            settings,
+        }
+    }
+
+    fn part(&self, (start, len): (u32, u32)) -> &str {
+        let start = start as usize;
+        self.text.get(start..start + len as usize).unwrap_or("")
     }
 
     /// The text to write: a first comment line, then the settings in key order.
@@ -69,7 +100,11 @@ impl ServerConf {
     /// A raw value.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str)
+        let found = self
+            .settings
+            .binary_search_by(|setting| self.part(setting.key).cmp(key));
+        let setting = self.settings.get(found.ok()?)?;
+        Some(self.part(setting.value))
     }
 
     /// `1 yes true y t` in any case are true, anything else is false; `None` when unset.
@@ -170,6 +205,11 @@ impl ServerConf {
     }
 }
 
+/// A place in a text. Files of more than 4 MiB are not read.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// An address with its scheme; `nats` where none is given, which only names the protocol: whether TLS
 /// is used follows from the node's TLS settings.
 #[must_use]
@@ -219,7 +259,11 @@ mod tests {
             .into();
         let text = ServerConf::render("by\nme", &settings).unwrap();
         assert_eq!(text.lines().count(), 3);
-        assert_eq!(ServerConf::parse(&text).values, settings);
+        let read = ServerConf::parse(&text);
+        assert_eq!(read.settings.len(), settings.len());
+        for (key, value) in &settings {
+            assert_eq!(read.get(key), Some(value.as_str()));
+        }
         for (key, value) in [
             ("a", "x\nevil=1"),
             ("", "x"),

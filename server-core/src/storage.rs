@@ -5,7 +5,10 @@
 //! `policies/<agent>.policy`, `policies/groups`, `classes.txt`, `facts.json`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
 
 mod directory;
 
@@ -124,6 +127,32 @@ fn check_name(name: &str) -> Result<(), StorageError> {
 pub struct MemoryStorage {
     root: String,
     files: Mutex<BTreeMap<String, Arc<[u8]>>>,
+    common: Option<Arc<CommonFiles>>,
+}
+
+/// What the nodes of a fleet are all sent, kept once: policies and trust anchors. Anything else is a
+/// node's own, private keys above all, and never comes here.
+pub struct CommonFiles(Mutex<LruCache<Arc<[u8]>, ()>>);
+
+/// Different contents kept; a fleet has a handful.
+const COMMON: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+impl Default for CommonFiles {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(COMMON)))
+    }
+}
+
+impl CommonFiles {
+    fn keep(&self, content: &[u8]) -> Arc<[u8]> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, ())) = known.get_key_value(content) {
+            return Arc::clone(same);
+        }
+        let fresh = Arc::<[u8]>::from(content);
+        known.put(Arc::clone(&fresh), ());
+        fresh
+    }
 }
 
 impl MemoryStorage {
@@ -133,6 +162,24 @@ impl MemoryStorage {
         Self {
             root: root.into(),
             files: Mutex::default(),
+            common: None,
+        }
+    }
+
+    /// The same for one of many, who keep what they have in common once.
+    #[must_use]
+    pub fn with_common(root: impl Into<String>, common: Arc<CommonFiles>) -> Self {
+        Self {
+            common: Some(common),
+            ..Self::new(root)
+        }
+    }
+
+    fn content(&self, name: &str, content: &[u8]) -> Arc<[u8]> {
+        let is_common = name == "ssl/ca.pem" || name.starts_with("policies/");
+        match &self.common {
+            Some(common) if is_common => common.keep(content),
+            _ => Arc::from(content),
         }
     }
 
@@ -154,7 +201,8 @@ impl Storage for MemoryStorage {
 
     fn write(&self, name: &str, content: &[u8], _mode: u32) -> Result<(), StorageError> {
         check_name(name)?;
-        self.files().insert(name.to_owned(), Arc::from(content));
+        let content = self.content(name, content);
+        self.files().insert(name.to_owned(), content);
         Ok(())
     }
 
@@ -173,7 +221,9 @@ impl Storage for MemoryStorage {
         let mut stored = self.files();
         stored.retain(|path, _| !path.starts_with(&below));
         for (file, content) in files {
-            stored.insert(format!("{below}{file}"), Arc::from(content.as_slice()));
+            let name = format!("{below}{file}");
+            let content = self.content(&name, content);
+            stored.insert(name, content);
         }
         Ok(())
     }

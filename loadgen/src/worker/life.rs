@@ -11,8 +11,8 @@ use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
-    Announce, Facts, MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, SERVER_CONF, Security,
-    ServerConf, Shared,
+    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, SERVER_CONF,
+    Security, ServerConf, Shared,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -76,6 +76,7 @@ pub struct Ground {
     access: Access,
     dialer: Arc<SwarmDialer>,
     shared: Arc<Shared>,
+    files: Arc<CommonFiles>,
     signing: NodeAuthority,
     plain: HashSet<String>,
     token: Option<Arc<[u8]>>,
@@ -117,6 +118,7 @@ impl Ground {
                     .sources(assignment.plan.scenario.generator.addrs.iter().copied()),
             ),
             shared: Shared::swarm(),
+            files: Arc::default(),
             signing: NodeAuthority::of(&access.intermediate, now)?,
             plain: plain_addresses(access.production.values()),
             token: access
@@ -242,7 +244,8 @@ impl Life {
     /// What the node finds on its "disk" when it starts for the first time.
     fn storage(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<MemoryStorage, LifeError> {
         let ground = &self.ground;
-        let storage = MemoryStorage::new(format!("/etc/choria/{}", self.identity));
+        let root = format!("/etc/choria/{}", self.identity);
+        let storage = MemoryStorage::with_common(root, Arc::clone(&ground.files));
         if fleet.start == Start::Unprovisioned {
             if let Some(token) = &ground.token {
                 storage.insert(PROVISIONING_JWT, Arc::clone(token));

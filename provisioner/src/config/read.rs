@@ -259,7 +259,7 @@ fn limits(section: Section<'_, '_>) -> Limits {
     let limits = Limits {
         queue: section.number("queue", 100_000, 1..10_000_001),
         probes: section.number("probes", 1_000, 1..100_001),
-        nodes: section.number("nodes", 256, 1..100_001),
+        nodes: section.number("nodes", 512, 1..100_001),
         hook: section.number("hook", 4, 1..1_001),
         ca: section.number("ca", 2, 1..1_001),
         confirm: section.number("confirm", 20_000, 1..1_000_001),

@@ -20,7 +20,7 @@ fn the_example_is_a_configuration() {
     assert_eq!(config.state_dir, Path::new("/etc/muster/state"));
     assert!(matches!(config.provisioning.tls, Tls::Anonymous));
     assert!(matches!(config.ca.kind, CaKind::BuiltIn { .. }));
-    assert_eq!(config.limits.nodes, 256);
+    assert_eq!(config.limits.nodes, 512);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_defaults_in_the_example_are_the_defaults() {
 fn every_mistake_is_told_in_one_go() {
     let text = EXAMPLE
         .replace("state_dir = ", "state_dri = ")
-        .replace("# nodes = 256 ", "nodes = \"5\" #")
+        .replace("# nodes = 512 ", "nodes = \"5\" #")
         .replace("# probe = \"2s\"", "probe = 2")
         .replace("[ca]\nkind = \"built-in\"", "[ca]\nkind = \"buildin\"");
     let told = mistakes(&text);
@@ -132,7 +132,7 @@ fn every_mistake_is_told_in_one_go() {
         )
     );
     assert!(
-        told.contains("`limits.nodes` is text, and a whole number is wanted; write nodes = 256")
+        told.contains("`limits.nodes` is text, and a whole number is wanted; write nodes = 512")
     );
     assert!(told.contains(
         "`timeouts.probe` is integer, and a duration in quotes is wanted; write probe = \"2s\""

@@ -27,6 +27,10 @@ use crate::step::{State, Step};
 const BATCH: usize = 2_048;
 /// How long a batch waits for company: far below what a node takes to answer.
 const GATHER: Duration = Duration::from_millis(4);
+/// The same while many nodes are enrolled at once: fewer flushes, for a wait that is lost in theirs.
+const GATHER_MANY: Duration = Duration::from_millis(25);
+/// Changes in the batch before that make many.
+const MANY: usize = 24;
 /// Entries kept for one identity; the oldest go first.
 const HISTORY: u64 = 200;
 /// Longest duration a step is timed with, microseconds.
@@ -66,8 +70,14 @@ pub(super) fn start(
         let store = Arc::clone(&store);
         move || {
             let mut jobs = Vec::with_capacity(BATCH);
+            let mut pause = GATHER;
             while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
-                gather(&mut waiting, &mut jobs);
+                gather(&mut waiting, &mut jobs, pause);
+                pause = if jobs.len() < MANY {
+                    GATHER
+                } else {
+                    GATHER_MANY
+                };
                 match write(&store, &jobs) {
                     Ok((applied, committed)) => {
                         observe(&committed);
@@ -93,9 +103,9 @@ pub(super) fn start(
 
 /// Waits a moment for more to come, so that a slow trickle of changes shares
 /// its flushes too.
-fn gather(waiting: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
+fn gather(waiting: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>, pause: Duration) {
     if jobs.len() < BATCH {
-        thread::sleep(GATHER);
+        thread::sleep(pause);
     }
     while jobs.len() < BATCH
         && let Ok(job) = waiting.try_recv()

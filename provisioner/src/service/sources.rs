@@ -28,6 +28,9 @@ use crate::step::State;
 const WAITING_EVENTS: usize = 65_536;
 /// Longest a sweep may take while answers keep coming.
 const LONGEST_SWEEP: Duration = Duration::from_secs(60);
+/// A sweep is put off while so many nodes wait for their turn, so often at most.
+const CROWD: usize = 2_000;
+const PUT_OFF: usize = 5;
 /// An answer from before its restart does not make a node just confirmed one that came back.
 const AFTERGLOW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -77,7 +80,7 @@ impl Sources {
         })
     }
 
-    /// Asks who is there, at start and at intervals.
+    /// Asks who is there, at start and at intervals; less often while a crowd waits.
     pub(super) async fn sweep(&self) {
         let sweep = self.context.site.config.sweep;
         loop {
@@ -107,6 +110,13 @@ impl Sources {
                 Err(error) => tracing::warn!(%error, "the sweep could not be made"),
             }
             tokio::time::sleep(sweep.interval).await;
+            // Every node that waits would answer, in the middle of the work, only to be known already.
+            for _ in 0..PUT_OFF {
+                if self.context.with_queue(|queue| queue.waiting()) < CROWD {
+                    break;
+                }
+                tokio::time::sleep(sweep.interval).await;
+            }
         }
     }
 

@@ -9,9 +9,9 @@ use super::config::{NodeConfig, Security};
 use super::shared::BuiltIn;
 use super::{Mode, NodeError, PROVISIONING_JWT, SERVER_CONF, ServerConf, Shared, Storage};
 use crate::agents::policy::Policies;
-use crate::agents::{Agent, AgentSet, Facts, ProvisioningToken, Secret};
+use crate::agents::{Agent, AgentSet, Facts, ProvisioningToken};
 use crate::server_conf::with_scheme;
-use crate::trust::{Verifier, jwt, tls};
+use crate::trust::Verifier;
 use crate::words::{Clock, Collective, Identity};
 
 mod files;
@@ -59,7 +59,7 @@ pub(super) enum Authorization {
 pub(super) fn load(given: &Given) -> Result<Plan, NodeError> {
     let storage = given.storage.as_ref();
     let conf = files::text(storage, SERVER_CONF)?.map(|text| ServerConf::parse(&text));
-    let token = provisioning_token(storage)?;
+    let token = provisioning_token(given)?;
     match mode(conf.as_ref(), token.as_ref(), storage)? {
         Mode::Provisioning => provisioning(given, conf.unwrap_or_default(), token),
         Mode::Production => production(given, conf.unwrap_or_default(), token),
@@ -87,20 +87,16 @@ fn mode(
     }
 }
 
-/// The token as text and claims. A node cannot verify it; brokers and provisioners do.
-fn provisioning_token(storage: &dyn Storage) -> Result<Option<ProvisioningToken>, NodeError> {
+fn provisioning_token(given: &Given) -> Result<Option<ProvisioningToken>, NodeError> {
+    let storage = given.storage.as_ref();
     let Some(text) = files::text(storage, PROVISIONING_JWT)? else {
         return Ok(None);
     };
-    let text = text.trim().to_owned();
-    let claims = jwt::decode_unverified(&text).map_err(|error| NodeError::Token {
+    let token = given.shared.token(text.trim());
+    token.map(Some).map_err(|error| NodeError::Token {
         path: storage.describe(PROVISIONING_JWT),
         error,
-    })?;
-    Ok(Some(ProvisioningToken {
-        text: Arc::new(Secret(text)),
-        claims: Arc::new(claims),
-    }))
+    })
 }
 
 fn provisioning(
@@ -141,7 +137,7 @@ fn provisioning(
         collectives: vec![Collective::provisioning()],
         servers,
         tls: match given.config.security {
-            Security::Certificates => Some(tls::anonymous()),
+            Security::Certificates => Some(given.shared.tls().anonymous()),
             Security::SignedRequests | Security::Insecure => None,
         },
         connect_timeout: given.config.connect_timeout,

@@ -6,20 +6,26 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use lru::LruCache;
 
-use crate::agents::AgentSet;
 use crate::agents::policy::PolicyStore;
-use crate::trust::{CallerRules, TrustError, Verifier};
+use crate::agents::{AgentSet, ProvisioningToken, Secret};
+use crate::trust::tls::{KeyExchange, TlsClients};
+use crate::trust::{CallerRules, TrustError, Verifier, jwt};
 use crate::words::Clock;
 
 /// Trust domains kept at once; a process has one or two.
 const VERIFIERS: usize = 16;
+
+/// Different provisioning tokens kept at once; a fleet has one or two.
+const TOKENS: usize = 16;
 
 /// Parsed policies, verifiers and agents for all nodes that are given the same `Shared`. A verifier
 /// shared by a swarm remembers its last verdicts, so a broadcast is verified once, not once per node.
 pub struct Shared {
     policies: PolicyStore,
     verifiers: Mutex<LruCache<VerifierKey, Arc<Verifier>>>,
+    tokens: Mutex<LruCache<String, ProvisioningToken>>,
     insecure: Arc<Verifier>,
+    tls: TlsClients,
     agents: Mutex<HashMap<BuiltIn, Arc<AgentSet>>>,
     /// Whether verdicts on requests are kept for other nodes.
     swarm: bool,
@@ -65,7 +71,14 @@ impl Shared {
             verifiers: Mutex::new(LruCache::new(
                 NonZeroUsize::new(VERIFIERS).unwrap_or(NonZeroUsize::MIN),
             )),
+            tokens: Mutex::new(LruCache::new(
+                NonZeroUsize::new(TOKENS).unwrap_or(NonZeroUsize::MIN),
+            )),
             insecure: Arc::new(Verifier::insecure().shared(swarm)),
+            tls: TlsClients::new(match swarm {
+                true => KeyExchange::Classical,
+                false => KeyExchange::Hybrid,
+            }),
             agents: Mutex::default(),
             swarm,
         })
@@ -73,6 +86,10 @@ impl Shared {
 
     pub(super) fn policies(&self) -> &PolicyStore {
         &self.policies
+    }
+
+    pub(super) fn tls(&self) -> &TlsClients {
+        &self.tls
     }
 
     pub(super) fn insecure(&self) -> Arc<Verifier> {
@@ -115,6 +132,20 @@ impl Shared {
         let verifier = Arc::new(verifier);
         verifiers.put(key, Arc::clone(&verifier));
         Ok(verifier)
+    }
+
+    /// A provisioning token, read and not verified: a node cannot, brokers and provisioners do.
+    pub(super) fn token(&self, text: &str) -> Result<ProvisioningToken, jwt::JwtError> {
+        let known = || self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = known().get(text) {
+            return Ok(token.clone());
+        }
+        let token = ProvisioningToken {
+            claims: Arc::new(jwt::decode_unverified(text)?),
+            text: Arc::new(Secret(text.to_owned())),
+        };
+        known().put(text.to_owned(), token.clone());
+        Ok(token)
     }
 
     /// The built-in agents.

@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, Rsa
 use der::Decode as _;
 use der::asn1::OctetStringRef;
 use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData as _};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use zeroize::Zeroizing;
 
 use self::pkcs8::{pkcs8_content, rsa_pkcs8};
@@ -71,6 +71,23 @@ impl KeyPair {
     /// # Errors
     /// When there is none, it is encrypted, or of a kind not known here.
     pub fn from_pem(text: &str) -> Result<Self, TrustError> {
+        let pkcs8 = match Self::der_from_pem(text)? {
+            PrivateKeyDer::Pkcs1(der) => {
+                rsa_pkcs8(&RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(key_error)?)?
+            }
+            PrivateKeyDer::Sec1(der) => {
+                let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+                let key = EcdsaKeyPair::from_private_key_der(algorithm, der.secret_sec1_der())
+                    .map_err(key_error)?;
+                key.to_pkcs8v1().map_err(key_error)?.as_ref().to_vec()
+            }
+            other => other.secret_der().to_vec(),
+        };
+        Self::from_pkcs8(pkcs8)
+    }
+
+    /// The first private key of a PEM text, in the form it is in and not checked further.
+    pub(super) fn der_from_pem(text: &str) -> Result<PrivateKeyDer<'static>, TrustError> {
         let wanted = "private key";
         let pem_error = |detail: String| TrustError::Pem { wanted, detail };
         let blocks = pem::parse_many(text).map_err(|e| pem_error(e.to_string()))?;
@@ -82,17 +99,12 @@ impl KeyPair {
             return Err(pem_error("it is protected by a password".to_owned()));
         }
         let tag = block.tag().to_owned();
-        let der = Zeroizing::new(block.into_contents());
-        let pkcs8 = match tag.as_str() {
-            "RSA PRIVATE KEY" => rsa_pkcs8(&RsaKeyPair::from_der(&der).map_err(key_error)?)?,
-            "EC PRIVATE KEY" => {
-                let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
-                let key = EcdsaKeyPair::from_private_key_der(algorithm, &der).map_err(key_error)?;
-                key.to_pkcs8v1().map_err(key_error)?.as_ref().to_vec()
-            }
-            _ => der.to_vec(),
-        };
-        Self::from_pkcs8(pkcs8)
+        let der = block.into_contents();
+        Ok(match tag.as_str() {
+            "RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der).into(),
+            "EC PRIVATE KEY" => PrivateSec1KeyDer::from(der).into(),
+            _ => PrivatePkcs8KeyDer::from(der).into(),
+        })
     }
 
     /// The Ed25519 key of a 32-byte seed given as 64 hexadecimal digits.
@@ -108,7 +120,11 @@ impl KeyPair {
     fn from_pkcs8(pkcs8: Vec<u8>) -> Result<Self, TrustError> {
         let pkcs8 = Zeroizing::new(pkcs8);
         let der = PrivatePkcs8KeyDer::from(pkcs8.as_slice());
-        let signer = rcgen::KeyPair::try_from(&der).map_err(key_error)?;
+        // What nodes have comes first: each kind that is tried checks the whole key once more.
+        let p256 = &rcgen::PKCS_ECDSA_P256_SHA256;
+        let signer = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, p256)
+            .or_else(|_| rcgen::KeyPair::try_from(&der))
+            .map_err(key_error)?;
         let rsa = is_rsa(&signer).then(|| RsaKeyPair::from_pkcs8(&pkcs8).map_err(key_error));
         Ok(Self {
             rsa: rsa.transpose()?,

@@ -1,65 +1,66 @@
 //! TLS settings of clients; TLS 1.2 at least, aws-lc-rs always.
 
-use std::sync::{Arc, LazyLock};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use lru::LruCache;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs::{self, kx_group, sign::any_ecdsa_type};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{KeyPair, TrustError, chain};
 
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-
 /// Sessions a connection may resume: a node talks to few servers, and a process holds many nodes.
 const SESSIONS: usize = 2;
+/// Bundles of trust anchors whose verifier is kept; the nodes of a process have one or two.
+const VERIFIERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 fn tls_error(error: impl std::fmt::Display) -> TrustError {
     TrustError::Tls(error.to_string())
 }
 
-type Wanted = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
-
-#[expect(
-    clippy::expect_used,
-    reason = "the provider supports the default versions of its own library"
-)]
-fn builder() -> Wanted {
-    ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
-        .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs supports TLS 1.2 and 1.3")
+/// Which key exchanges a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// All, the hybrid of X25519 and ML-KEM-768 among them, which keeps what is sent secret from a
+    /// quantum computer to come.
+    Hybrid,
+    /// P-256, X25519 and P-384. For swarms, whose secrets last as long as a test: the hybrid would
+    /// cost both sides of each handshake more than all their signatures.
+    Classical,
 }
 
-/// **The server is not verified** and no certificate is shown: for nodes in provisioning mode, who know no authority
-/// yet. What they learn there is protected by tokens and key agreement instead.
+/// Makes the TLS settings of many clients; what they have in common is made once.
+#[derive(Debug)]
+pub struct TlsClients {
+    provider: Arc<CryptoProvider>,
+    anonymous: Arc<ClientConfig>,
+    verifiers: Mutex<LruCache<String, Arc<WebPkiServerVerifier>>>,
+}
+
+static DEFAULT: LazyLock<TlsClients> = LazyLock::new(|| TlsClients::new(KeyExchange::Hybrid));
+
+/// [`TlsClients::anonymous`] with all key exchanges.
 #[must_use]
 pub fn anonymous() -> Arc<ClientConfig> {
-    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-        let mut config = builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer))
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Arc::new(config)
-    });
-    Arc::clone(&CONFIG)
+    DEFAULT.anonymous()
 }
 
-/// The server must have a certificate of one of these authorities for the name dialled; none is shown to it.
+/// [`TlsClients::server_verified`] with all key exchanges.
 ///
 /// # Errors
 /// When the PEM text holds no usable certificate.
 pub fn server_verified(roots_pem: &str) -> Result<Arc<ClientConfig>, TrustError> {
-    let mut config = builder()
-        .with_webpki_verifier(verifier(roots_pem)?)
-        .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(Arc::new(config))
+    DEFAULT.server_verified(roots_pem)
 }
 
-/// Both sides show certificates.
+/// [`TlsClients::mutual`] with all key exchanges.
 ///
 /// # Errors
 /// When a PEM text cannot be read, or the key does not belong to the first certificate of the chain.
@@ -68,36 +69,126 @@ pub fn mutual(
     chain_pem: &str,
     key_pem: &str,
 ) -> Result<Arc<ClientConfig>, TrustError> {
-    let chain = chain::parse_pem_bundle(chain_pem)?;
-    let pair = KeyPair::from_pem(key_pem)?;
-    let leaf = chain::parse(&chain[0])?;
-    let public =
-        der::Encode::to_der(leaf.tbs_certificate().subject_public_key_info()).map_err(tls_error)?;
-    if public != pair.public_spki_der() {
-        return Err(TrustError::KeyMismatch);
-    }
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.pkcs8_der().to_vec()));
-    let mut config = builder()
-        .with_webpki_verifier(verifier(roots_pem)?)
-        .with_client_auth_cert(chain, key)
-        .map_err(tls_error)?;
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(Arc::new(config))
+    DEFAULT.mutual(roots_pem, chain_pem, key_pem)
 }
 
-fn verifier(roots_pem: &str) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-    let mut roots = RootCertStore::empty();
-    for root in chain::parse_pem_bundle(roots_pem)? {
-        roots.add(root).map_err(tls_error)?;
+type Wanted = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+
+impl TlsClients {
+    /// Clients that offer these key exchanges.
+    #[must_use]
+    pub fn new(exchange: KeyExchange) -> Self {
+        let mut provider = aws_lc_rs::default_provider();
+        if exchange == KeyExchange::Classical {
+            provider.kx_groups = vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1];
+        }
+        let provider = Arc::new(provider);
+        let any = Arc::new(AnyServer(Arc::clone(&provider)));
+        let mut anonymous = builder(&provider)
+            .dangerous()
+            .with_custom_certificate_verifier(any)
+            .with_no_client_auth();
+        anonymous.resumption = Resumption::disabled();
+        Self {
+            provider,
+            anonymous: Arc::new(anonymous),
+            verifiers: Mutex::new(LruCache::new(VERIFIERS)),
+        }
     }
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&PROVIDER))
-        .build()
-        .map_err(tls_error)
+
+    /// **The server is not verified** and no certificate is shown: for nodes in provisioning mode, who know no
+    /// authority yet. What they learn there is protected by tokens and key agreement instead.
+    #[must_use]
+    pub fn anonymous(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.anonymous)
+    }
+
+    /// The server must have a certificate of one of these authorities for the name dialled; none is shown to it.
+    ///
+    /// # Errors
+    /// When the PEM text holds no usable certificate.
+    pub fn server_verified(&self, roots_pem: &str) -> Result<Arc<ClientConfig>, TrustError> {
+        let mut config = builder(&self.provider)
+            .with_webpki_verifier(self.verifier(roots_pem)?)
+            .with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(Arc::new(config))
+    }
+
+    /// Both sides show certificates.
+    ///
+    /// # Errors
+    /// When a PEM text cannot be read, or the key does not belong to the first certificate of the chain.
+    pub fn mutual(
+        &self,
+        roots_pem: &str,
+        chain_pem: &str,
+        key_pem: &str,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
+        let chain = chain::parse_pem_bundle(chain_pem)?;
+        let key = KeyPair::der_from_pem(key_pem)?;
+        let shown = Arc::new(SingleCertAndKey::from(self.certified(chain, &key)?));
+        let mut config = builder(&self.provider)
+            .with_webpki_verifier(self.verifier(roots_pem)?)
+            .with_client_cert_resolver(shown);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(Arc::new(config))
+    }
+
+    fn certified(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<CertifiedKey, TrustError> {
+        // What nodes have comes first: each kind that is tried checks the whole key once more.
+        let key = any_ecdsa_type(key)
+            .or_else(|_| self.provider.key_provider.load_private_key(key.clone_key()))
+            .map_err(tls_error)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                Err(TrustError::KeyMismatch)
+            }
+            Ok(()) => Ok(certified),
+            Err(error) => Err(tls_error(error)),
+        }
+    }
+
+    fn verifier(&self, roots_pem: &str) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+        let known = || {
+            self.verifiers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(verifier) = known().get(roots_pem) {
+            return Ok(Arc::clone(verifier));
+        }
+        let mut roots = RootCertStore::empty();
+        for root in chain::parse_pem_bundle(roots_pem)? {
+            roots.add(root).map_err(tls_error)?;
+        }
+        let provider = Arc::clone(&self.provider);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(tls_error)?;
+        known().put(roots_pem.to_owned(), Arc::clone(&verifier));
+        Ok(verifier)
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the provider supports the default versions of its own library"
+)]
+fn builder(provider: &Arc<CryptoProvider>) -> Wanted {
+    ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs supports TLS 1.2 and 1.3")
 }
 
 /// Takes any server; only proof that it holds the key of the certificate it shows is asked for.
 #[derive(Debug)]
-struct AnyServer;
+struct AnyServer(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
@@ -121,7 +212,7 @@ impl ServerCertVerifier for AnyServer {
             message,
             cert,
             dss,
-            &PROVIDER.signature_verification_algorithms,
+            &self.0.signature_verification_algorithms,
         )
     }
 
@@ -135,13 +226,11 @@ impl ServerCertVerifier for AnyServer {
             message,
             cert,
             dss,
-            &PROVIDER.signature_verification_algorithms,
+            &self.0.signature_verification_algorithms,
         )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        PROVIDER
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use der::Decode as _;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage as Usage, anchor_from_trusted_cert};
+use x509_cert::Certificate;
 
 use super::refuse;
 use crate::ca::trust::{TrustStore, certificates};
@@ -59,6 +61,16 @@ pub(crate) fn path(
                 .map(|certificate| certificate.der().into_owned()),
         )
         .collect())
+}
+
+/// Whether no certificate of a path ends before then. Anchors are trusted whatever their dates.
+pub(super) fn lasts_until(chain: &[CertificateDer<'static>], then: Timestamp) -> bool {
+    chain.iter().all(|certificate| {
+        Certificate::from_der(certificate).is_ok_and(|certificate| {
+            let end = certificate.tbs_certificate().validity().not_after;
+            i64::try_from(end.to_unix_duration().as_secs()).is_ok_and(|end| end >= then.as_second())
+        })
+    })
 }
 
 fn path_error(error: &Error) -> Refusal {

@@ -9,7 +9,7 @@ use super::super::{NodeError, ServerConf, Storage};
 use super::Given;
 use crate::agents::Facts;
 use crate::storage::StorageError;
-use crate::trust::{Verifier, tls};
+use crate::trust::Verifier;
 
 /// A file of the storage as text.
 pub(super) fn text(storage: &dyn Storage, name: &str) -> Result<Option<String>, NodeError> {
@@ -58,12 +58,15 @@ impl Trust<'_> {
     /// TLS towards the broker, from certificate, key and trust anchors.
     pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, NodeError> {
         if anonymous(self.conf) {
-            return Ok(tls::anonymous());
+            return Ok(self.given.shared.tls().anonymous());
         }
         let read = |key, name| pem(self.given, self.conf, key, name);
         let (_, key) = read("plugin.security.file.key", "ssl/private.pem")?;
         let (path, certificate) = read("plugin.security.file.certificate", "ssl/certificate.pem")?;
-        tls::mutual(&self.ca, &certificate, &key).map_err(|error| wrong(&path, &error))
+        let clients = self.given.shared.tls();
+        clients
+            .mutual(&self.ca, &certificate, &key)
+            .map_err(|error| wrong(&path, &error))
     }
 
     /// The judge of requests.
