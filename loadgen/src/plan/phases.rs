@@ -108,7 +108,11 @@ fn members(scenario: &Scenario, action: &Action) -> u64 {
     };
     match action {
         Action::Request(request) => match &request.to {
-            Target::All => scenario.nodes(),
+            Target::All => {
+                let fleets = scenario.fleets.iter();
+                let asked = fleets.filter(|fleet| fleet.ends_in_production());
+                asked.map(|fleet| fleet.nodes).sum()
+            }
             Target::Random(n) => *n,
             Target::Fleet(name) => of_fleets(std::slice::from_ref(name)),
         },

@@ -244,6 +244,11 @@ impl Fleet {
         self.collectives.len() as u64 * (u64::from(self.agents) + 1)
     }
 
+    /// Whether its nodes should end on the production network, where requests reach them.
+    pub fn ends_in_production(&self) -> bool {
+        self.start == Start::Production || self.expect == Outcome::Confirmed
+    }
+
     /// How many of its nodes should end as confirmed.
     pub fn expected_confirmed(&self) -> u64 {
         match self.expect {

@@ -1,14 +1,14 @@
 //! The life of one node: what it is made from, how it is run, and what its observer makes of it.
 
+mod tap;
 mod watcher;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use server_core::bus::swarm::SwarmDialer;
-use server_core::bus::{BusError, Dial, DialLimit, Dialer, Link, Reconnect};
+use server_core::bus::{Dial, DialLimit, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
     Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, SERVER_CONF,
@@ -24,10 +24,11 @@ use crate::formation::certificates::{CertificateError, NodeAuthority};
 use crate::formation::credentials::LOADGEN;
 use crate::message::{Access, Assignment, FACT_BROKER, FACT_FLEET, Login, Network};
 use crate::plan::{Plan, PlannedBroker};
-use crate::scenario::{Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls};
+use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls};
 
 use super::cell::{Cell, Seen};
 use super::publish::PublishLine;
+use tap::Tap;
 use watcher::Watcher;
 
 /// How long one attempt to connect may take: TCP, TLS and greeting of a busy broker.
@@ -231,6 +232,7 @@ impl Life {
                 ground: Arc::clone(&ground),
                 provisioning: provisioning.and_then(|at| ground.place_of(at)),
                 line: self.publish,
+                dead: fleet.behaviour == Behaviour::Dead,
             }))
             .shared(Arc::clone(&ground.shared))
             .seed(Seed(planned.seed))
@@ -325,39 +327,6 @@ fn address(server: &str) -> String {
         .split_once("://")
         .map_or(server, |(_, address)| address)
         .to_owned()
-}
-
-/// Dials for a node, keeping its connection at hand for what is published in its name. Brokers
-/// that a scenario wants plain are dialled plain; requests stay signed.
-struct Tap {
-    dialer: Arc<SwarmDialer>,
-    ground: Arc<Ground>,
-    /// The place of the provisioning broker it starts at.
-    provisioning: Option<usize>,
-    line: PublishLine,
-}
-
-#[async_trait]
-impl Dialer for Tap {
-    async fn dial(&self, mut dial: Dial) -> Result<Link, BusError> {
-        let plain = |server: &String| self.ground.plain.contains(&address(server));
-        if dial.servers.iter().all(plain) {
-            dial.tls = None;
-        }
-        if let Some(login) = self.ground.login_at(&dial.servers) {
-            login.apply(&mut dial);
-        }
-        // A production configuration names the brokers in the order of the plan. The token is the
-        // same for the whole fleet.
-        dial.in_order = true;
-        let known = &self.ground.access.provisioning;
-        if let Some(at) = self.provisioning.filter(|_| dial.servers == *known) {
-            dial.servers.rotate_left(at);
-        }
-        let link = self.dialer.dial(dial).await?;
-        self.line.connected(Arc::clone(&link.bus));
-        Ok(link)
-    }
 }
 
 /// Connects loadgen itself to the production network, to ask and to listen.

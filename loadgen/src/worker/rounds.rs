@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::measure::{Counter, OpKey, Round, Series, micros};
 use crate::pace::{OnLate, Pace, Pacer, Slot};
 use crate::plan::Plan;
-use crate::scenario::{Action, Expect, Fleet, Outcome, RequestOp, Start, Target};
+use crate::scenario::{Action, Expect, Fleet, RequestOp, Target};
 
 use super::health::Judging;
 use super::ops::OpContext;
@@ -35,14 +35,16 @@ pub struct Audience {
 impl Audience {
     /// The nodes of the plan that are expected to answer.
     pub fn of(plan: &Plan) -> Self {
-        let answers =
-            |fleet: &Fleet| fleet.start == Start::Production || fleet.expect == Outcome::Confirmed;
         let mut fleets: Vec<(String, Vec<Identity>)> = Vec::new();
         for fleet in &plan.scenario.fleets {
             fleets.push((fleet.name.clone(), Vec::new()));
         }
         for node in plan.all_nodes() {
-            let wanted = plan.scenario.fleets.get(node.fleet).is_some_and(answers);
+            let wanted = plan
+                .scenario
+                .fleets
+                .get(node.fleet)
+                .is_some_and(Fleet::ends_in_production);
             let place = fleets.get_mut(node.fleet).filter(|_| wanted);
             if let (Some((_, nodes)), Ok(identity)) = (place, Identity::parse(&node.identity)) {
                 nodes.push(identity);

@@ -181,10 +181,15 @@ impl Swarm {
     }
 
     /// Lets a node announce itself, starting it first where that has not happened.
-    pub fn provision(&self, member: usize, pending: Pending) {
+    pub fn provision(&self, member: usize, mut pending: Pending) {
         let Some(node) = self.members.get(member) else {
             return;
         };
+        let fleet = self.plan.scenario.fleets.get(node.fleet);
+        if fleet.is_some_and(|fleet| fleet.expected_confirmed() == 0) {
+            // Nobody waits for a confirmation that is not to come.
+            (pending.place, pending.open) = (None, None);
+        }
         node.cell.provisioning(pending);
         let running = node.run.with(|run| match run {
             Run::Running { announce, .. } => {
