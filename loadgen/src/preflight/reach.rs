@@ -166,10 +166,10 @@ fn judge(who: &str, greeting: &Greeting, reach: &Reach, body: u64) -> Finding {
         Some("wants TLS and the scenario says tls = \"none\"; write tls = \"server\"".to_owned())
     } else if reach.tls != Tls::None && !offers_tls {
         Some("speaks no TLS; write tls = \"none\"".to_owned())
-    } else if greeting.tls_verify {
+    } else if greeting.tls_verify && reach.issuer.is_none() {
         Some(
-            "wants a certificate of every client, which nodes cannot have for somebody else's \
-             broker; use a listener without tls verify"
+            "wants a certificate of every client; write issuer and issuer_key, which sign \
+             certificates that it trusts, or use a listener without tls verify"
                 .to_owned(),
         )
     } else if greeting.auth_required && !has_login {
