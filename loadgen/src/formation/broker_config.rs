@@ -163,6 +163,7 @@ struct ServerFile {
     accounts: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_account: Option<&'static str>,
+    no_system_account: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +192,7 @@ impl BrokerConfig {
             tls: self.tls(),
             accounts: self.accounts(),
             system_account: self.needs_system_account().then_some(SYSTEM_ACCOUNT),
+            no_system_account: self.tells_nobody(),
             cluster: self.cluster.as_ref().map(cluster),
             leafnodes: self.leafnodes(),
             gateway: self.gateway.as_ref().map(|link| self.gateway(link)),
@@ -208,6 +210,12 @@ impl BrokerConfig {
     /// nats-server wants a named one where leaves and gateways meet.
     fn needs_system_account(&self) -> bool {
         self.gateway.is_some() && (self.leaves.is_some() || self.leaf_of.is_some())
+    }
+
+    /// Brokers of one cluster would tell each other of every client that comes and goes, in JSON, and
+    /// nobody here listens.
+    fn tells_nobody(&self) -> bool {
+        self.gateway.is_none() && self.leaves.is_none() && self.leaf_of.is_none()
     }
 
     fn accounts(&self) -> Option<Value> {
