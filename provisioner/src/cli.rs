@@ -12,11 +12,13 @@ use crate::command::Exit;
 use crate::command::ca_init::CaInitArgs;
 use crate::command::check::CheckArgs;
 use crate::command::csr_check::CsrCheckArgs;
+use crate::command::operate::{BanArgs, OrderArgs, ServiceArgs};
 use crate::command::run::RunArgs;
 use crate::command::status::{NodesArgs, ShowArgs, StatusArgs};
 use crate::command::token::TokenCommand;
 use crate::config::{Config, ConfigError};
 use crate::judge::RequestPolicy;
+use crate::ledger::Verb;
 use crate::site;
 
 /// Enrols nodes: they come without credentials and leave with a certificate
@@ -30,6 +32,7 @@ Examples:
   provisioner run                            the service
   provisioner nodes --state parked           who is stuck, and where
   provisioner show web17.example.net         why is this node not provisioned?
+  provisioner retry web17.example.net        try it now
 
 Exit status: 0 done, or the answer is yes; 1 the answer is no; 2 it could not be done."
 )]
@@ -54,6 +57,86 @@ enum Command {
     Status(StatusArgs),
     Nodes(NodesArgs),
     Show(ShowArgs),
+    /// Take up no new node; those on their way are finished
+    #[command(after_help = "\
+Example:
+  provisioner pause --reason \"the authority's disk is replaced\"
+
+Holds over restarts, until `provisioner resume`. Works on a stopped service too.
+Exit status: 0 paused, 2 neither a service nor a ledger is there")]
+    Pause(ServiceArgs),
+    /// Take nodes up again after a pause
+    #[command(after_help = "Example:\n  provisioner resume")]
+    Resume(ServiceArgs),
+    /// Try parked or refused nodes now
+    #[command(after_help = "\
+Examples:
+  provisioner retry web17.example.net
+  provisioner nodes --state parked --json | jq -r '.[] | select(.code == \"hook.exit\") | .identity' | \\
+    xargs provisioner retry --reason \"helper repaired\"
+
+Exit status: 0 done, 1 a node is unknown or cannot be retried, 2 it could not be told")]
+    Retry(OrderArgs),
+    /// Let a frozen node go on, or an enrolled one have a certificate for a new key
+    #[command(after_help = "\
+Examples:
+  provisioner nodes --state quarantined
+  provisioner approve web17.example.net --reason \"disk replaced, ticket 4711\"
+
+Exit status: 0 done, 1 a node is unknown or [reprovision] forbids it, 2 it could not be told")]
+    Approve(OrderArgs),
+    /// Refuse what nodes ask for; they may announce themselves anew
+    #[command(after_help = "\
+Example:
+  provisioner refuse web17.example.net --reason \"unknown machine\"
+
+Exit status: 0 done, 1 a node is unknown or enrolled, 2 it could not be told")]
+    Refuse(OrderArgs),
+    /// Freeze nodes until somebody decides; no authority is asked for them
+    #[command(after_help = "\
+Example:
+  provisioner quarantine web17.example.net --reason \"two machines with this name?\"
+
+Exit status: 0 done, 1 a node is unknown or banned, 2 it could not be told")]
+    Quarantine(OrderArgs),
+    /// Never enrol nodes again, whatever happens
+    #[command(after_help = "\
+Examples:
+  provisioner ban web17.example.net --reason \"stolen\"
+  provisioner ban web99.example.net --in-advance
+
+A ban beats everything else and is never pruned. evict lets a node enrol again at once;
+decommission ends the life of one that served its time; ban keeps out one that must not return.
+Exit status: 0 done, 1 a node is unknown, 2 it could not be told")]
+    Ban(BanArgs),
+    /// Lift a ban, or take a decommissioned node back
+    #[command(
+        after_help = "Example:\n  provisioner unban web17.example.net --reason \"found again\""
+    )]
+    Unban(OrderArgs),
+    /// End the enrolment of nodes; they may enrol again, with any key
+    #[command(after_help = "\
+Example:
+  provisioner evict web17.example.net --reason \"sold with its name\"
+
+The certificate it holds lives on until it expires or is revoked.
+Exit status: 0 done, 1 a node is unknown or not enrolled, 2 it could not be told")]
+    Evict(OrderArgs),
+    /// End the life of nodes; their records stay
+    #[command(after_help = "\
+Example:
+  provisioner decommission web17.example.net --reason \"end of lease\"
+
+Exit status: 0 done, 1 a node is unknown or banned, 2 it could not be told")]
+    Decommission(OrderArgs),
+    /// Forget nodes that are parked or refused and hold no certificate
+    #[command(after_help = "\
+Example:
+  provisioner purge never-seen-again.example.net
+
+Bans and decommissioned nodes are never forgotten.
+Exit status: 0 done, 1 a node is unknown or in use, 2 it could not be told")]
+    Purge(OrderArgs),
     /// Certificate authorities
     #[command(subcommand)]
     Ca(CaCommand),
@@ -105,6 +188,17 @@ impl Cli {
             Command::Status(args) => args.run(&Config::load(named)?, out),
             Command::Nodes(args) => args.run(&Config::load(named)?, out),
             Command::Show(args) => args.run(&Config::load(named)?, out),
+            Command::Pause(args) => args.run(true, &Config::load(named)?, out),
+            Command::Resume(args) => args.run(false, &Config::load(named)?, out),
+            Command::Retry(args) => args.run(Verb::Retry, &Config::load(named)?, out),
+            Command::Approve(args) => args.run(Verb::Approve, &Config::load(named)?, out),
+            Command::Refuse(args) => args.run(Verb::Refuse, &Config::load(named)?, out),
+            Command::Quarantine(args) => args.run(Verb::Quarantine, &Config::load(named)?, out),
+            Command::Ban(args) => args.run(&Config::load(named)?, out),
+            Command::Unban(args) => args.run(Verb::Unban, &Config::load(named)?, out),
+            Command::Evict(args) => args.run(Verb::Evict, &Config::load(named)?, out),
+            Command::Decommission(args) => args.run(Verb::Decommission, &Config::load(named)?, out),
+            Command::Purge(args) => args.run(Verb::Purge, &Config::load(named)?, out),
             Command::Ca(CaCommand::Init(args)) => args.run(&mut rng, out),
             Command::Csr(CsrCommand::Check(args)) => {
                 let policy = match optional(Config::load(named))? {

@@ -125,6 +125,14 @@ codes! {
     IdentityExists = "identity.exists", Conflict;
     /// The identity was banned.
     IdentityBanned = "identity.banned", Refuse;
+    /// The identity is at the end of its life.
+    IdentityDecommissioned = "identity.decommissioned", Refuse;
+    /// An operator refused the node.
+    OperatorRefused = "operator.refused", Refuse;
+    /// An operator froze the identity.
+    OperatorQuarantined = "operator.quarantined", Quarantine;
+    /// An operator ended the enrolment; the node may come back with a new key.
+    OperatorEvicted = "operator.evicted", Defer;
 
     /// The provisioning token is not a JWT, or longer than one can honestly be.
     JwtForm = "jwt.form", Refuse;

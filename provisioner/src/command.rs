@@ -8,6 +8,7 @@ use std::process::ExitCode;
 pub mod ca_init;
 pub mod check;
 pub mod csr_check;
+pub mod operate;
 pub mod run;
 pub mod status;
 pub mod token;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::judge::RequestPolicy;
+use crate::ledger::Reprovision;
 
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
@@ -48,6 +49,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What happens after a setback.
     pub retry: Retry,
+    /// Whether an enrolled node may be enrolled once more.
+    pub reprovision: Reprovision,
     /// The periodic search for nodes.
     pub sweep: Sweep,
     /// Address of `/metrics`, `/healthz` and `/readyz`; none when switched off.

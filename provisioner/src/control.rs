@@ -4,8 +4,14 @@
 //! answers on a socket (mode 0600) in the state folder, one JSON line in, one
 //! JSON document out; when no service runs, the same answers are read from the
 //! file. Whoever asks does not need to know which.
+//!
+//! Operators tell the service what to do in the same way ([`Command`]), and the
+//! kernel says who they are. What is told to a stopped service is written into
+//! its ledger, and holds once it runs.
 
+mod person;
 mod place;
+mod tell;
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,16 +20,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use server_core::words::Identity;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::ledger::{LedgerError, Store};
+use crate::ledger::{Ledger, LedgerError, Reprovision, Store};
 use crate::report::{self, Node, Service, Show, Status};
 use crate::step::State;
+use person::Said;
+pub use tell::{Command, Told};
 
 /// Longest question, bytes.
 const MAX_QUESTION: u64 = 4_096;
@@ -47,6 +57,11 @@ pub enum Query {
         /// Only nodes in this state.
         state: Option<State>,
     },
+    /// The known name most like an unknown one, or null.
+    Nearest {
+        /// The unknown name.
+        identity: String,
+    },
     /// [`Show`], or null for an unknown identity.
     Show {
         /// The node.
@@ -54,8 +69,27 @@ pub enum Query {
     },
 }
 
-/// What a service adds to what its ledger says.
+/// One line on the socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Query(Query),
+    Command {
+        #[serde(flatten)]
+        command: Command,
+        #[serde(flatten)]
+        said: Said,
+    },
+}
+
+/// What a service adds to what its ledger says, and how it heeds what it is told.
 pub trait Live: Send + Sync {
+    /// Its time.
+    fn now(&self) -> Timestamp;
+    /// A person decided about a node, which is in this state now.
+    fn decided(&self, node: &Identity, state: State);
+    /// No new node is to be taken up, or they are again.
+    fn paused(&self, paused: bool);
     /// Whether it is ready.
     fn ready(&self) -> bool;
     /// Where it serves metrics.
@@ -76,6 +110,12 @@ pub enum ControlError {
         /// What went wrong.
         source: io::Error,
     },
+    /// Whoever runs the command is not whose service it is.
+    #[error("{0} may not tell this service what to do: only its own user and root may")]
+    NotAllowed(String),
+    /// The command could not be carried out on a stopped service's ledger.
+    #[error("the ledger cannot be written here: {0}")]
+    Runtime(io::Error),
     /// An answer of another version.
     #[error("the running service answers in another form than this version: {0}")]
     Form(#[from] serde_json::Error),
@@ -106,37 +146,86 @@ pub fn show(state_dir: &Path, identity: &str) -> Result<Option<Show>, ControlErr
     ask(state_dir, &Query::Show { identity })
 }
 
-/// Asks the running service, or reads the ledger when there is none. A service
-/// that starts or ends at this moment has the file but no socket: wait a little.
+/// The known name most like one that was never heard of.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn nearest(state_dir: &Path, identity: &str) -> Result<Option<String>, ControlError> {
+    let identity = identity.to_owned();
+    ask(state_dir, &Query::Nearest { identity })
+}
+
+/// Tells the service of this state folder, or its ledger when none runs, to do
+/// something. `reprovision` is the configured policy.
+///
+/// # Errors
+/// Neither a service nor a ledger is there, or it is somebody else's.
+pub fn tell(
+    state_dir: &Path,
+    reprovision: Reprovision,
+    command: &Command,
+) -> Result<Told, ControlError> {
+    let line = Line::Command {
+        command: command.clone(),
+        said: Said::here(),
+    };
+    service_or(state_dir, &line, || {
+        // Opened once for reading, which never makes a ledger that is not there.
+        drop(Store::open(state_dir)?);
+        let ledger = Ledger::open(state_dir, reprovision, |_| {})?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(ControlError::Runtime)?;
+        let told = tell::carry_out(&ledger, command.clone(), person::here(), None);
+        Ok(runtime.block_on(told)?)
+    })
+}
+
 fn ask<T: DeserializeOwned>(state_dir: &Path, query: &Query) -> Result<T, ControlError> {
+    service_or(state_dir, &Line::Query(query.clone()), || {
+        let store = Store::open(state_dir)?;
+        Ok(serde_json::from_value(answer(&store, query, None)?)?)
+    })
+}
+
+/// The answer of the running service, or what `stopped` makes of its ledger when
+/// there is none. A service that starts or ends at this moment has the file but
+/// no socket: wait a little.
+fn service_or<T: DeserializeOwned>(
+    state_dir: &Path,
+    line: &Line,
+    stopped: impl Fn() -> Result<T, ControlError>,
+) -> Result<T, ControlError> {
     let begin = Instant::now();
     loop {
-        if let Some(answer) = ask_service(state_dir, query)? {
+        if let Some(answer) = ask_service(state_dir, line)? {
             return Ok(serde_json::from_value(answer)?);
         }
-        match Store::open(state_dir) {
-            Ok(store) => return Ok(serde_json::from_value(answer(&store, query, None)?)?),
-            Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
+        match stopped() {
+            Err(ControlError::Ledger(LedgerError::InUse(_))) if begin.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            Err(error) => return Err(error.into()),
+            other => return other,
         }
     }
 }
 
 /// The answer of a running service; `None` when nobody listens.
-fn ask_service(state_dir: &Path, query: &Query) -> Result<Option<Value>, ControlError> {
+fn ask_service(state_dir: &Path, line: &Line) -> Result<Option<Value>, ControlError> {
     let socket = socket_in(state_dir);
     let failed = |source| ControlError::Socket {
         socket: socket.clone(),
         source,
     };
     let reach = place::Reach::new(&socket);
-    let Ok(mut stream) = reach.and_then(|reach| StdStream::connect(reach.path())) else {
-        return Ok(None);
+    let mut stream = match reach.and_then(|reach| StdStream::connect(reach.path())) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ControlError::NotAllowed(person::here()));
+        }
+        Err(_) => return Ok(None),
     };
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
-    let mut line = serde_json::to_vec(query)?;
+    let mut line = serde_json::to_vec(line)?;
     line.push(b'\n');
     let mut text = Vec::new();
     let asked = stream.write_all(&line).and_then(|()| {
@@ -175,6 +264,7 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
             serde_json::to_value(status)?
         }
         Query::Nodes { state } => serde_json::to_value(report::nodes(store, *state)?)?,
+        Query::Nearest { identity } => serde_json::to_value(report::nearest(store, identity)?)?,
         Query::Show { identity } => serde_json::to_value(report::show(store, identity)?)?,
     };
     Ok(value)
@@ -212,7 +302,7 @@ impl Server {
     }
 
     /// Answers until dropped.
-    pub async fn serve(self, store: Arc<Store>, live: Arc<dyn Live>) {
+    pub async fn serve(self, ledger: Ledger, live: Arc<dyn Live>) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -226,9 +316,9 @@ impl Server {
                     continue;
                 }
             };
-            let (store, live) = (Arc::clone(&store), Arc::clone(&live));
+            let (ledger, live) = (ledger.clone(), Arc::clone(&live));
             tokio::spawn(async move {
-                let one = serve_one(stream, store, live);
+                let one = serve_one(stream, ledger, live);
                 if let Ok(Err(error)) = tokio::time::timeout(LIMIT, one).await {
                     tracing::debug!(%error, "a question was not answered");
                 }
@@ -246,20 +336,35 @@ impl Drop for Server {
 
 async fn serve_one(
     stream: UnixStream,
-    store: Arc<Store>,
+    ledger: Ledger,
     live: Arc<dyn Live>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let uid = stream.peer_cred()?.uid();
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(MAX_QUESTION))
         .read_line(&mut line)
         .await?;
-    let query: Query = serde_json::from_str(&line)?;
-    let bytes = tokio::task::spawn_blocking(move || {
-        let answer = answer(&store, &query, Some(live.as_ref()));
-        answer.and_then(|answer| Ok(serde_json::to_vec(&answer)?))
-    })
-    .await??;
+    let bytes = match serde_json::from_str(&line)? {
+        Line::Query(query) => {
+            let store = Arc::clone(ledger.store());
+            let answering = move || {
+                let answer = answer(&store, &query, Some(live.as_ref()));
+                answer.and_then(|answer| Ok(serde_json::to_vec(&answer)?))
+            };
+            tokio::task::spawn_blocking(answering).await??
+        }
+        Line::Command { command, said } => {
+            let by = person::name(uid, &said);
+            let told = if person::may_tell(uid) {
+                tell::carry_out(&ledger, command, by, Some(live.as_ref())).await?
+            } else {
+                let says = ControlError::NotAllowed(by).to_string();
+                Told::Invalid { says }
+            };
+            serde_json::to_vec(&told)?
+        }
+    };
     write.write_all(&bytes).await?;
     write.shutdown().await?;
     Ok(())

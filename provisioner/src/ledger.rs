@@ -12,6 +12,8 @@
 //! twice.
 
 mod apply;
+mod order;
+mod pause;
 mod record;
 mod store;
 mod writer;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+pub use order::{Order, Reprovision, Ruling, Verb};
+pub use pause::Pause;
 pub use record::{
     Act, Applied, Ask, Change, Enrolment, Entry, Evidence, Issuance, KeyRecord, Setback, Source,
     What,
@@ -29,7 +33,7 @@ pub use store::{Counters, LedgerError, Store};
 pub use writer::Committed;
 pub(crate) use writer::LONGEST_US;
 
-use writer::Job;
+use writer::{Job, Work, Writer};
 
 /// Changes waiting for the writer; beyond it whoever changes waits.
 const WAITING_CHANGES: usize = 8_192;
@@ -43,17 +47,24 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger in `dir`, making it when there is none, and starts its
-    /// writer. `observe` sees every batch after it is durable.
+    /// writer. `reprovision` says whether enrolled nodes may be enrolled once
+    /// more; `observe` sees every batch after it is durable.
     ///
     /// # Errors
     /// The folder cannot be used, or another process has the ledger open.
     pub fn open(
         dir: &Path,
+        reprovision: Reprovision,
         observe: impl Fn(&[Committed]) + Send + 'static,
     ) -> Result<Self, LedgerError> {
         let store = Arc::new(Store::create(dir)?);
         let (jobs, waiting) = mpsc::channel(WAITING_CHANGES);
-        writer::start(Arc::clone(&store), waiting, observe)?;
+        let writer = Writer {
+            store: Arc::clone(&store),
+            reprovision,
+            observe,
+        };
+        writer::start(writer, waiting)?;
         Ok(Self { store, jobs })
     }
 
@@ -62,9 +73,16 @@ impl Ledger {
     /// # Errors
     /// The change could not be written; it did not happen.
     pub async fn commit(&self, change: Change) -> Result<Applied, LedgerError> {
-        let (done, result) = tokio::sync::oneshot::channel();
-        self.send(change, Some(done)).await?;
-        result.await.map_err(|_| LedgerError::Closed)?
+        self.wait_for(Work::Change(change)).await
+    }
+
+    /// Has no new node taken up from now on, or has them taken up again; returns
+    /// once that is durable.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), LedgerError> {
+        self.wait_for(Work::Pause(pause)).await.map(drop)
     }
 
     /// Applies a change without waiting for the disk. It is durable when any
@@ -73,7 +91,7 @@ impl Ledger {
     /// # Errors
     /// The writer has ended.
     pub async fn note(&self, change: Change) -> Result<(), LedgerError> {
-        self.send(change, None).await
+        self.send(Work::Change(change), None).await
     }
 
     /// For reading beside the writer.
@@ -82,8 +100,14 @@ impl Ledger {
         &self.store
     }
 
-    async fn send(&self, change: Change, done: Option<writer::Done>) -> Result<(), LedgerError> {
-        let job = Job { change, done };
+    async fn wait_for(&self, work: Work) -> Result<Applied, LedgerError> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.send(work, Some(done)).await?;
+        result.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    async fn send(&self, work: Work, done: Option<writer::Done>) -> Result<(), LedgerError> {
+        let job = Job { work, done };
         self.jobs.send(job).await.map_err(|_| LedgerError::Closed)
     }
 }

@@ -44,11 +44,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use build::{nodes, show, status};
+pub use build::{nearest, nodes, show, status};
 pub use text::{print_nodes, print_show, print_status};
 
 use crate::code::Code;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Pause};
 use crate::step::{State, Step};
 
 /// Version of the JSON shapes in this module.
@@ -75,6 +75,9 @@ pub struct Status {
     pub ready: bool,
     /// Where `/metrics` is served.
     pub http: Option<String>,
+    /// No new node is taken up: since when, by whom and why.
+    #[serde(default)]
+    pub paused: Option<Pause>,
     /// Enrolments by state; every state is there.
     pub states: BTreeMap<String, u64>,
     /// Enrolments confirmed, the same as `states.confirmed`.
@@ -203,6 +206,9 @@ pub struct Show {
     pub first_seen: Timestamp,
     /// How often it was begun.
     pub attempts: u32,
+    /// It is enrolled and may enrol once more with another key.
+    #[serde(default)]
+    pub approved: bool,
     /// Its history, oldest first: at most the last 200 entries.
     pub history: Vec<Entry>,
     /// What was signed for it last, if anything.

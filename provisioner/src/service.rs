@@ -8,9 +8,11 @@
 //! ```
 
 mod connect;
+mod desk;
 mod dispatch;
 mod sources;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,9 +21,9 @@ use server_core::words::{Clock, Seed, Shutdown};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::control::{self, Live};
+use crate::control;
 use crate::http;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Committed, Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
@@ -30,6 +32,7 @@ use crate::pipeline::signals::Signals;
 use crate::pipeline::{Context, Places};
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
+use desk::Desk;
 
 /// How long the last service may take to let go of the ledger.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,21 +88,6 @@ pub struct Outside {
     pub hold: Option<(String, Duration)>,
 }
 
-struct LiveParts {
-    ready: Arc<Readiness>,
-    http: Option<String>,
-}
-
-impl Live for LiveParts {
-    fn ready(&self) -> bool {
-        self.ready.is_ready()
-    }
-
-    fn http(&self) -> Option<String> {
-        self.http.clone()
-    }
-}
-
 /// Runs until `shutdown`. Everything under way is in the ledger, so stopping
 /// waits for nobody.
 ///
@@ -120,14 +108,28 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     let dir = site.config.state_dir.clone();
     let socket =
         control::Server::bind(&dir).map_err(|source| ServiceError::Socket { dir, source })?;
-    let live = LiveParts {
+    let queued = Arc::new(Notify::new());
+    let paused = Arc::new(AtomicBool::new(ledger.store().pause()?.is_some()));
+    let desk = Desk {
         ready: Arc::clone(&ready),
         http,
+        queue: Arc::clone(&queue),
+        queued: Arc::clone(&queued),
+        paused: Arc::clone(&paused),
+        clock: Arc::clone(&outside.clock),
     };
-    tasks.spawn(socket.serve(Arc::clone(ledger.store()), Arc::new(live)));
+    tasks.spawn(socket.serve(ledger.clone(), Arc::new(desk)));
+    let shared = Shared {
+        ledger,
+        metrics,
+        ready,
+        queue,
+        queued,
+        paused,
+    };
 
     let ended = tokio::select! {
-        ended = enrol(site, outside, ledger, metrics, ready, queue) => ended,
+        ended = enrol(site, outside, shared) => ended,
         () = shutdown.cancelled() => Ok(()),
     };
     shutdown.cancel();
@@ -136,18 +138,28 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     ended
 }
 
-/// Connects, resumes what the ledger holds, and enrols for ever.
-async fn enrol(
-    site: Arc<Site>,
-    outside: Outside,
+/// What enrolling shares with those who watch the service and tell it what to do.
+struct Shared {
     ledger: Ledger,
     metrics: Metrics,
     ready: Arc<Readiness>,
     queue: Arc<Mutex<Queue>>,
-) -> Result<(), ServiceError> {
+    queued: Arc<Notify>,
+    paused: Arc<AtomicBool>,
+}
+
+/// Connects, resumes what the ledger holds, and enrols for ever.
+async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), ServiceError> {
+    let Shared {
+        ledger,
+        metrics,
+        ready,
+        queue,
+        queued,
+        paused,
+    } = shared;
     self_test(&site, &ready).await;
     let clients = connect::both(&site, &outside, &ready).await?;
-    let queued = Arc::new(Notify::new());
     let (late, late_answers) = mpsc::channel(LATE_ANSWERS);
     let token = site.node_token.clone();
     let provisioning = Asker::new(clients.provisioning.clone(), token.clone(), Some(late));
@@ -163,6 +175,7 @@ async fn enrol(
         queue,
         gate: Gate::new(Arc::clone(&queued)),
         queued,
+        paused,
         hold: outside.hold,
         site,
     });
@@ -186,9 +199,8 @@ async fn open_ledger(site: &Site, metrics: &Metrics) -> Result<Ledger, ServiceEr
     let begin = Instant::now();
     loop {
         let metrics = metrics.clone();
-        match Ledger::open(&site.config.state_dir, move |batch| {
-            metrics.committed(batch)
-        }) {
+        let observe = move |batch: &[Committed]| metrics.committed(batch);
+        match Ledger::open(&site.config.state_dir, site.config.reprovision, observe) {
             Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -3,17 +3,11 @@
 //! The same words name modules, metric labels, log fields, histogram keys and
 //! columns.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
             /// All of them, in order.
@@ -26,13 +20,13 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
 
-        impl FromStr for $name {
+        impl ::std::str::FromStr for $name {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
@@ -45,6 +39,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// The way from announced to confirmed.
@@ -85,6 +81,16 @@ words! {
         Confirmed = "confirmed",
         /// Never to be enrolled again.
         Banned = "banned",
+        /// At the end of its life: it is not enrolled again either.
+        Decommissioned = "decommissioned",
+    }
+}
+
+impl State {
+    /// What a person has ended for good: it beats everything and is never pruned.
+    #[must_use]
+    pub const fn is_tombstone(self) -> bool {
+        matches!(self, Self::Banned | Self::Decommissioned)
     }
 }
 

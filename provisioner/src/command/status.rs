@@ -32,7 +32,7 @@ Examples:
   provisioner nodes --state parked
   provisioner nodes --json | jq -r '.[] | select(.code == \"node.token\") | .identity'
 
-States: queued, working, parked, quarantined, refused, confirmed, banned.")]
+States: queued, working, parked, quarantined, refused, confirmed, banned, decommissioned.")]
 pub struct NodesArgs {
     /// Only nodes in this state
     #[arg(long, value_name = "STATE")]
@@ -100,11 +100,14 @@ impl ShowArgs {
             if self.json {
                 writeln!(out, "null")?;
             } else {
+                let nearest = control::nearest(&config.state_dir, &self.identity)?;
+                let meant = nearest.map(|name| format!(" Did you mean {name}?"));
                 writeln!(
                     out,
                     "{} was never heard of: no event came from it and no sweep found it. \
-                     Does it connect to the provisioning network?",
-                    self.identity
+                     Does it connect to the provisioning network?{}",
+                    self.identity,
+                    meant.unwrap_or_default()
                 )?;
             }
             return Ok(Exit::Negative);

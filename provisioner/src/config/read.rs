@@ -8,6 +8,7 @@ use super::reader::{Document, Section};
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
+use crate::ledger::Reprovision;
 
 use super::{
     Ca, CaKind, Config, Csr, Limits, Log, NodeFiles, Production, Provisioning, Retry, Secret,
@@ -47,6 +48,7 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         limits: limits(root.section("limits")),
         timeouts: timeouts(root.section("timeouts")),
         retry: retry(root.section("retry")),
+        reprovision: reprovision(root.section("reprovision")),
         sweep: sweep(root.section("sweep")),
         http: http(root.section("http")),
         log: log(root.section("log")),
@@ -292,6 +294,14 @@ fn retry(section: Section<'_, '_>) -> Retry {
         max: retry.max.max(retry.first),
         ..retry
     }
+}
+
+fn reprovision(section: Section<'_, '_>) -> Reprovision {
+    let words: Vec<_> = Reprovision::ALL.iter().map(|word| word.as_str()).collect();
+    let default = Reprovision::WithApproval;
+    let policy = section.word("policy", &words, default.as_str());
+    section.finish();
+    policy.parse().unwrap_or(default)
 }
 
 fn sweep(section: Section<'_, '_>) -> Sweep {

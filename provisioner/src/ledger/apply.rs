@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
+use super::order::{self, Reprovision, Ruling};
 use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
 use crate::step::{State, Step};
 
@@ -23,10 +24,12 @@ pub(super) struct Outcome {
     pub(super) new_certificate: bool,
     /// The key's second certificate.
     pub(super) signed_twice: bool,
+    /// Everything known of the identity is to be forgotten.
+    pub(super) forget: bool,
 }
 
 impl Outcome {
-    fn refused(applied: Applied) -> Self {
+    pub(super) fn refused(applied: Applied) -> Self {
         Self {
             applied,
             entry: None,
@@ -34,6 +37,16 @@ impl Outcome {
             key_changed: false,
             new_certificate: false,
             signed_twice: false,
+            forget: false,
+        }
+    }
+
+    /// What an order did.
+    pub(super) fn ordered(ruling: Ruling, entry: Entry, forget: bool) -> Self {
+        Self {
+            entry: Some(entry),
+            forget,
+            ..Self::refused(Applied::Ordered(ruling))
         }
     }
 }
@@ -54,6 +67,9 @@ pub(super) fn newcomer(at: Timestamp) -> Enrolment {
         next_try: None,
         key: None,
         enrolled_key: None,
+        until: None,
+        enrolled_until: None,
+        approved: false,
         next_entry: 0,
     }
 }
@@ -74,8 +90,12 @@ pub(super) fn apply(
     change: &Change,
     enrolment: &mut Enrolment,
     key: &mut Option<KeyRecord>,
+    reprovision: Reprovision,
 ) -> Outcome {
-    if let Some(refused) = refusal(change, enrolment, key.as_ref()) {
+    if let Act::Ordered(order) = &change.act {
+        return order::apply(order, enrolment, change.at, reprovision);
+    }
+    if let Some(refused) = refusal(change, enrolment, key.as_ref(), reprovision) {
         return Outcome::refused(refused);
     }
     let at = change.at;
@@ -173,6 +193,7 @@ pub(super) fn apply(
                 record.issuance = Some((**issuance).clone());
                 key_changed = true;
             }
+            enrolment.until = issuance.not_after;
             let says = format!("certificate {}", issuance.serial);
             let since = enrolment.mark;
             done(enrolment, Step::Sign, State::Working, since, says)
@@ -199,7 +220,8 @@ pub(super) fn apply(
         }
         Act::Confirmed { by } => {
             enrolment.enrolled_key = enrolment.key.take();
-            enrolment.setbacks = 0;
+            enrolment.enrolled_until = enrolment.until.take();
+            (enrolment.setbacks, enrolment.approved) = (0, false);
             (enrolment.code, enrolment.says) = (None, String::new());
             let since = enrolment.mark;
             done(
@@ -227,6 +249,7 @@ pub(super) fn apply(
             };
             (None, None, what)
         }
+        Act::Ordered(_) => return Outcome::refused(Applied::Unknown),
     };
     let step = match &change.act {
         Act::SetBack(setback) => setback.step,
@@ -245,12 +268,18 @@ pub(super) fn apply(
         key_changed,
         new_certificate,
         signed_twice,
+        forget: false,
     }
 }
 
 /// The rules only the ledger can know.
-fn refusal(change: &Change, enrolment: &Enrolment, key: Option<&KeyRecord>) -> Option<Applied> {
-    if matches!(enrolment.state, State::Banned | State::Quarantined) {
+fn refusal(
+    change: &Change,
+    enrolment: &Enrolment,
+    key: Option<&KeyRecord>,
+    reprovision: Reprovision,
+) -> Option<Applied> {
+    if is_held(enrolment.state, &change.act) {
         return Some(Applied::NotNow(enrolment.state));
     }
     let Act::Requested { key: name, .. } = &change.act else {
@@ -259,13 +288,26 @@ fn refusal(change: &Change, enrolment: &Enrolment, key: Option<&KeyRecord>) -> O
     if let Some(record) = key.filter(|record| record.identity != change.identity) {
         return Some(Applied::KeyHeldBy(record.identity.clone()));
     }
-    match &enrolment.enrolled_key {
-        Some(enrolled) if enrolled != name => Some(Applied::EnrolledWith(enrolled.clone())),
-        _ => None,
+    let enrolled = enrolment.enrolled_key.as_ref()?;
+    let passes = reprovision.passes(enrolment, enrolled == name, change.at);
+    (!passes).then(|| Applied::EnrolledWith(enrolled.clone()))
+}
+
+/// Whether what was decided about a node stands against what happens to it.
+fn is_held(state: State, act: &Act) -> bool {
+    match state {
+        State::Banned | State::Decommissioned | State::Quarantined => true,
+        // Only the node itself opens the matter again; but a frozen key freezes it all the same.
+        State::Refused => match act {
+            Act::Arrived { .. } => false,
+            Act::SetBack(setback) => setback.state != State::Quarantined,
+            _ => true,
+        },
+        _ => false,
     }
 }
 
-fn enter(enrolment: &mut Enrolment, step: Step, state: State, at: Timestamp) {
+pub(super) fn enter(enrolment: &mut Enrolment, step: Step, state: State, at: Timestamp) {
     enrolment.step = step;
     if enrolment.state != state {
         enrolment.state = state;

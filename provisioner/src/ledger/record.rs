@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::order::{Order, Ruling, Verb};
 use crate::code::Code;
 use crate::hook::CsrReply;
 use crate::step::{State, Step};
@@ -117,6 +118,8 @@ pub enum Act {
     },
     /// It does not go on for now.
     SetBack(Setback),
+    /// A person decided.
+    Ordered(Order),
 }
 
 /// Why an enrolment does not go on, and what becomes of it.
@@ -218,6 +221,15 @@ pub struct Enrolment {
     pub key: Option<String>,
     /// The key it was confirmed with.
     pub enrolled_key: Option<String>,
+    /// End of the certificate signed for `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// End of the certificate it was confirmed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled_until: Option<Timestamp>,
+    /// A person allowed it to enrol once with another key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approved: bool,
     /// Number of the next entry.
     pub next_entry: u64,
 }
@@ -304,6 +316,17 @@ pub enum What {
         /// When it was to be tried again.
         next_try: Option<Timestamp>,
     },
+    /// A person decided.
+    Ordered {
+        /// What.
+        verb: Verb,
+        /// What it became.
+        state: State,
+        /// Who.
+        by: String,
+        /// Why, in that person's words.
+        why: String,
+    },
 }
 
 /// What became of a change.
@@ -319,4 +342,10 @@ pub enum Applied {
     NotNow(State),
     /// Refused: the certificate's serial number is another certificate's.
     SerialUsed,
+    /// What an order made of the node.
+    Ordered(Ruling),
+    /// Refused: the order does not fit what the node is; a sentence that says what does.
+    Unfit(String),
+    /// Refused: nothing is known of the identity.
+    Unknown,
 }

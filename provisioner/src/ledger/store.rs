@@ -27,6 +27,8 @@ pub(super) const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const SERIALS: TableDefinition<'_, &str, &str> = TableDefinition::new("serials");
 /// Counters by name: `state.parked`, `code.node.silent`, `certificates`, ….
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+/// What concerns the whole service, by name: `pause`.
+pub(super) const SERVICE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("service");
 /// One histogram a step: (step, microseconds rounded to a bucket) → how often.
 pub(super) const LATENCIES: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("latencies");
 
@@ -168,6 +170,19 @@ impl Store {
         Ok(())
     }
 
+    /// Every identity, in alphabetical order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn each_name(&self, mut visit: impl FnMut(&str)) -> Result<(), LedgerError> {
+        let read = self.database.begin_read().map_err(self.failed())?;
+        let table = read.open_table(ENROLMENTS).map_err(self.failed())?;
+        for row in table.iter().map_err(self.failed())? {
+            visit(row.map_err(self.failed())?.0.value());
+        }
+        Ok(())
+    }
+
     /// The history of one identity, oldest first.
     ///
     /// # Errors
@@ -233,11 +248,12 @@ impl Store {
             write.open_table(KEYS).map_err(self.failed())?;
             write.open_table(SERIALS).map_err(self.failed())?;
             write.open_table(LATENCIES).map_err(self.failed())?;
+            write.open_table(SERVICE).map_err(self.failed())?;
             let mut counters = write.open_table(COUNTERS).map_err(self.failed())?;
             let found = counters.get("format").map_err(self.failed())?;
             let found = found.map(|n| n.value());
             match found {
-                Some(FORMAT) => return Ok(()),
+                Some(FORMAT) => {}
                 Some(found) => {
                     let file = self.file.clone();
                     return Err(LedgerError::Format { file, found });

@@ -7,7 +7,8 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Setback, Source, Store,
+    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Order, Pause, Reprovision,
+    Setback, Source, Store, Verb,
 };
 use crate::code::Code;
 use crate::hook::CsrReply;
@@ -61,7 +62,7 @@ fn asked(key: &str) -> Act {
 fn open(dir: &std::path::Path) -> Ledger {
     // The writer of the ledger before lets go of the file when it ends.
     for _ in 0..200 {
-        match Ledger::open(dir, |_| {}) {
+        match Ledger::open(dir, Reprovision::WithApproval, |_| {}) {
             Err(LedgerError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
             other => return other.unwrap(),
         }
@@ -317,4 +318,197 @@ async fn many_changes_share_a_flush() {
     let rate = 2_700.0 / begin.elapsed().as_secs_f64();
     println!("{rate:.0} durable changes a second");
     assert!(rate > 300.0, "{rate:.0} durable changes a second");
+}
+
+fn order(identity: &str, ms: i64, verb: Verb) -> Change {
+    let order = Order {
+        verb,
+        by: "alice".to_owned(),
+        why: "a test".to_owned(),
+        in_advance: false,
+    };
+    change(identity, ms, Act::Ordered(order))
+}
+
+fn arrived() -> Act {
+    Act::Arrived {
+        source: Source::Startup,
+        version: None,
+    }
+}
+
+/// What an order made of a node; the sentence where it does not fit.
+async fn told(ledger: &Ledger, identity: &str, verb: Verb) -> Result<State, String> {
+    match ledger.commit(order(identity, 1_000, verb)).await.unwrap() {
+        Applied::Ordered(ruling) => Ok(ruling.state),
+        Applied::Unfit(says) => Err(says),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+#[tokio::test]
+async fn a_tombstone_beats_everything_and_is_not_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let unknown = told(&ledger, "n1", Verb::Ban).await;
+    assert_eq!(unknown, Err("Unknown".to_owned()));
+    assert_eq!(ledger.store().enrolment("n1").unwrap(), None);
+    enrol(&ledger, "n1", "k1", "01").await;
+    for (verb, state) in [
+        (Verb::Ban, State::Banned),
+        (Verb::Decommission, State::Decommissioned),
+    ] {
+        assert_eq!(told(&ledger, "n1", verb).await, Ok(state));
+        for act in [
+            arrived(),
+            Act::Taken { since: at(0) },
+            requested("k2"),
+            signed("k1", "02"),
+        ] {
+            let applied = ledger.commit(change("n1", 0, act)).await.unwrap();
+            assert_eq!(applied, Applied::NotNow(state));
+        }
+        for verb in [
+            Verb::Purge,
+            Verb::Retry,
+            Verb::Approve,
+            Verb::Evict,
+            Verb::Refuse,
+        ] {
+            assert!(
+                told(&ledger, "n1", verb).await.is_err(),
+                "{verb} of {state}"
+            );
+        }
+        assert_eq!(told(&ledger, "n1", Verb::Unban).await, Ok(State::Parked));
+    }
+    let entries = ledger.store().entries("n1").unwrap();
+    let json = serde_json::to_value(entries.last().unwrap()).unwrap();
+    assert_eq!(
+        (&json["verb"], &json["by"], &json["why"]),
+        (&"unban".into(), &"alice".into(), &"a test".into())
+    );
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("code.identity.banned"), 1);
+    assert_eq!(counters.get("state.parked"), 1);
+    assert_eq!(counters.get("state.banned"), 0);
+}
+
+#[tokio::test]
+async fn approval_frees_one_new_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    ledger.commit(change("n1", 0, arrived())).await.unwrap();
+    let refused = ledger
+        .commit(change("n1", 0, requested("k2")))
+        .await
+        .unwrap();
+    assert_eq!(refused, Applied::EnrolledWith("k1".to_owned()));
+    let setback = Setback {
+        step: Step::Csr,
+        state: State::Parked,
+        code: Code::IdentityExists,
+        says: "enrolled with another key".to_owned(),
+        next_try: None,
+        new_key: true,
+    };
+    ledger
+        .commit(change("n1", 0, Act::SetBack(setback)))
+        .await
+        .unwrap();
+    assert!(told(&ledger, "n1", Verb::Retry).await.is_err());
+    assert_eq!(told(&ledger, "n1", Verb::Approve).await, Ok(State::Queued));
+    enrol(&ledger, "n1", "k2", "02").await;
+    let enrolment = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!(enrolment.enrolled_key.as_deref(), Some("k2"));
+    let third = ledger
+        .commit(change("n1", 0, requested("k3")))
+        .await
+        .unwrap();
+    assert_eq!(
+        third,
+        Applied::EnrolledWith("k2".to_owned()),
+        "one approval is for one key"
+    );
+    assert_eq!(told(&ledger, "n1", Verb::Evict).await, Ok(State::Parked));
+    let free = ledger
+        .commit(change("n1", 0, requested("k3")))
+        .await
+        .unwrap();
+    assert_eq!(free, Applied::Done);
+}
+
+#[test]
+fn reprovisioning_is_by_policy() {
+    use Reprovision::{AfterExpiry, Never, SameKey, WithApproval};
+    let mut record = super::apply::newcomer(at(0));
+    record.enrolled_key = Some("k1".to_owned());
+    record.enrolled_until = Some(at(1_000));
+    // (policy, same key, other key before expiry, after it, approved)
+    for (policy, wanted) in [
+        (Never, [false, false, false, false]),
+        (SameKey, [true, false, false, false]),
+        (WithApproval, [true, false, false, true]),
+        (AfterExpiry, [true, false, true, true]),
+    ] {
+        let mut passes = |same, ms, approved| {
+            record.approved = approved;
+            policy.passes(&record, same, at(ms))
+        };
+        let found = [
+            passes(true, 0, false),
+            passes(false, 0, false),
+            passes(false, 1_000, false),
+            passes(false, 0, true),
+        ];
+        assert_eq!(found, wanted, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_node_leaves_nothing_but_what_was_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for act in [arrived(), requested("k1")] {
+        ledger.commit(change("n1", 0, act)).await.unwrap();
+    }
+    assert!(
+        told(&ledger, "n1", Verb::Purge).await.is_err(),
+        "it is on its way"
+    );
+    assert_eq!(told(&ledger, "n1", Verb::Refuse).await, Ok(State::Refused));
+    let held = ledger.commit(change("n1", 0, asked("k1"))).await.unwrap();
+    assert_eq!(
+        held,
+        Applied::NotNow(State::Refused),
+        "what is refused is not signed"
+    );
+    assert_eq!(told(&ledger, "n1", Verb::Purge).await, Ok(State::Refused));
+    let store = ledger.store();
+    assert_eq!(store.enrolment("n1").unwrap(), None);
+    assert_eq!(store.entries("n1").unwrap(), []);
+    assert_eq!(store.key("k1").unwrap(), None);
+    let counters = store.counters().unwrap();
+    for &state in State::ALL {
+        assert_eq!(counters.get(&format!("state.{state}")), 0, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    assert_eq!(ledger.store().pause().unwrap(), None);
+    let pause = Pause {
+        since: at(0),
+        by: "alice".to_owned(),
+        why: String::new(),
+    };
+    ledger.set_pause(Some(pause.clone())).await.unwrap();
+    drop(ledger);
+    let ledger = open(dir.path());
+    assert_eq!(ledger.store().pause().unwrap(), Some(pause));
+    ledger.set_pause(None).await.unwrap();
+    assert_eq!(ledger.store().pause().unwrap(), None);
 }

@@ -15,6 +15,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{apply, key_of, newcomer};
+use super::order::Reprovision;
+use super::pause::Pause;
 use super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::store::{
     COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, SERIALS, Store, state_counter,
@@ -41,11 +43,20 @@ type Place = (State, Step);
 
 pub(super) type Done = oneshot::Sender<Result<Applied, LedgerError>>;
 
-/// A change on its way to the disk.
+/// Something on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) change: Change,
+    pub(super) work: Work,
     pub(super) done: Option<Done>,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A transition of one enrolment.
+    Change(Change),
+    /// No new node is taken up, or they are again.
+    Pause(Option<Pause>),
 }
 
 /// A change that is durable, as metrics and logs want to know it.
@@ -55,50 +66,82 @@ pub struct Committed {
     pub identity: String,
     /// A step that was completed.
     pub completed: Option<(Step, Option<u64>)>,
-    /// A setback.
+    /// A setback, or a decision of a person that has a code.
     pub setback: Option<(Step, State, Code)>,
 }
 
+/// Everything the writer needs beside the changes.
+pub(super) struct Writer<O> {
+    pub(super) store: Arc<Store>,
+    pub(super) reprovision: Reprovision,
+    /// Sees every batch after it is durable.
+    pub(super) observe: O,
+}
+
 /// Starts the thread. It ends when every sender is gone.
-pub(super) fn start(
-    store: Arc<Store>,
-    mut waiting: mpsc::Receiver<Job>,
-    observe: impl Fn(&[Committed]) + Send + 'static,
+pub(super) fn start<O: Fn(&[Committed]) + Send + 'static>(
+    writer: Writer<O>,
+    waiting: mpsc::Receiver<Job>,
 ) -> Result<(), LedgerError> {
-    let failed = store.failed::<std::io::Error>();
-    let thread = {
-        let store = Arc::clone(&store);
-        move || {
-            let mut jobs = Vec::with_capacity(BATCH);
-            let mut pause = GATHER;
-            while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
-                gather(&mut waiting, &mut jobs, pause);
-                pause = if jobs.len() < MANY {
-                    GATHER
-                } else {
-                    GATHER_MANY
-                };
-                match write(&store, &jobs) {
-                    Ok((applied, committed)) => {
-                        observe(&committed);
-                        for (job, applied) in jobs.drain(..).zip(applied) {
-                            answer(job, Ok(applied));
-                        }
+    let store = Arc::clone(&writer.store);
+    let spawned = thread::Builder::new()
+        .name("ledger".to_owned())
+        .spawn(move || writer.run(waiting));
+    spawned.map(drop).map_err(store.failed::<std::io::Error>())
+}
+
+impl<O: Fn(&[Committed])> Writer<O> {
+    fn run(self, mut waiting: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        let mut pause = GATHER;
+        while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            gather(&mut waiting, &mut jobs, pause);
+            pause = if jobs.len() < MANY {
+                GATHER
+            } else {
+                GATHER_MANY
+            };
+            match self.write(&jobs) {
+                Ok((applied, committed)) => {
+                    (self.observe)(&committed);
+                    for (job, applied) in jobs.drain(..).zip(applied) {
+                        answer(job, Ok(applied));
                     }
-                    Err(error) => {
-                        tracing::error!(%error, changes = jobs.len(), "the ledger cannot be written");
-                        for job in jobs.drain(..) {
-                            answer(job, Err(error.clone()));
-                        }
+                }
+                Err(error) => {
+                    tracing::error!(%error, changes = jobs.len(), "the ledger cannot be written");
+                    for job in jobs.drain(..) {
+                        answer(job, Err(error.clone()));
                     }
                 }
             }
         }
-    };
-    let spawned = thread::Builder::new()
-        .name("ledger".to_owned())
-        .spawn(thread);
-    spawned.map(drop).map_err(failed)
+    }
+
+    /// Applies the jobs in order, in one durable transaction.
+    fn write(&self, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
+        let store = self.store.as_ref();
+        let transaction = store.database.begin_write().map_err(store.failed())?;
+        let mut batch = Batch::new(store, &transaction, self.reprovision)?;
+        let mut applied = Vec::with_capacity(jobs.len());
+        let mut committed = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match &job.work {
+                Work::Change(change) => {
+                    let (result, seen) = batch.change(change)?;
+                    applied.push(result);
+                    committed.extend(seen);
+                }
+                Work::Pause(pause) => {
+                    store.set_pause(&transaction, pause.as_ref())?;
+                    applied.push(Applied::Done);
+                }
+            }
+        }
+        batch.finish()?;
+        transaction.commit().map_err(store.failed())?;
+        Ok((applied, committed))
+    }
 }
 
 /// Waits a moment for more to come, so that a slow trickle of changes shares
@@ -121,25 +164,10 @@ fn answer(job: Job, result: Result<Applied, LedgerError>) {
     }
 }
 
-/// Applies the jobs in order, in one durable transaction.
-fn write(store: &Store, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
-    let transaction = store.database.begin_write().map_err(store.failed())?;
-    let mut batch = Batch::new(store, &transaction)?;
-    let mut applied = Vec::with_capacity(jobs.len());
-    let mut committed = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let (result, seen) = batch.change(&job.change)?;
-        applied.push(result);
-        committed.extend(seen);
-    }
-    batch.finish()?;
-    transaction.commit().map_err(store.failed())?;
-    Ok((applied, committed))
-}
-
 /// The tables of one transaction, and what was read or counted in it.
 struct Batch<'t> {
     store: &'t Store,
+    reprovision: Reprovision,
     enrolments: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, (&'static str, u64), &'static [u8]>,
     keys: Table<'t, &'static str, &'static [u8]>,
@@ -153,9 +181,14 @@ struct Batch<'t> {
 }
 
 impl<'t> Batch<'t> {
-    fn new(store: &'t Store, transaction: &'t WriteTransaction) -> Result<Self, LedgerError> {
+    fn new(
+        store: &'t Store,
+        transaction: &'t WriteTransaction,
+        reprovision: Reprovision,
+    ) -> Result<Self, LedgerError> {
         Ok(Self {
             store,
+            reprovision,
             enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
             entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
             keys: transaction.open_table(KEYS).map_err(store.failed())?,
@@ -176,7 +209,11 @@ impl<'t> Batch<'t> {
         let (mut enrolment, before) = self.enrolment(change)?;
         let key_name = key_of(&change.act);
         let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
-        let outcome = apply(change, &mut enrolment, &mut key);
+        let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
+        if outcome.forget {
+            self.forget(&change.identity, &enrolment, before)?;
+            return Ok((outcome.applied, None));
+        }
         let Some(entry) = &outcome.entry else {
             self.read
                 .insert(change.identity.clone(), (enrolment, before));
@@ -254,8 +291,10 @@ impl<'t> Batch<'t> {
             }
             self.mark_time(step, change)?;
         }
+        let ordered = |code| (now.1, now.0, code);
         let setback = match &change.act {
             Act::SetBack(s) => Some((s.step, s.state, s.code)),
+            Act::Ordered(order) => order.verb.code().map(ordered),
             _ => None,
         };
         if let Some((_, _, code)) = setback {
@@ -267,6 +306,31 @@ impl<'t> Batch<'t> {
             setback,
         };
         Ok((outcome.applied.clone(), Some(committed)))
+    }
+
+    /// Removes what is known of an identity. What was signed for its keys stays
+    /// known: no key is signed for twice, no serial number given out twice.
+    fn forget(
+        &mut self,
+        identity: &str,
+        enrolment: &Enrolment,
+        before: Option<Place>,
+    ) -> Result<(), LedgerError> {
+        let failed = self.store.failed();
+        self.enrolments.remove(identity).map_err(&failed)?;
+        let entries = (identity, 0)..=(identity, u64::MAX);
+        self.entries
+            .retain_in(entries, |_, _| false)
+            .map_err(&failed)?;
+        if let Some(name) = &enrolment.key
+            && self.key(name)?.is_some_and(|key| key.asks.is_empty())
+        {
+            self.keys.remove(name.as_str()).map_err(&failed)?;
+        }
+        if let Some(before) = before {
+            self.count_place(before, -1);
+        }
+        Ok(())
     }
 
     /// Counts a state, and the step of those that are on their way.
@@ -300,7 +364,11 @@ impl<'t> Batch<'t> {
 
     /// Writes what was gathered.
     fn finish(mut self) -> Result<(), LedgerError> {
-        for (identity, (enrolment, _)) in std::mem::take(&mut self.read) {
+        for (identity, (enrolment, place)) in std::mem::take(&mut self.read) {
+            // Nothing became of what would have been its first change.
+            if place.is_none() {
+                continue;
+            }
             let bytes = self.encode(&enrolment)?;
             self.enrolments
                 .insert(identity.as_str(), bytes.as_slice())

@@ -1,6 +1,7 @@
 //! What every step works with.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) queued: Arc<Notify>,
     /// Lets nodes in as places are expected for them.
     pub(crate) gate: Gate,
+    /// No new node is taken up.
+    pub(crate) paused: Arc<AtomicBool>,
     /// Where a test wants an enrolment to stand still, and for how long.
     pub(crate) hold: Option<(String, Duration)>,
 }
@@ -78,9 +81,13 @@ impl Context {
         now(self.clock.as_ref())
     }
 
-    /// Writes a change and returns once it is durable.
+    /// Writes a change and returns once it is durable. Stops where it was decided
+    /// meanwhile that the node does not go on.
     pub(crate) async fn commit(&self, node: &Identity, act: Act) -> Result<Applied, Stop> {
-        Ok(self.ledger.commit(self.change(node.as_str(), act)).await?)
+        match self.ledger.commit(self.change(node.as_str(), act)).await? {
+            Applied::NotNow(state) => Err(Stop::Held(state)),
+            applied => Ok(applied),
+        }
     }
 
     /// Writes a change without waiting for the disk.

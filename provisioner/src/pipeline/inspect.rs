@@ -21,7 +21,7 @@ use super::restart::Restarted;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
 use crate::judge;
-use crate::ledger::{Act, Applied, Enrolment};
+use crate::ledger::{Act, Enrolment};
 use crate::step::{State, Step};
 
 /// The most an inventory may be, bytes of JSON.
@@ -62,17 +62,8 @@ pub(crate) async fn run(
     if was_restarted(before.as_ref()) {
         return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
     }
-    let taken = context
-        .commit(
-            &node,
-            Act::Taken {
-                since: ticket.since,
-            },
-        )
-        .await?;
-    if let Applied::NotNow(state) = taken {
-        return Err(Stop::Held(state));
-    }
+    let since = ticket.since;
+    context.commit(&node, Act::Taken { since }).await?;
 
     let mut conversation = Conversation::new(&context.provisioning, node.clone());
     let reply = match first_answer(context, &mut conversation, &mut probe).await {

@@ -137,6 +137,32 @@ impl Queue {
         }
     }
 
+    /// Queues an identity whose time has come before it was due; says whether it
+    /// was not on its way already.
+    pub fn hasten(&mut self, identity: &Identity, now: Timestamp) -> bool {
+        match self.places.get(identity) {
+            Some(Place::Waiting | Place::Working) => return false,
+            Some(Place::Parked { until, .. }) => {
+                self.parked.remove(&(*until, identity.clone()));
+            }
+            None => {}
+        }
+        self.enqueue(Ticket {
+            identity: identity.clone(),
+            source: Source::Ledger,
+            since: now,
+        });
+        true
+    }
+
+    /// Takes an identity out that waits or is parked. One that is being worked on
+    /// stays: its flow is stopped by the ledger and gives it back.
+    pub fn withdraw(&mut self, identity: &Identity) {
+        if !matches!(self.places.get(identity), Some(Place::Working)) {
+            self.leave(identity);
+        }
+    }
+
     /// Queues the parked identities whose time has come; returns how many.
     pub fn wake(&mut self, now: Timestamp) -> usize {
         let mut woken = 0;

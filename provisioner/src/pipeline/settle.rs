@@ -9,7 +9,7 @@ use server_core::words::Identity;
 use super::confirm::Confirmed;
 use super::{Context, retry};
 use crate::code::{Class, Code, Refusal};
-use crate::ledger::{Act, Enrolment, LedgerError, Setback};
+use crate::ledger::{Act, Enrolment, LedgerError, Reprovision, Setback};
 use crate::step::{State, Step};
 
 /// Why a node does not go on.
@@ -137,9 +137,21 @@ fn pause(context: &Context, known: Option<&Enrolment>, code: Code) -> Option<Dur
     match (code, code.class()) {
         // The answer to this one is a new key, and the node is there.
         (Code::CaUnknownOutcome, _) => Some(Duration::ZERO),
-        (_, Class::Conflict) => Some(config.max),
+        // A person decides, or the certificate it has comes to its end.
+        (_, Class::Conflict) => until_expiry(context, known),
         _ => Some(context.with_rng(|rng| retry::delay(config, setbacks, rng))),
     }
+}
+
+/// How long until an enrolled node may come with another key, where policy lets
+/// it once its certificate has expired.
+fn until_expiry(context: &Context, known: Option<&Enrolment>) -> Option<Duration> {
+    if context.site.config.reprovision != Reprovision::AfterExpiry {
+        return None;
+    }
+    let end = known.and_then(|known| known.enrolled_until)?;
+    let left = Duration::try_from(end.duration_since(context.now())).unwrap_or(Duration::ZERO);
+    Some(left.max(context.site.config.retry.first))
 }
 
 /// Codes that hearing of the node again makes worth another try at once.

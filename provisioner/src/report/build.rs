@@ -33,6 +33,7 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         service: Service::Stopped,
         ready: false,
         http: None,
+        paused: store.pause()?,
         states: State::ALL.iter().map(state).collect(),
         confirmed: counters.get("state.confirmed"),
         certificates_issued: counters.get("certificates"),
@@ -87,10 +88,28 @@ pub fn show(store: &Store, identity: &str) -> Result<Option<Show>, LedgerError> 
     Ok(Some(Show {
         first_seen: enrolment.first_seen,
         attempts: enrolment.attempts,
+        approved: enrolment.approved,
         history: store.entries(identity)?,
         certificate,
         node: node(identity, enrolment),
     }))
+}
+
+/// The known name that is most like an unknown one, if any is much like it.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn nearest(store: &Store, unknown: &str) -> Result<Option<String>, LedgerError> {
+    /// Names less alike are no help.
+    const ALIKE: f64 = 0.85;
+    let mut best = (ALIKE, None);
+    store.each_name(|name| {
+        let alike = strsim::jaro_winkler(name, unknown);
+        if alike > best.0 {
+            best = (alike, Some(name.to_owned()));
+        }
+    })?;
+    Ok(best.1)
 }
 
 fn node(identity: &str, enrolment: Enrolment) -> Node {

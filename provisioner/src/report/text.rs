@@ -7,6 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::{Node, Service, Show, Status};
+use crate::code::Code;
 use crate::ledger::What;
 use crate::step::State;
 
@@ -20,6 +21,14 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         (Service::Running, false) => writeln!(out, "service      running, not ready")?,
         (Service::Stopped, _) => {
             writeln!(out, "service      stopped; this is what its ledger holds")?
+        }
+    }
+    if let Some(pause) = &status.paused {
+        let since = pause.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+        write!(out, "paused       since {since} by {}", pause.by)?;
+        match pause.why.as_str() {
+            "" => writeln!(out, "; go on: provisioner resume")?,
+            why => writeln!(out, ": {why}; go on: provisioner resume")?,
         }
     }
     if let Some(http) = &status.http {
@@ -91,15 +100,7 @@ pub fn print_nodes(out: &mut dyn Write, nodes: &[Node], now: Timestamp) -> io::R
 /// The output is gone.
 pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Result<()> {
     let node = &show.node;
-    let next = match (node.state, node.next_try) {
-        (State::Parked, Some(at)) if at > now => format!(", next try in {}", between(now, at)),
-        (State::Parked, Some(_)) => ", next try now".to_owned(),
-        (State::Parked | State::Refused, None) => {
-            ", tried again when it announces itself".to_owned()
-        }
-        (State::Quarantined, _) => ", frozen until somebody decides".to_owned(),
-        _ => String::new(),
-    };
+    let next = outlook(show, now);
     writeln!(out, "{}     {}{next}", node.identity, node.state)?;
     for entry in &show.history {
         let at = entry.at.strftime("%H:%M:%S%.3f");
@@ -118,6 +119,15 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
                 writeln!(out, "  {step:<10} {at}  {took:>9}  {state} {code}")?;
                 writeln!(out, "             {says}")?;
             }
+            What::Ordered { verb, by, why, .. } => {
+                let verb = verb.past().to_uppercase();
+                let why = if why.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {why}")
+                };
+                writeln!(out, "  operator   {at}  {took:>9}  {verb} by {by}{why}")?;
+            }
         }
     }
     if let Some(certificate) = &show.certificate {
@@ -131,6 +141,32 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
         writeln!(out, "  set back {} times in a row", node.tries)?;
     }
     Ok(())
+}
+
+/// What becomes of a node next, and what a person can do about it.
+fn outlook(show: &Show, now: Timestamp) -> String {
+    let (node, name) = (&show.node, &show.node.identity);
+    match (node.state, node.next_try) {
+        (State::Parked, _) if node.code == Some(Code::IdentityExists) => {
+            format!(", waits for approval: provisioner approve {name}")
+        }
+        (State::Parked, Some(at)) if at > now => {
+            let left = between(now, at);
+            format!(", next try in {left} (retry now: provisioner retry {name})")
+        }
+        (State::Parked, Some(_)) => ", next try now".to_owned(),
+        (State::Parked | State::Refused, None) => {
+            format!(", tried again when it announces itself (retry now: provisioner retry {name})")
+        }
+        (State::Quarantined, _) => {
+            format!(", frozen until somebody decides: provisioner approve, refuse or ban {name}")
+        }
+        (State::Banned | State::Decommissioned, _) => {
+            format!(", never enrolled again: {}", node.says)
+        }
+        (State::Confirmed, _) if show.approved => ", may enrol once more with a new key".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn plain_table<const N: usize>(header: [&str; N]) -> Table {

@@ -1,5 +1,6 @@
 //! Takes tickets from the queue, one task a node, as places are free.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 /// The next ticket, unless nobody may be asked for now.
 fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
+    if context.paused.load(Ordering::Relaxed) {
+        return None;
+    }
     let free = context.places.nodes.available_permits();
     if !context.gate.with(|figures| figures.is_open(free)) {
         return None;
@@ -60,6 +64,9 @@ fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
 }
 
 fn pause(context: &Context) -> Duration {
+    if context.paused.load(Ordering::Relaxed) {
+        return LOOK;
+    }
     let due = context.with_queue(|queue| queue.next_due());
     let until = due.map(|due| due.duration_since(context.now()));
     let until = until.map(|span| Duration::try_from(span).unwrap_or(Duration::ZERO));

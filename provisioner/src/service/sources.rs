@@ -218,10 +218,12 @@ impl Sources {
             .ledger
             .store()
             .enrolment(arrival.identity.as_str())?;
-        if known
-            .as_ref()
-            .is_some_and(|known| is_settled(known, &arrival))
-        {
+        if let Some(known) = known.as_ref().filter(|known| is_settled(known, &arrival)) {
+            if known.state.is_tombstone() {
+                let code = known.code.unwrap_or(Code::IdentityBanned);
+                self.metrics.dropped(code);
+                tracing::debug!(node = %arrival.identity, %code, "a node came back that is not enrolled again");
+            }
             return Ok(());
         }
         match context.with_queue(|queue| queue.offer(&arrival)) {
@@ -250,7 +252,7 @@ impl Sources {
 /// Whether hearing of a node changes nothing.
 fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
     match known.state {
-        State::Banned | State::Quarantined => true,
+        State::Banned | State::Decommissioned | State::Quarantined => true,
         State::Refused => arrival.source != Source::Startup,
         // Late is only news of a node that was given up.
         State::Queued | State::Working => arrival.source == Source::Late,
@@ -258,7 +260,10 @@ fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
             let lately = arrival.at.duration_since(known.since) < AFTERGLOW;
             lately && arrival.source != Source::Startup
         }
-        State::Parked => false,
+        // Asking it again changes nothing before somebody approves, or time passes.
+        State::Parked => {
+            known.code == Some(Code::IdentityExists) && arrival.source != Source::Startup
+        }
     }
 }
 

@@ -11,4 +11,5 @@ mod enrol;
 mod fleet;
 mod helpers;
 mod hostile;
+mod operators;
 mod support;

@@ -119,6 +119,15 @@ impl Provisioner {
             .await
     }
 
+    /// Waits until what `/metrics` says pleases.
+    pub(crate) async fn metrics_when(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let address = self.ask(&["status"])["http"].as_str().unwrap().to_owned();
+        until("a metric", || {
+            Some(metrics(&address)).filter(|text| wanted(text))
+        })
+        .await
+    }
+
     async fn ask_until(&self, what: &str, args: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
         let begin = std::time::Instant::now();
         loop {
@@ -145,4 +154,15 @@ impl Drop for Provisioner {
             eprintln!("--- log of the provisioner\n{}", self.log());
         }
     }
+}
+
+/// One plain request, so that no client has to be a dependency.
+fn metrics(address: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }

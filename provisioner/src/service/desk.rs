@@ -1,0 +1,57 @@
+//! What the running service does about what operators ask and tell.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use server_core::words::{Clock, Identity};
+use tokio::sync::Notify;
+
+use crate::control::Live;
+use crate::pipeline;
+use crate::pipeline::queue::Queue;
+use crate::ready::Readiness;
+use crate::step::State;
+
+/// What answers and orders touch beside the ledger.
+pub(super) struct Desk {
+    pub(super) ready: Arc<Readiness>,
+    pub(super) http: Option<String>,
+    pub(super) queue: Arc<Mutex<Queue>>,
+    pub(super) queued: Arc<Notify>,
+    pub(super) paused: Arc<AtomicBool>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Live for Desk {
+    fn now(&self) -> Timestamp {
+        pipeline::now(self.clock.as_ref())
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.is_ready()
+    }
+
+    fn http(&self) -> Option<String> {
+        self.http.clone()
+    }
+
+    /// The ledger has stopped whatever may not go on; the queue follows.
+    fn decided(&self, node: &Identity, state: State) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            State::Queued => {
+                queue.hasten(node, self.now());
+            }
+            State::Working | State::Confirmed => {}
+            _ => queue.withdraw(node),
+        }
+        drop(queue);
+        self.queued.notify_one();
+    }
+
+    fn paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+        self.queued.notify_one();
+    }
+}

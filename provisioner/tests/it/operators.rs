@@ -1,0 +1,90 @@
+//! What operators decide, told to a service that runs and to one that is stopped.
+
+use crate::support::{Provisioner, Site, Swarm};
+
+const NODE: &str = "web1.example.net";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_hold_while_it_runs_and_after() {
+    let site = Site::start();
+    let config = site.config("");
+    let mut service = Provisioner::start(&config);
+    service.status_when("ready", |s| s["ready"] == true).await;
+
+    let paused = service.ask(&["pause", "--reason", "a look around"]);
+    assert_eq!(
+        (&paused["result"], &paused["paused"]["why"]),
+        (&"service".into(), &"a look around".into())
+    );
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    service.show_when(NODE, |s| s["state"] == "queued").await;
+    assert_eq!(service.stop().await, 0);
+
+    // Stopped: the ledger is told, and the next service heeds it.
+    let status = service.ask(&["status"]);
+    assert_eq!(status["paused"]["why"], "a look around");
+    let frozen = service.ask(&["quarantine", NODE, "--reason", "whose is it?"]);
+    assert_eq!(
+        (&frozen["result"], &frozen["state"]),
+        (&"done".into(), &"quarantined".into())
+    );
+    let typo = service.ask(&["approve", "wbe1.example.net"]);
+    assert_eq!(
+        (&typo["result"], &typo["nearest"]),
+        (&"unknown".into(), &NODE.into())
+    );
+    service.ask(&["resume"]);
+
+    let service = Provisioner::start(&config);
+    let show = service
+        .show_when(NODE, |s| s["state"] == "quarantined")
+        .await;
+    assert_eq!(show["code"], "operator.quarantined");
+    assert!(
+        show["says"].as_str().unwrap().ends_with(": whose is it?"),
+        "{show:#}"
+    );
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let retried = service.ask(&["retry", NODE]);
+    assert_eq!(retried["result"], "unfit", "{retried}");
+    let approved = service.ask(&["approve", NODE, "--reason", "mine"]);
+    assert_eq!(
+        (&approved["result"], &approved["state"]),
+        (&"done".into(), &"queued".into())
+    );
+    let show = service.show_when(NODE, |s| s["state"] == "confirmed").await;
+    let orders: Vec<_> = show["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["what"] == "ordered")
+        .map(|entry| entry["verb"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(orders, ["quarantine", "approve"]);
+
+    // Installed anew, it waits for a person; then it has a second certificate.
+    drop(swarm);
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let show = service
+        .show_when(NODE, |s| s["code"] == "identity.exists")
+        .await;
+    assert_eq!(show["next_try"], serde_json::Value::Null, "{show:#}");
+    service.ask(&["approve", NODE]);
+    let again = service.show_when(NODE, |s| s["state"] == "confirmed").await;
+    assert_ne!(again["certificate"]["key"], show["certificate"]["key"]);
+
+    // Banned, it is no longer heard.
+    drop(swarm);
+    assert_eq!(service.ask(&["ban", NODE])["state"], "banned");
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let banned = |text: &str| {
+        let line = "provisioner_dropped_total{code=\"identity.banned\"}";
+        text.lines().any(|l| l.starts_with(line))
+    };
+    service.metrics_when(banned).await;
+    assert_eq!(service.ask(&["show", NODE])["state"], "banned");
+    assert_eq!(service.ask(&["status"])["certificates_issued"], 2);
+}
