@@ -1,5 +1,7 @@
 //! From the tables of the file to a [`Config`], one function a table.
 
+mod bounds;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,15 +10,13 @@ use super::reader::{Document, Section};
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
-use crate::ledger::Reprovision;
 
 use super::{
-    Ca, CaKind, Config, Csr, Limits, Log, NodeFiles, Production, Provisioning, Retry, Secret,
-    SecretSource, Sweep, Timeouts, Tls, Token, TokenKey,
+    Ca, CaKind, Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token,
+    TokenKey,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Kinds of key that `[csr] keys` may name.
@@ -45,13 +45,13 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
             settings: texts(node.section("settings"), "\"text\""),
             policies: texts(node.section("policies"), "\"policy default deny\""),
         },
-        limits: limits(root.section("limits")),
-        timeouts: timeouts(root.section("timeouts")),
-        retry: retry(root.section("retry")),
-        reprovision: reprovision(root.section("reprovision")),
-        sweep: sweep(root.section("sweep")),
-        http: http(root.section("http")),
-        log: log(root.section("log")),
+        limits: bounds::limits(root.section("limits")),
+        timeouts: bounds::timeouts(root.section("timeouts")),
+        retry: bounds::retry(root.section("retry")),
+        reprovision: bounds::reprovision(root.section("reprovision")),
+        sweep: bounds::sweep(root.section("sweep")),
+        http: bounds::http(root.section("http")),
+        log: bounds::log(root.section("log")),
     };
     network.finish();
     node.finish();
@@ -255,98 +255,6 @@ fn environment(section: &Section<'_, '_>) -> Vec<String> {
         }
     }
     names.value
-}
-
-fn limits(section: Section<'_, '_>) -> Limits {
-    let limits = Limits {
-        queue: section.number("queue", 100_000, 1..10_000_001),
-        probes: section.number("probes", 1_000, 1..100_001),
-        nodes: section.number("nodes", 512, 1..100_001),
-        hook: section.number("hook", 4, 1..1_001),
-        ca: section.number("ca", 2, 1..1_001),
-        confirm: section.number("confirm", 20_000, 1..1_000_001),
-    };
-    section.finish();
-    limits
-}
-
-fn timeouts(section: Section<'_, '_>) -> Timeouts {
-    let timeouts = Timeouts {
-        probe: section.duration("probe", 2 * SECOND, 10 * MILLISECOND),
-        node: section.duration("node", 20 * SECOND, 10 * MILLISECOND),
-        restart: section.duration("restart", 5 * SECOND, 10 * MILLISECOND),
-        confirm: section.duration("confirm", 120 * SECOND, 3 * SECOND),
-        event_age: section.duration("event_age", 300 * SECOND, SECOND),
-    };
-    section.finish();
-    timeouts
-}
-
-fn retry(section: Section<'_, '_>) -> Retry {
-    let retry = Retry {
-        attempts: section.number("attempts", 2, 0..21),
-        first: section.duration("first", 5 * SECOND, 10 * MILLISECOND),
-        max: section.duration("max", 600 * SECOND, 10 * MILLISECOND),
-        forget_after: section.number("forget_after", 12, 1..1_001),
-    };
-    section.finish();
-    Retry {
-        max: retry.max.max(retry.first),
-        ..retry
-    }
-}
-
-fn reprovision(section: Section<'_, '_>) -> Reprovision {
-    let words: Vec<_> = Reprovision::ALL.iter().map(|word| word.as_str()).collect();
-    let default = Reprovision::WithApproval;
-    let policy = section.word("policy", &words, default.as_str());
-    section.finish();
-    policy.parse().unwrap_or(default)
-}
-
-fn sweep(section: Section<'_, '_>) -> Sweep {
-    let sweep = Sweep {
-        interval: section.duration("interval", 60 * SECOND, SECOND),
-        window: section.duration("window", 2 * SECOND, 50 * MILLISECOND),
-    };
-    section.finish();
-    sweep
-}
-
-fn http(section: Section<'_, '_>) -> Option<String> {
-    let default = "127.0.0.1:9464";
-    let listen = section.text("listen", &format!("\"{default}\""));
-    let address = match &listen {
-        None => Some(default.to_owned()),
-        Some(text) if text.value == "off" => None,
-        Some(text) => {
-            if text.value.parse::<std::net::SocketAddr>().is_err() {
-                let says = format!(
-                    "{:?} is not an address and port; write listen = \"{default}\" or \"off\"",
-                    text.value
-                );
-                section.report(text, says);
-            }
-            Some(text.value.clone())
-        }
-    };
-    section.finish();
-    address
-}
-
-fn log(section: Section<'_, '_>) -> Log {
-    let level = section
-        .text("level", "\"info\"")
-        .unwrap_or_else(|| located("info".to_owned()));
-    if let Err(error) = level.value.parse::<tracing_subscriber::filter::Targets>() {
-        section.report(
-            &level,
-            format!("{:?} is no log filter: {error}", level.value),
-        );
-    }
-    let json = section.word("format", &["text", "json"], "text") == "json";
-    section.finish();
-    Log { level, json }
 }
 
 /// Broker URLs: at least one, each `nats://` or `tls://`.

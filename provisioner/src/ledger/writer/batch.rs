@@ -1,0 +1,290 @@
+//! One transaction: changes applied to its tables, and what is counted with them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hdrhistogram::Histogram;
+use redb::{ReadableTable, Table, WriteTransaction};
+use serde::Serialize;
+
+use super::super::apply::{Outcome, apply, key_of, newcomer};
+use super::super::order::Reprovision;
+use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use super::super::store::{
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, SERIALS, Store, state_counter,
+    step_counter,
+};
+use super::{Committed, LONGEST_US};
+use crate::step::{State, Step};
+
+/// Entries kept for one identity; the oldest go first.
+const HISTORY: u64 = 200;
+
+/// Where an enrolment stands.
+type Place = (State, Step);
+
+/// The tables of one transaction, and what was read or counted in it.
+pub(super) struct Batch<'t> {
+    store: &'t Store,
+    reprovision: Reprovision,
+    enrolments: Table<'t, &'static str, &'static [u8]>,
+    entries: Table<'t, (&'static str, u64), &'static [u8]>,
+    keys: Table<'t, &'static str, &'static [u8]>,
+    serials: Table<'t, &'static str, &'static str>,
+    counters: Table<'t, &'static str, u64>,
+    latencies: Table<'t, (u8, u64), u64>,
+    read: HashMap<String, (Enrolment, Option<Place>)>,
+    counted: BTreeMap<String, i64>,
+    timed: BTreeMap<(u8, u64), u64>,
+    scale: Histogram<u64>,
+}
+
+impl<'t> Batch<'t> {
+    pub(super) fn new(
+        store: &'t Store,
+        transaction: &'t WriteTransaction,
+        reprovision: Reprovision,
+    ) -> Result<Self, LedgerError> {
+        Ok(Self {
+            store,
+            reprovision,
+            enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
+            entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
+            keys: transaction.open_table(KEYS).map_err(store.failed())?,
+            serials: transaction.open_table(SERIALS).map_err(store.failed())?,
+            counters: transaction.open_table(COUNTERS).map_err(store.failed())?,
+            latencies: transaction.open_table(LATENCIES).map_err(store.failed())?,
+            read: HashMap::new(),
+            counted: BTreeMap::new(),
+            timed: BTreeMap::new(),
+            scale: Histogram::new_with_bounds(1, LONGEST_US, 3).map_err(store.failed())?,
+        })
+    }
+
+    pub(super) fn change(
+        &mut self,
+        change: &Change,
+    ) -> Result<(Applied, Option<Committed>), LedgerError> {
+        if !self.serial_is_new(&change.act)? {
+            return Ok((Applied::SerialUsed, None));
+        }
+        let (mut enrolment, before) = self.enrolment(change)?;
+        let key_name = key_of(&change.act);
+        let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
+        let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
+        if outcome.forget {
+            self.forget(&change.identity, &enrolment, before)?;
+            return Ok((outcome.applied, None));
+        }
+        let Some(entry) = &outcome.entry else {
+            self.read
+                .insert(change.identity.clone(), (enrolment, before));
+            return Ok((outcome.applied, None));
+        };
+
+        let number = enrolment.next_entry;
+        enrolment.next_entry += 1;
+        let bytes = self.encode(entry)?;
+        let at = (change.identity.as_str(), number);
+        self.entries
+            .insert(at, bytes.as_slice())
+            .map_err(self.store.failed())?;
+        if let Some(old) = number.checked_sub(HISTORY) {
+            let old = (change.identity.as_str(), old);
+            self.entries.remove(old).map_err(self.store.failed())?;
+        }
+        if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
+            let bytes = self.encode(record)?;
+            self.keys
+                .insert(name, bytes.as_slice())
+                .map_err(self.store.failed())?;
+        }
+
+        let now = (enrolment.state, enrolment.step);
+        self.read
+            .insert(change.identity.clone(), (enrolment, before));
+        self.count_change(change, &outcome, before, now)
+    }
+
+    /// Takes down the serial number of a new certificate; false where another
+    /// key's certificate has it.
+    fn serial_is_new(&mut self, act: &Act) -> Result<bool, LedgerError> {
+        let Act::Signed { key, issuance } = act else {
+            return Ok(true);
+        };
+        let serial = issuance.serial.as_str();
+        let known = self.serials.get(serial).map_err(self.store.failed())?;
+        let holder = known.map(|holder| holder.value() == key.as_str());
+        if holder.is_none() {
+            self.serials
+                .insert(serial, key.as_str())
+                .map_err(self.store.failed())?;
+        }
+        Ok(holder.unwrap_or(true))
+    }
+
+    fn count_change(
+        &mut self,
+        change: &Change,
+        outcome: &Outcome,
+        before: Option<Place>,
+        now: Place,
+    ) -> Result<(Applied, Option<Committed>), LedgerError> {
+        if before != Some(now) {
+            self.count_place(now, 1);
+            if let Some(before) = before {
+                self.count_place(before, -1);
+            }
+            if let Some((_, seen)) = self.read.get_mut(&change.identity) {
+                *seen = Some(now);
+            }
+        }
+        if outcome.new_certificate {
+            self.count("certificates".to_owned(), 1);
+        }
+        if outcome.signed_twice {
+            self.count("keys_signed_twice".to_owned(), 1);
+        }
+        if let Some((step, took_us)) = outcome.completed {
+            self.count(format!("done.{step}"), 1);
+            if let Some(took) = took_us {
+                let bucket = self.scale.highest_equivalent(took.clamp(1, LONGEST_US));
+                *self.timed.entry((step.index(), bucket)).or_default() += 1;
+            }
+            self.mark_time(step, change)?;
+        }
+        let ordered = |code| (now.1, now.0, code);
+        let setback = match &change.act {
+            Act::SetBack(s) => Some((s.step, s.state, s.code)),
+            Act::Ordered(order) => order.verb.code().map(ordered),
+            _ => None,
+        };
+        if let Some((_, _, code)) = setback {
+            self.count(format!("code.{code}"), 1);
+        }
+        let committed = Committed {
+            identity: change.identity.clone(),
+            completed: outcome.completed,
+            setback,
+        };
+        Ok((outcome.applied.clone(), Some(committed)))
+    }
+
+    /// Removes what is known of an identity. What was signed for its keys stays
+    /// known: no key is signed for twice, no serial number given out twice.
+    fn forget(
+        &mut self,
+        identity: &str,
+        enrolment: &Enrolment,
+        before: Option<Place>,
+    ) -> Result<(), LedgerError> {
+        let failed = self.store.failed();
+        self.enrolments.remove(identity).map_err(&failed)?;
+        let entries = (identity, 0)..=(identity, u64::MAX);
+        self.entries
+            .retain_in(entries, |_, _| false)
+            .map_err(&failed)?;
+        if let Some(name) = &enrolment.key
+            && self.key(name)?.is_some_and(|key| key.asks.is_empty())
+        {
+            self.keys.remove(name.as_str()).map_err(&failed)?;
+        }
+        if let Some(before) = before {
+            self.count_place(before, -1);
+        }
+        Ok(())
+    }
+
+    /// Counts a state, and the step of those that are on their way.
+    fn count_place(&mut self, (state, step): Place, by: i64) {
+        self.count(state_counter(state), by);
+        if matches!(state, State::Queued | State::Working) {
+            self.count(step_counter(step), by);
+        }
+    }
+
+    /// First arrival and last confirmation, microseconds since 1970.
+    fn mark_time(&mut self, step: Step, change: &Change) -> Result<(), LedgerError> {
+        let at = u64::try_from(change.at.as_microsecond()).unwrap_or(0);
+        let (name, overwrite) = match step {
+            Step::Arrive => ("first_event_us", false),
+            Step::Confirm => ("last_confirm_us", true),
+            _ => return Ok(()),
+        };
+        let known = self
+            .counters
+            .get(name)
+            .map_err(self.store.failed())?
+            .is_some();
+        if overwrite || !known {
+            self.counters
+                .insert(name, at)
+                .map_err(self.store.failed())?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    pub(super) fn finish(mut self) -> Result<(), LedgerError> {
+        for (identity, (enrolment, place)) in std::mem::take(&mut self.read) {
+            // Nothing became of what would have been its first change.
+            if place.is_none() {
+                continue;
+            }
+            let bytes = self.encode(&enrolment)?;
+            self.enrolments
+                .insert(identity.as_str(), bytes.as_slice())
+                .map_err(self.store.failed())?;
+        }
+        for (name, by) in &self.counted {
+            let found = self
+                .counters
+                .get(name.as_str())
+                .map_err(self.store.failed())?;
+            let sum = found.map_or(0, |n| n.value()).saturating_add_signed(*by);
+            self.counters
+                .insert(name.as_str(), sum)
+                .map_err(self.store.failed())?;
+        }
+        for (bucket, by) in &self.timed {
+            let found = self.latencies.get(bucket).map_err(self.store.failed())?;
+            let sum = found.map_or(0, |n| n.value()) + by;
+            self.latencies
+                .insert(bucket, sum)
+                .map_err(self.store.failed())?;
+        }
+        Ok(())
+    }
+
+    fn enrolment(&mut self, change: &Change) -> Result<(Enrolment, Option<Place>), LedgerError> {
+        if let Some(read) = self.read.remove(&change.identity) {
+            return Ok(read);
+        }
+        let found = self
+            .enrolments
+            .get(change.identity.as_str())
+            .map_err(self.store.failed())?;
+        match found {
+            Some(bytes) => {
+                let enrolment: Enrolment = self.store.decode(bytes.value())?;
+                let place = (enrolment.state, enrolment.step);
+                Ok((enrolment, Some(place)))
+            }
+            None => Ok((newcomer(change.at), None)),
+        }
+    }
+
+    fn key(&self, name: &str) -> Result<Option<KeyRecord>, LedgerError> {
+        let found = self.keys.get(name).map_err(self.store.failed())?;
+        found
+            .map(|bytes| self.store.decode(bytes.value()))
+            .transpose()
+    }
+
+    fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, LedgerError> {
+        serde_json::to_vec(value).map_err(self.store.failed())
+    }
+
+    fn count(&mut self, name: String, by: i64) {
+        *self.counted.entry(name).or_default() += by;
+    }
+}
