@@ -32,6 +32,7 @@ enum Command {
     Validate(command::validate::ValidateArgs),
     /// Show what a scenario comes to, without starting anything
     Plan(command::plan::PlanArgs),
+    Report(command::report::ReportArgs),
     /// Print the formats of scenarios and results
     Schema(command::schema::SchemaArgs),
     /// Print a completion script for a shell
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         }
         Command::Validate(args) => command::validate::validate(&args),
         Command::Plan(args) => command::plan::plan(&args),
+        Command::Report(args) => command::report::report(&args),
         Command::Schema(args) => command::schema::schema(&args),
         Command::Guard(args) => command::guard::guard(&args),
     };

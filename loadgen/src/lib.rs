@@ -20,6 +20,7 @@ pub mod assert;
 
 pub mod plan;
 
+pub mod report;
 pub mod results;
 pub mod schema;
 

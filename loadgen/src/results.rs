@@ -10,6 +10,7 @@
 //! events.ndjson    the log lines
 //! verdict.json     each assert and limit, the outcome and the exit code
 //! summary.json     the figures; summary.md the same for people
+//! report.html      all of it as one page, made from the other files
 //! ```
 //!
 //! What grows while the run lives is only ever appended to, so that a killed run can still be
@@ -26,6 +27,7 @@ mod verdict;
 
 pub use folder::{FolderError, RunFolder, run_id};
 pub use manifest::{Host, Manifest, ScenarioIdentity, Tool, WorkerPlace, name_hash};
+pub(crate) use markdown::sentence;
 pub use markdown::summary_page;
 pub use storms::reconnect_csv;
 pub use summary::{

@@ -66,7 +66,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     most_provisioners: 1,
     formations: &["single", "cluster", "leafnodes", "gateways", "external"],
     sources: &[SourceAddress::Unbound, SourceAddress::BindNoPort],
-    formats: &[Format::Json, Format::Csv, Format::Hlog],
+    formats: &[Format::Json, Format::Csv, Format::Hlog, Format::Html],
     abort: false,
     baseline: false,
 };
@@ -197,7 +197,10 @@ async fn supervise(
         if !driven.totals.storms.is_empty() {
             folder.write("reconnect.csv", &reconnect_csv(&driven.totals.storms)?)?;
         }
-        folder.finish(manifest, &plan, &verdict, &summary, elapsed_us)?;
+        let manifest = folder.finish(manifest, &plan, &verdict, &summary, elapsed_us)?;
+        if plan.scenario.output.formats.contains(&Format::Html) {
+            chronicle::write_report(folder, manifest)?;
+        }
     }
     last_words(options, &states.borrow(), &verdict, folder.as_deref());
     Ok(exit_of(&verdict))

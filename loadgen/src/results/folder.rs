@@ -130,7 +130,7 @@ impl RunFolder {
     }
 
     /// Writes verdict and summary, and closes the manifest. A passing run in the default place
-    /// becomes `results/last-green`.
+    /// becomes `results/last-green`. Gives the manifest back as it was written.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -141,7 +141,7 @@ impl RunFolder {
         verdict: &Verdict,
         summary: &Summary,
         elapsed_us: u64,
-    ) -> io::Result<()> {
+    ) -> io::Result<Manifest> {
         manifest.ended = Some(jiff::Timestamp::now());
         manifest.duration_us = Some(elapsed_us);
         manifest.exit_code = Some(verdict.exit_code);
@@ -150,12 +150,20 @@ impl RunFolder {
         self.write_json("summary.json", summary)?;
         let page = summary_page(&manifest, plan, verdict, summary);
         self.write("summary.md", page.as_bytes())?;
-        manifest.files = self.files()?;
-        self.write_json("manifest.json", &manifest)?;
+        self.close(manifest.clone())?;
         if verdict.outcome == Outcome::Pass {
             self.mark_green()?;
         }
-        Ok(())
+        Ok(manifest)
+    }
+
+    /// Writes the manifest with the files that are there now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(&self, mut manifest: Manifest) -> io::Result<()> {
+        manifest.files = self.files()?;
+        self.write_json("manifest.json", &manifest)
     }
 
     /// Puts a file in place as a whole: a reader never sees half of one.

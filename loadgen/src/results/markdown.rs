@@ -70,7 +70,8 @@ fn write_page(
     write_reproduce(page, manifest)
 }
 
-fn sentence(verdict: &Verdict, held: usize, asserts: usize) -> String {
+/// How the run came out, in a sentence.
+pub(crate) fn sentence(verdict: &Verdict, held: usize, asserts: usize) -> String {
     let count = format!("{held} of {asserts} asserts held");
     match verdict.outcome {
         Outcome::Pass => format!("{count}."),

@@ -6,6 +6,7 @@ use crate::coordinator::Chronicle;
 use crate::measure::{BrokerSample, LogLine, Snapshot};
 use crate::plan::Plan;
 use crate::preflight::{Finding, Machine};
+use crate::report;
 use crate::results::{self, Host, Manifest, RunFolder};
 
 use super::RESULTS;
@@ -34,6 +35,19 @@ pub fn open_results(
         error,
     })?;
     Ok((folder, manifest))
+}
+
+/// Writes the page of the run, and the manifest again, which names it. A page that cannot be made
+/// is told and spoils nothing: `loadgen report` makes it from the same files.
+pub(super) fn write_report(folder: &RunFolder, manifest: Manifest) -> std::io::Result<()> {
+    match report::page(folder.path()) {
+        Ok(page) => folder.write(report::FILE, page.as_bytes())?,
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            return Ok(());
+        }
+    }
+    folder.close(manifest)
 }
 
 /// Writes into the results folder as things happen. A folder that cannot be written any more is

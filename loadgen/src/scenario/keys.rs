@@ -303,6 +303,6 @@ pub(crate) static OUTPUT: Section = Section {
     about: "What is written into the results folder.",
     keys: &[
         key("interval", Duration, Default("\"1s\""), "Time between two rows of the time series."),
-        key("formats", ChoiceList(FORMATS), Default("[\"json\", \"csv\", \"hlog\"]"), "Kinds of files."),
+        key("formats", ChoiceList(FORMATS), Default("[\"json\", \"csv\", \"hlog\", \"html\"]"), "Kinds of files."),
     ],
 };

@@ -267,7 +267,8 @@ fn read_output(reader: &Reader<'_>, cx: &mut Context) -> Output {
     }
     Output {
         interval: interval.map_or(std::time::Duration::from_secs(1), |at| at.value),
-        formats: formats.unwrap_or_else(|| vec![Format::Json, Format::Csv, Format::Hlog]),
+        formats: formats
+            .unwrap_or_else(|| vec![Format::Json, Format::Csv, Format::Hlog, Format::Html]),
     }
 }
 
