@@ -10,6 +10,7 @@
 //! cut into equal buckets, and of each bucket its smallest and its largest value are kept.
 
 mod axis;
+mod cell;
 mod chart;
 mod environment;
 mod figures;

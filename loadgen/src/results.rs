@@ -26,6 +26,7 @@ mod summary;
 mod verdict;
 
 pub use folder::{FolderError, RunFolder, run_id};
+pub(crate) use logs::FAULT_AWAY;
 pub use manifest::{Host, Manifest, ScenarioIdentity, Tool, WorkerPlace, name_hash};
 pub(crate) use markdown::sentence;
 pub use markdown::summary_page;

@@ -144,6 +144,7 @@ fn a_killed_run_is_shown_as_far_as_it_goes() {
     for shown in ["phases", "nodes-d", "rounds-0-d", "broker-memory-d"] {
         assert!(has(&document, shown), "{shown}");
     }
+    assert!(page.contains("<b>F1</b> kill hub-2"), "faults as they fell");
 }
 
 #[test]

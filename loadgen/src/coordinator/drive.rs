@@ -27,6 +27,8 @@ pub trait Chronicle: Send {
     fn snapshot(&mut self, phase: &str, snapshot: &Snapshot);
     /// What a broker said of itself.
     fn broker(&mut self, at_us: u64, phase: &str, name: &str, sample: &BrokerSample);
+    /// A fault of `kind` took `targets` away, or they are back from it.
+    fn fault(&mut self, at_us: u64, phase: &str, kind: &str, targets: &[String], away: bool);
     /// Log lines.
     fn log(&mut self, lines: &[LogLine]);
 }

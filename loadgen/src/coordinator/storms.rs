@@ -29,6 +29,10 @@ impl Conductor<'_> {
             at_us: fall.at_us,
             ..FaultView::default()
         });
+        let phase = self.phase_name();
+        self.drive
+            .chronicle
+            .fault(fall.at_us, &phase, &fall.kind, &fall.targets, true);
         if !brokers {
             return;
         }
@@ -73,6 +77,13 @@ impl Conductor<'_> {
             if ours(view.at_us) && of_end(&view.targets) {
                 view.up_us = end.up_us;
             }
+        }
+        if let (Some(up_us), Some(first)) = (end.up_us, end.records.first()) {
+            let phase = self.phase_name();
+            let targets: Vec<String> = end.records.iter().map(|of| of.target.clone()).collect();
+            self.drive
+                .chronicle
+                .fault(up_us, &phase, &first.kind, &targets, false);
         }
         for record in &end.records {
             match end.up_us {

@@ -340,7 +340,7 @@ mod tests {
                 false => Axis::up_to(highest, Unit::Count),
             };
             let mut canvas = Canvas::new("c", String::new(), Axis::times(0.0, x * 0.9), y, 160.0);
-            canvas.line("all", &[points.clone()], 400).band("band", &points, &points, 400);
+            canvas.line("all", std::slice::from_ref(&points), 400).band("band", &points, &points, 400);
             let chart = canvas.done(String::new(), None);
             let line = walk(&chart.lines[0].d);
             prop_assert!(line.windows(2).all(|pair| pair[0].0 <= pair[1].0 + 1e-6));

@@ -162,7 +162,7 @@ fn sections(folder: &Folder, plots: &Plots<'_>) -> Vec<Section> {
             "costs",
             "Brokers, memory and CPU",
             plots.brokers(),
-            [summary.map(tables::costs)],
+            [summary.and_then(tables::costs)],
         ),
         generator,
     ];

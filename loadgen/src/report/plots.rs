@@ -79,7 +79,11 @@ impl<'a> Plots<'a> {
             let id = format!("rate-{number}");
             let axis = Axis::up_to(top, Unit::PerSecond);
             let mut canvas = self.canvas(&id, format!("{op}: a second"), axis, HEIGHT);
-            canvas.line("ended as they should", &[done.clone()], self.most);
+            canvas.line(
+                "ended as they should",
+                std::slice::from_ref(&done),
+                self.most,
+            );
             if highest(&failed).is_some_and(|most| most > 0.0) {
                 canvas.line("errors", &[failed], self.most);
             }
@@ -302,7 +306,7 @@ impl<'a> Plots<'a> {
         let desc = format!("The highest is {who} with {}.", unit.show(*top));
         let mut canvas = self.canvas(id, title.to_owned(), Axis::up_to(*top, unit), HEIGHT);
         for (who, points, _) in &curves {
-            canvas.line(who, &[points.clone()], self.most);
+            canvas.line(who, std::slice::from_ref(points), self.most);
         }
         let note = (all > CURVES).then(|| format!("The highest {CURVES} of {all} are drawn."));
         Some(canvas.done(desc, note))

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::thin::Point;
 use crate::measure::NodeState;
+use crate::results::{FAULT_AWAY, FaultSummary};
 
 /// A row of `series.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -115,6 +116,33 @@ impl Series {
         self.each(name, |row| Some(row.worker.as_str()))
     }
 
+    /// Faults as they fell, each target for itself.
+    pub(super) fn faults(&self) -> Vec<FaultSummary> {
+        let us = |t: f64| (t * 1e6).round() as u64;
+        let mut faults: Vec<FaultSummary> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.name == FAULT_AWAY) {
+            let (Some(kind), Some(target)) = (row.label("fault"), row.label("target")) else {
+                continue;
+            };
+            let is = |of: &&mut FaultSummary| of.kind == kind && of.target == target;
+            match faults.iter_mut().rev().find(is) {
+                Some(fault) if row.value == 0.0 => {
+                    fault.down_us = fault.at_us.map(|at_us| us(row.t).saturating_sub(at_us));
+                }
+                _ if row.value == 0.0 => {}
+                _ => faults.push(FaultSummary {
+                    phase: row.phase.clone(),
+                    kind: kind.to_owned(),
+                    target: target.to_owned(),
+                    at_us: Some(us(row.t)),
+                    happened: true,
+                    ..FaultSummary::default()
+                }),
+            }
+        }
+        faults
+    }
+
     fn each<'a>(
         &'a self,
         name: &str,
@@ -183,6 +211,27 @@ mod tests {
             labels: labels.to_owned(),
             value,
         }
+    }
+
+    #[test]
+    fn faults_are_known_without_a_summary() {
+        let hub = |n| format!("fault=kill target=hub-{n}");
+        let series = Series::new(vec![
+            row(3.0, "", FAULT_AWAY, &hub(1), 1.0),
+            row(4.5, "", FAULT_AWAY, &hub(1), 0.0),
+            row(5.0, "", FAULT_AWAY, &hub(2), 1.0),
+            row(6.0, "", FAULT_AWAY, &hub(3), 0.0),
+        ]);
+        let faults = series.faults();
+        let told: Vec<_> = faults
+            .iter()
+            .map(|of| (of.target.as_str(), of.at_us, of.down_us))
+            .collect();
+        let want = [
+            ("hub-1", Some(3_000_000), Some(1_500_000)),
+            ("hub-2", Some(5_000_000), None),
+        ];
+        assert_eq!(told, want);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use serde::Serialize;
 
+use super::cell::{
+    Cell, code, count, fault, few, figure, known, nothing, percentile, percentiles, size, text,
+};
 use super::folder::PlanRead;
 use crate::assert::{AssertState, Unit};
-use crate::results::{EnrolmentSummary, Latency, Summary, Verdict};
-use crate::units::{Size, brief_duration, grouped};
+use crate::results::{EnrolmentSummary, FaultSummary, Latency, Summary, Verdict};
+use crate::units::{Size, grouped};
 
 /// A table. The first cell of each row is its heading.
 #[derive(Clone, Debug, Serialize)]
@@ -30,90 +33,6 @@ impl Table {
     fn some(self) -> Option<Self> {
         (!self.rows.is_empty()).then_some(self)
     }
-}
-
-/// A cell; `kind` is a class of the style sheet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Cell {
-    pub(super) text: String,
-    pub(super) kind: &'static str,
-}
-
-pub(super) fn text(text: impl Into<String>) -> Cell {
-    Cell {
-        text: text.into(),
-        kind: "",
-    }
-}
-
-fn code(text: &str) -> Cell {
-    Cell {
-        text: text.to_owned(),
-        kind: "code",
-    }
-}
-
-fn figure(text: impl Into<String>) -> Cell {
-    Cell {
-        text: text.into(),
-        kind: "num",
-    }
-}
-
-fn few() -> Cell {
-    Cell {
-        text: "too few samples".to_owned(),
-        kind: "few",
-    }
-}
-
-fn nothing() -> Cell {
-    Cell {
-        text: "–".to_owned(),
-        kind: "few",
-    }
-}
-
-fn time(us: u64) -> String {
-    brief_duration(std::time::Duration::from_micros(us))
-}
-
-fn known(us: Option<u64>) -> Cell {
-    us.map_or_else(nothing, |us| figure(time(us)))
-}
-
-fn count(n: Option<u64>) -> Cell {
-    n.map_or_else(nothing, |n| figure(grouped(n)))
-}
-
-/// A count that should be 0.
-fn fault(n: u64) -> Cell {
-    Cell {
-        text: grouped(n),
-        kind: if n > 0 { "num warn" } else { "num" },
-    }
-}
-
-fn size(bytes: Option<u64>) -> Cell {
-    bytes.map_or_else(nothing, |bytes| figure(Size(bytes).brief()))
-}
-
-/// A percentile: where there is a largest value and no percentile, the sample was too small.
-fn percentile(value: Option<u64>, of: &Latency) -> Cell {
-    match (value, of.max) {
-        (Some(us), _) => figure(time(us)),
-        (None, Some(_)) => few(),
-        (None, None) => nothing(),
-    }
-}
-
-fn percentiles(of: &Latency) -> [Cell; 4] {
-    [
-        percentile(of.p50, of),
-        percentile(of.p90, of),
-        percentile(of.p99, of),
-        percentile(of.max, of),
-    ]
 }
 
 pub(super) fn asserts(verdict: &Verdict) -> Option<Table> {
@@ -253,11 +172,17 @@ pub(super) fn rounds(summary: &Summary) -> Option<Table> {
 }
 
 pub(super) fn faults(summary: &Summary) -> Option<Table> {
-    let head = ["fault", "phase", "at", "away", "what was seen"];
-    let mut table = Table::new("Faults", &head);
+    let noted = |of: &FaultSummary| !of.happened || !of.note.is_empty();
+    let columns = if summary.faults.iter().any(noted) {
+        5
+    } else {
+        4
+    };
+    let head = &["fault", "phase", "at", "away", "what was seen"][..columns];
+    let mut table = Table::new("Faults", head);
     for of in &summary.faults {
         let missed = if of.happened { "" } else { "It missed. " };
-        table.rows.push(vec![
+        let mut row = vec![
             text(format!("{} {}", of.kind, of.target)),
             text(&of.phase),
             known(of.at_us),
@@ -266,7 +191,9 @@ pub(super) fn faults(summary: &Summary) -> Option<Table> {
                 text: format!("{missed}{}", of.note),
                 kind: if of.happened { "" } else { "bad" },
             },
-        ]);
+        ];
+        row.truncate(columns);
+        table.rows.push(row);
     }
     table.some()
 }
@@ -339,7 +266,7 @@ pub(super) fn enrolment(enrolment: &EnrolmentSummary) -> Option<Table> {
     table.some()
 }
 
-pub(super) fn costs(summary: &Summary) -> Table {
+pub(super) fn costs(summary: &Summary) -> Option<Table> {
     let (memory, cpu) = (&summary.memory, &summary.cpu_s);
     let seconds = |s: Option<f64>| s.map_or_else(nothing, |s| figure(format!("{s:.1} s")));
     let mut table = Table::new("Memory and CPU", &["of", "memory", "each", "CPU time"]);
@@ -347,7 +274,7 @@ pub(super) fn costs(summary: &Summary) -> Table {
         Some(bytes) => figure(format!("{} {of}", Size(bytes).brief())),
         None => nothing(),
     };
-    table.rows = vec![
+    let rows = [
         vec![
             text("nodes"),
             size(memory.nodes_rss_bytes),
@@ -367,7 +294,9 @@ pub(super) fn costs(summary: &Summary) -> Table {
             seconds(cpu.provisioners),
         ],
     ];
-    table
+    let measured = |row: &Vec<Cell>| row[1..].iter().any(|cell| *cell != nothing());
+    table.rows = rows.into_iter().filter(measured).collect();
+    table.some()
 }
 
 pub(super) fn generator(summary: &Summary) -> Table {
@@ -390,30 +319,4 @@ pub(super) fn generator(summary: &Summary) -> Table {
         ],
     ];
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_percentile_of_too_few_samples_is_said_to_be_one() {
-        let some = Latency {
-            p50: Some(1_500),
-            max: Some(9_000),
-            ..Latency::default()
-        };
-        let told = percentiles(&some).map(|cell| (cell.text, cell.kind));
-        let want = [
-            ("1.5ms", "num"),
-            ("too few samples", "few"),
-            ("too few samples", "few"),
-            ("9ms", "num"),
-        ];
-        assert_eq!(told, want.map(|(text, kind)| (text.to_owned(), kind)));
-        assert_eq!(
-            percentiles(&Latency::default()),
-            [(); 4].map(|()| nothing())
-        );
-    }
 }

@@ -82,8 +82,13 @@ impl Timeline {
         let phases = phases
             .into_iter()
             .map(|(name, begin, end)| Phase { name, begin, end });
+        // A run that was killed has no summary; its series tells of faults as they fell.
         let told = folder.summary.as_ref();
-        let faults = told.map(|told| faults(&told.faults)).unwrap_or_default();
+        let fell = told.map_or_else(
+            || series.map(super::series::Series::faults),
+            |told| Some(told.faults.clone()),
+        );
+        let faults = faults(&fell.unwrap_or_default());
         let length = folder
             .manifest
             .as_ref()

@@ -10,6 +10,10 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::measure::{LogLine, OpKey, Round, Snapshot};
 
+/// The value that tells of faults, labelled `fault=kill target=hub-2`: 1 when it takes its target
+/// away, 0 when that is back.
+pub(crate) const FAULT_AWAY: &str = "fault.away";
+
 /// `series.csv`, `latency.hlog`, `fanout.csv`, `events.ndjson`.
 #[derive(Debug)]
 pub(super) struct Logs {

@@ -97,6 +97,16 @@ impl Chronicle for Chronicler<'_> {
         self.write(|folder| folder.append_values(at_us, phase, &known));
     }
 
+    fn fault(&mut self, at_us: u64, phase: &str, kind: &str, targets: &[String], away: bool) {
+        let away = f64::from(u8::from(away));
+        let labels = |target| format!("fault={kind} target={target}");
+        let values: Vec<(&str, String, f64)> = targets
+            .iter()
+            .map(|target| (results::FAULT_AWAY, labels(target), away))
+            .collect();
+        self.write(|folder| folder.append_values(at_us, phase, &values));
+    }
+
     fn log(&mut self, lines: &[LogLine]) {
         if !lines.is_empty() {
             self.write(|folder| folder.append_events(lines));
