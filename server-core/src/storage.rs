@@ -126,9 +126,11 @@ fn check_name(name: &str) -> Result<(), StorageError> {
 #[derive(Default)]
 pub struct MemoryStorage {
     root: String,
-    files: Mutex<BTreeMap<String, Arc<[u8]>>>,
+    files: Mutex<Arc<Files>>,
     common: Option<Arc<CommonFiles>>,
 }
+
+type Files = BTreeMap<Arc<str>, Arc<[u8]>>;
 
 /// What the nodes of a fleet are all sent, kept once: policies and trust anchors. Anything else is a
 /// node's own, private keys above all, and never comes here.
@@ -175,6 +177,16 @@ impl MemoryStorage {
         }
     }
 
+    /// Another storage with the same files, which takes no room until one of the two changes.
+    #[must_use]
+    pub fn copy(&self, root: impl Into<String>) -> Self {
+        Self {
+            root: root.into(),
+            files: Mutex::new(Arc::clone(&self.files())),
+            common: self.common.clone(),
+        }
+    }
+
     fn content(&self, name: &str, content: &[u8]) -> Arc<[u8]> {
         let is_common = name == "ssl/ca.pem" || name.starts_with("policies/");
         match &self.common {
@@ -184,11 +196,11 @@ impl MemoryStorage {
     }
 
     /// Puts a file in place without copying: a relative name, or the absolute path of a file outside.
-    pub fn insert(&self, name: impl Into<String>, content: Arc<[u8]>) {
-        self.files().insert(name.into(), content);
+    pub fn insert(&self, name: impl Into<Arc<str>>, content: Arc<[u8]>) {
+        Arc::make_mut(&mut *self.files()).insert(name.into(), content);
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<[u8]>>> {
+    fn files(&self) -> MutexGuard<'_, Arc<Files>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -202,13 +214,13 @@ impl Storage for MemoryStorage {
     fn write(&self, name: &str, content: &[u8], _mode: u32) -> Result<(), StorageError> {
         check_name(name)?;
         let content = self.content(name, content);
-        self.files().insert(name.to_owned(), content);
+        self.insert(name, content);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), StorageError> {
         check_name(name)?;
-        self.files().remove(name);
+        Arc::make_mut(&mut *self.files()).remove(name);
         Ok(())
     }
 
@@ -219,11 +231,12 @@ impl Storage for MemoryStorage {
         }
         let below = format!("{name}/");
         let mut stored = self.files();
+        let stored = Arc::make_mut(&mut *stored);
         stored.retain(|path, _| !path.starts_with(&below));
         for (file, content) in files {
             let name = format!("{below}{file}");
             let content = self.content(&name, content);
-            stored.insert(name, content);
+            stored.insert(name.into(), content);
         }
         Ok(())
     }
@@ -249,5 +262,28 @@ impl Storage for MemoryStorage {
 
     fn read_outside(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.files().get(path).map(|content| content.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{Arc, MemoryStorage, Storage as _};
+
+    #[test]
+    fn a_copy_shares_content_and_changes_alone() {
+        let first = MemoryStorage::new("/etc/choria");
+        first.insert("server.conf", Arc::from(&b"one"[..]));
+        let second = first.copy("/etc/other");
+        assert!(Arc::ptr_eq(&first.files(), &second.files()));
+        second.write("server.conf", b"two", 0o400).unwrap();
+        second.write("more", b"", 0o400).unwrap();
+        let read = |storage: &MemoryStorage, name| storage.read(name).unwrap();
+        assert_eq!(read(&first, "server.conf").unwrap(), b"one");
+        assert_eq!(read(&second, "server.conf").unwrap(), b"two");
+        assert_eq!(read(&first, "more"), None);
+        assert_eq!(second.describe("more"), "/etc/other/more");
+        first.remove("server.conf").unwrap();
+        assert!(read(&second, "server.conf").is_some());
     }
 }

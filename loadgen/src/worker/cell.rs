@@ -95,9 +95,9 @@ struct Inner {
     /// It has answered a discovery request on the production network.
     confirmed: bool,
     announced_at: Option<Duration>,
-    connect: Option<Pending>,
-    provision: Option<Pending>,
-    leave: Option<Pending>,
+    connect: Option<Box<Pending>>,
+    provision: Option<Box<Pending>>,
+    leave: Option<Box<Pending>>,
     csrs: u32,
     /// Connections lost since it was last up.
     drops: u32,
@@ -222,19 +222,22 @@ impl Cell {
     /// A connect operation has begun for it.
     pub fn connecting(&self, pending: Pending) {
         self.begin(&pending);
-        self.inner.with(|inner| inner.connect = Some(pending));
+        self.inner
+            .with(|inner| inner.connect = Some(Box::new(pending)));
     }
 
     /// A provision operation has begun for it.
     pub fn provisioning(&self, pending: Pending) {
         self.begin(&pending);
-        self.inner.with(|inner| inner.provision = Some(pending));
+        self.inner
+            .with(|inner| inner.provision = Some(Box::new(pending)));
     }
 
     /// A disconnect operation has begun for it.
     pub fn leaving(&self, pending: Pending) {
         self.begin(&pending);
-        self.inner.with(|inner| inner.leave = Some(pending));
+        self.inner
+            .with(|inner| inner.leave = Some(Box::new(pending)));
     }
 
     fn begin(&self, pending: &Pending) {

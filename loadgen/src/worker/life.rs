@@ -1,9 +1,10 @@
 //! The life of one node: what it is made from, how it is run, and what its observer makes of it.
 
+mod disk;
 mod tap;
 mod watcher;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,7 @@ use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{Dial, DialLimit, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
-    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, PROVISIONING_JWT, SERVER_CONF,
-    Security, ServerConf, Shared,
+    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -27,6 +27,7 @@ use crate::plan::{Plan, PlannedBroker};
 use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls};
 
 use super::cell::{Cell, Seen};
+use super::guarded::Guarded;
 use super::publish::PublishLine;
 use tap::Tap;
 use watcher::Watcher;
@@ -82,6 +83,8 @@ pub struct Ground {
     plain: HashSet<String>,
     token: Option<Arc<[u8]>>,
     roots: Arc<[u8]>,
+    /// What nodes that start in production have on their disks alike, by fleet and broker.
+    disks: Guarded<BTreeMap<(String, String), Arc<MemoryStorage>>>,
 }
 
 impl std::fmt::Debug for Ground {
@@ -127,6 +130,7 @@ impl Ground {
                 .as_ref()
                 .map(|token| Arc::from(token.as_bytes())),
             roots: Arc::from(access.roots.as_bytes()),
+            disks: Guarded::default(),
             access,
         })
     }
@@ -241,61 +245,6 @@ impl Life {
             .announce(Announce::When(self.announce))
             .build()
             .map_err(|error| refused(error.to_string()))
-    }
-
-    /// What the node finds on its "disk" when it starts for the first time.
-    fn storage(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<MemoryStorage, LifeError> {
-        let ground = &self.ground;
-        let root = format!("/etc/choria/{}", self.identity);
-        let storage = MemoryStorage::with_common(root, Arc::clone(&ground.files));
-        if fleet.start == Start::Unprovisioned {
-            if let Some(token) = &ground.token {
-                storage.insert(PROVISIONING_JWT, Arc::clone(token));
-            }
-            return Ok(storage);
-        }
-        let text = |text: String| -> Arc<[u8]> { Arc::from(text.into_bytes()) };
-        storage.insert(SERVER_CONF, text(self.server_conf(fleet, broker)?));
-        if !needs_no_certificate(fleet, broker) {
-            let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
-            storage.insert("ssl/certificate.pem", text(issued.certificate));
-            storage.insert("ssl/private.pem", text(issued.key));
-        }
-        storage.insert("ssl/ca.pem", Arc::clone(&ground.roots));
-        for (name, policy) in &ground.access.policies {
-            storage.insert(format!("policies/{name}"), text(policy.clone()));
-        }
-        Ok(storage)
-    }
-
-    fn server_conf(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<String, LifeError> {
-        let production = &self.ground.access.production;
-        let servers = production.get(&broker.tier).map(|network| {
-            // The one it starts at first, then the others in turn.
-            let mut servers = network.servers.clone();
-            let first = broker.place.checked_rem(servers.len());
-            servers.rotate_left(first.unwrap_or_default());
-            servers.join(",")
-        });
-        let settings = [
-            ("identity", self.identity.to_string()),
-            ("collectives", fleet.collectives.join(",")),
-            (
-                "plugin.choria.middleware_hosts",
-                servers.unwrap_or_default(),
-            ),
-            ("plugin.choria.server.provision", "false".to_owned()),
-            ("plugin.choria.use_srv", "false".to_owned()),
-            ("plugin.security.provider", "file".to_owned()),
-            ("plugin.actionpolicy.enable_default", "true".to_owned()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value));
-        ServerConf::render("put in place by loadgen", &settings.into()).map_err(|error| {
-            LifeError::Fleet {
-                fleet: fleet.name.clone(),
-                why: error.to_string(),
-            }
-        })
     }
 }
 

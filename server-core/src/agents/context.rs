@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::trust::KeyAlgorithm;
 use crate::trust::jwt::ProvisioningClaims;
 use crate::wire::FilterSubject;
-use crate::words::{Clock, Collective, Identity, UnixTime};
+use crate::words::{Clock, Collective, Identity, Seed, UnixTime};
 
 mod counters;
 mod facts;
@@ -91,7 +91,9 @@ pub struct Surroundings {
     pub(crate) connect_timeout_secs: u64,
     /// The connection, once there is one.
     pub(crate) bus: OnceLock<Arc<dyn Bus>>,
-    pub(crate) random: Mutex<ChaCha8Rng>,
+    pub(crate) seed: Seed,
+    /// Made at the first draw: most nodes never draw, and it is large.
+    pub(crate) random: OnceLock<Box<Mutex<ChaCha8Rng>>>,
     /// Tries what a restart would do: which mode the files in storage lead to, or why to none.
     pub(crate) rehearse: Arc<Rehearsal>,
 }
@@ -200,6 +202,7 @@ impl<'a> AgentContext<'a> {
         let mut random = self
             .node
             .random
+            .get_or_init(|| Box::new(Mutex::new(self.node.seed.stream(1))))
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         draw(&mut random)

@@ -97,6 +97,9 @@ impl Dialer for SwarmDialer {
         if let Some(subject) = dial.subscriptions.iter().find(unusable) {
             return Err(BusError::Subject(subject.clone()));
         }
+        // In one piece, for as long as the link lasts.
+        let subscriptions = std::mem::take(&mut dial.subscriptions).join(" ").into();
+        dial.servers = Vec::new();
         let tls = dial.tls.take().map(|given| self.settings.lean(&given));
         let route = Route {
             turn: dial.start(&mut dial.reconnect.delays()),
@@ -104,6 +107,7 @@ impl Dialer for SwarmDialer {
         };
         let plan = Arc::new(Plan {
             dial,
+            subscriptions,
             tls,
             targets,
             sources: Arc::clone(&self.sources),

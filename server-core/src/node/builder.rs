@@ -57,7 +57,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`], naming who is at fault.
     pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, Result<Ended, NodeError>> {
-        Box::pin(runtime::run(self, shutdown))
+        runtime::run(self, shutdown)
     }
 }
 

@@ -14,7 +14,7 @@ use super::machine::Input;
 use super::observer::{NodeEvent, NodeObserver};
 use super::plan::Authorization;
 use super::registration::{self, Registration};
-use super::request::{self, Finished};
+use super::request;
 use super::{Alive, Mode, NodeError};
 use crate::agents::{AgentSet, Next, Surroundings, count};
 use crate::bus::{Bus, BusError, Inbound, Incoming, Link};
@@ -44,7 +44,7 @@ pub(super) struct Life {
     pub(super) core: Arc<Core>,
     pub(super) bus: Arc<dyn Bus>,
     inbound: Inbound,
-    in_flight: FuturesUnordered<BoxFuture<'static, Finished>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Option<Next>>>,
     due: Due,
     first_alive: Duration,
     every_alive: Duration,
@@ -176,13 +176,14 @@ impl Life {
                     return Ok(Input::Permitted);
                 }
                 () = &mut timer, if armed.is_some() => {
-                    if let Some(input) = self.on_time().await {
+                    // Rare: it takes its room only while it lasts.
+                    if let Some(input) = Box::pin(self.on_time()).await {
                         return Ok(input);
                     }
                     armed = None;
                     None
                 }
-                Some(finished) = self.in_flight.next() => finished.publish(&self.core, self.bus.as_ref()).await,
+                Some(next) = self.in_flight.next() => next,
                 incoming = self.inbound.next(), if !self.over => self.on_incoming(incoming).await?,
             };
             if let Some(next) = next {
@@ -198,13 +199,14 @@ impl Life {
                 Err(code) => self.core.tell(NodeEvent::Dropped { code }),
                 Ok(accepted) => {
                     let busy = self.in_flight.len() >= self.core.depth;
-                    let mut call =
-                        Box::pin(request::execute(Arc::clone(&self.core), accepted, busy));
+                    let (core, bus) = (Arc::clone(&self.core), Arc::clone(&self.bus));
+                    let mut call = Box::pin(async move {
+                        let finished = request::execute(Arc::clone(&core), accepted, busy).await;
+                        finished.publish(&core, bus.as_ref()).await
+                    });
                     // Most calls have nothing to wait for, and need no place among those that do.
                     match futures::poll!(call.as_mut()) {
-                        Poll::Ready(finished) => {
-                            return Ok(finished.publish(&self.core, self.bus.as_ref()).await);
-                        }
+                        Poll::Ready(next) => return Ok(next),
                         Poll::Pending => self.in_flight.push(call),
                     }
                 }
@@ -222,7 +224,7 @@ impl Life {
                 self.core
                     .tell(NodeEvent::Reconnected { mode, server, took });
                 if self.owes_startup {
-                    self.announce().await;
+                    Box::pin(self.announce()).await;
                 }
             }
             Incoming::Slow { dropped } => {

@@ -1,9 +1,10 @@
 //! Performs what the state machine decides.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 struct Runner {
     given: Arc<Given>,
     node: Parts,
-    plan: Option<Plan>,
+    plan: Option<Box<Plan>>,
     life: Option<Life>,
     /// Lives begun so far; each draws from its own random streams.
     lives: u64,
@@ -41,7 +42,7 @@ struct Parts {
 }
 
 /// Lives until the machine says it is over.
-pub(super) async fn run(node: Node, shutdown: Shutdown) -> Result<Ended, NodeError> {
+pub(super) fn run(node: Node, shutdown: Shutdown) -> BoxFuture<'static, Result<Ended, NodeError>> {
     let mut runner = Runner {
         identity: node.given.config.identity.clone(),
         given: Arc::new(node.given),
@@ -55,28 +56,34 @@ pub(super) async fn run(node: Node, shutdown: Shutdown) -> Result<Ended, NodeErr
         life: None,
         lives: 0,
     };
-    let mut state = State::Loading;
-    let mut effects = VecDeque::from([Effect::Load]);
-    loop {
-        let input = match effects.pop_front() {
-            Some(Effect::Finish(how)) => {
-                let event = NodeEvent::Ended { how };
-                runner.node.observer.event(&runner.identity, event);
-                return Ok(how);
-            }
-            Some(effect) => runner.perform(effect, &shutdown).await?,
-            None => Some(runner.serve(&shutdown).await?),
-        };
-        if let Some(input) = input {
-            let (next, more) = state.step(input);
-            tracing::trace!(node = %runner.identity, ?state, ?input, ?next, "node");
-            state = next;
-            effects.extend(more);
-        }
-    }
+    // Everything a node is lies in this future: what is passed by value would lie in it twice.
+    Box::pin(async move { runner.run(&shutdown).await })
 }
 
 impl Runner {
+    async fn run(&mut self, shutdown: &Shutdown) -> Result<Ended, NodeError> {
+        let mut state = State::Loading;
+        let mut effects = VecDeque::from([Effect::Load]);
+        loop {
+            let input = match effects.pop_front() {
+                Some(Effect::Finish(how)) => {
+                    let event = NodeEvent::Ended { how };
+                    self.node.observer.event(&self.identity, event);
+                    return Ok(how);
+                }
+                // Rare and large, so it takes its room only while it lasts.
+                Some(effect) => Box::pin(self.perform(effect, shutdown)).await?,
+                None => Some(self.serve(shutdown).await?),
+            };
+            if let Some(input) = input {
+                let (next, more) = state.step(input);
+                tracing::trace!(node = %self.identity, ?state, ?input, ?next, "node");
+                state = next;
+                effects.extend(more);
+            }
+        }
+    }
+
     async fn serve(&mut self, shutdown: &Shutdown) -> Result<Input, NodeError> {
         match &mut self.life {
             Some(life) => life.serve(shutdown).await,
@@ -95,7 +102,7 @@ impl Runner {
                 let plan = plan::load(&self.given)?;
                 let mode = plan.mode;
                 self.identity = plan.identity.clone();
-                self.plan = Some(plan);
+                self.plan = Some(Box::new(plan));
                 return Ok(Some(Input::Loaded(mode)));
             }
             Effect::Dial(mode) => return self.dial(mode, shutdown).await.map(Some),
@@ -156,7 +163,7 @@ impl Runner {
         self.lives += 1;
         let seed = Seed(self.node.seed.0 ^ self.lives.rotate_left(48));
         let dial = self.address(&plan, seed);
-        let core = Arc::new(core(&self.given, plan, &self.node, seed));
+        let core = Arc::new(core(&self.given, *plan, &self.node, seed));
         let begun = Instant::now();
         let link = tokio::select! {
             biased;
@@ -235,7 +242,8 @@ fn core(given: &Arc<Given>, plan: Plan, parts: &Parts, seed: Seed) -> Core {
             tls: plan.tls.is_some(),
             connect_timeout_secs: plan.connect_timeout.as_secs(),
             bus: OnceLock::new(),
-            random: Mutex::new(seed.stream(1)),
+            seed,
+            random: OnceLock::new(),
             rehearse,
         },
         verifier: plan.verifier,

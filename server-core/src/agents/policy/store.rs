@@ -17,7 +17,12 @@ const KEPT: usize = 256;
 pub struct PolicyStore {
     policies: Mutex<LruCache<Vec<u8>, Arc<ActionPolicy>>>,
     groups: Mutex<LruCache<Vec<u8>, Arc<Groups>>>,
+    sets: Mutex<LruCache<Names, Policies>>,
 }
+
+/// What tells one set from another: agents with their policies' addresses, and the groups' address.
+/// The set that is kept beside it keeps the addresses from being used again.
+type Names = (Vec<(String, usize)>, usize);
 
 impl Default for PolicyStore {
     fn default() -> Self {
@@ -25,6 +30,7 @@ impl Default for PolicyStore {
         Self {
             policies: Mutex::new(LruCache::new(kept)),
             groups: Mutex::new(LruCache::new(kept)),
+            sets: Mutex::new(LruCache::new(kept)),
         }
     }
 }
@@ -52,10 +58,19 @@ impl PolicyStore {
             }
         }
         let groups = storage.read("policies/groups")?.unwrap_or_default();
-        Ok(Policies {
-            by_agent,
-            groups: parsed(&self.groups, groups, Groups::parse),
-        })
+        let groups = parsed(&self.groups, groups, Groups::parse);
+        Ok(self.set(by_agent, groups))
+    }
+
+    /// The set of these policies, one for all nodes that have the same.
+    fn set(&self, by_agent: BTreeMap<String, Arc<ActionPolicy>>, groups: Arc<Groups>) -> Policies {
+        let address = |policy: &Arc<ActionPolicy>| Arc::as_ptr(policy).addr();
+        let agents = by_agent.iter();
+        let agents = agents.map(|(agent, policy)| (agent.clone(), address(policy)));
+        let names = (agents.collect(), Arc::as_ptr(&groups).addr());
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = sets.get_or_insert(names, || Policies(Arc::new(Set { by_agent, groups })));
+        set.clone()
     }
 }
 
@@ -75,7 +90,10 @@ fn parsed<T>(
 
 /// The policies of one node.
 #[derive(Debug, Clone, Default)]
-pub struct Policies {
+pub struct Policies(Arc<Set>);
+
+#[derive(Debug, Default)]
+struct Set {
     by_agent: BTreeMap<String, Arc<ActionPolicy>>,
     groups: Arc<Groups>,
 }
@@ -92,9 +110,10 @@ impl Policies {
         action: &str,
         node: &dyn FilterSubject,
     ) -> bool {
-        self.by_agent
+        let Set { by_agent, groups } = &*self.0;
+        by_agent
             .get(agent)
-            .or_else(|| self.by_agent.get(fallback?))
-            .is_some_and(|policy| policy.allows(&self.groups, caller, action, node))
+            .or_else(|| by_agent.get(fallback?))
+            .is_some_and(|policy| policy.allows(groups, caller, action, node))
     }
 }

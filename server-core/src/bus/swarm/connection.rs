@@ -109,6 +109,7 @@ impl State {
 
 impl Connection {
     pub(super) fn new(plan: Arc<Plan>, arrived: Arrived) -> Arc<Self> {
+        let given = plan.subscriptions().count() as u64;
         let mut state = State {
             socket: None,
             target: arrived.established.target.clone(),
@@ -117,8 +118,8 @@ impl Connection {
             leaving: false,
             max_payload: 0,
             subscriptions: Vec::new(),
-            given: plan.dial.subscriptions.len() as u64,
-            next: plan.dial.subscriptions.len() as u64 + 1,
+            given,
+            next: given + 1,
             closed: false,
         };
         state.install(&plan, arrived);

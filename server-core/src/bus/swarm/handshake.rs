@@ -162,7 +162,7 @@ fn greet(plan: &Plan, target: &Target, socket: &mut Socket) {
         auth_token: dial.token.as_deref(),
     };
     connect.encode(socket.queue());
-    for (id, subject) in (1..).zip(&dial.subscriptions) {
+    for (id, subject) in plan.subscriptions() {
         protocol::subscribe(socket.queue(), id, subject, None);
     }
     socket.queue().extend_from_slice(PING);

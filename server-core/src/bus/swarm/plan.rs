@@ -79,7 +79,10 @@ pub(super) fn targets(dial: &Dial) -> Result<Vec<Target>, BusError> {
 
 /// What a connection needs to dial, for as long as it lives.
 pub(super) struct Plan {
+    /// Without what the other fields have of it.
     pub(super) dial: Dial,
+    /// Subjects of the dial, with blanks between them.
+    pub(super) subscriptions: Box<str>,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) targets: Vec<Target>,
     pub(super) sources: Arc<[IpAddr]>,
@@ -151,6 +154,11 @@ pub(super) struct Arrived {
 }
 
 impl Plan {
+    /// Subjects that come with the greeting, with their ids.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (u64, &str)> {
+        (1..).zip(self.subscriptions.split_ascii_whitespace())
+    }
+
     pub(super) fn delays(&self, epoch: u64) -> Delays {
         match epoch {
             0 => self.dial.reconnect.delays(),
