@@ -14,6 +14,9 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # The steps keep the lock file as it is: what is tested is what is committed.
 LOCKED := --locked
 
+# What a release build was made from; results name it.
+demo build floor: export MUSTER_REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 

@@ -37,10 +37,15 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How long the other side may say nothing before it counts as gone.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
+/// The commit this was built from, where the build told it (`make` does).
+pub fn revision() -> Option<&'static str> {
+    option_env!("MUSTER_REVISION").filter(|revision| !revision.is_empty())
+}
+
 /// This build, as far as the build told: `0.1.0`, or `0.1.0+4f2a91c`.
 pub fn release() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    match option_env!("MUSTER_REVISION") {
+    match revision() {
         Some(revision) => format!("{version}+{revision}"),
         None => version.to_owned(),
     }

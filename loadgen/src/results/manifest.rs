@@ -172,7 +172,7 @@ impl Manifest {
             tool: Tool {
                 name: env!("CARGO_PKG_NAME").to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                revision: option_env!("MUSTER_REVISION").map(str::to_owned),
+                revision: crate::control::revision().map(str::to_owned),
                 profile: if cfg!(debug_assertions) {
                     "debug"
                 } else {
