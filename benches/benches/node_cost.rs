@@ -339,7 +339,7 @@ fn hold(tls: &str, nodes: u64) {
     let mut orders = std::io::stdin().lines().map(Result::unwrap);
     let access: Access = serde_json::from_str(&orders.next().unwrap()).unwrap();
     // One book for all: the histograms in it belong to the process, not to a node.
-    let book = Arc::new(Book::new(RunClock::start()));
+    let book = Arc::new(Book::new(RunClock::start(), std::iter::empty()));
     let mut swarms = vec![runtime.block_on(connect(tls, "warm", WARM_UP, &access, &book))];
     for (moment, _) in orders.enumerate() {
         runtime.block_on(async {

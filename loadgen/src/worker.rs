@@ -16,6 +16,7 @@ pub mod ops;
 pub mod paced;
 pub mod publish;
 pub mod rounds;
+pub mod standing;
 pub mod swarm;
 
 use std::sync::Arc;
@@ -107,7 +108,9 @@ struct Running {
 
 impl Worker {
     async fn new(assignment: Assignment, outbox: Outbox, logs: Logs) -> Result<Self, String> {
-        let book = Arc::new(Book::new(assignment.clock));
+        let fleets = assignment.plan.scenario.fleets.iter();
+        let names = fleets.map(|fleet| fleet.name.clone());
+        let book = Arc::new(Book::new(assignment.clock, names));
         let ops = || {
             let phases = assignment.plan.scenario.phases.iter();
             phases.flat_map(|phase| &phase.ops)
@@ -132,7 +135,11 @@ impl Worker {
             warmup: 0,
             judging: Judging::default(),
         });
-        let swarm = Swarm::lay_out(&assignment, book).map_err(|error| error.to_string())?;
+        let orders = assignment.clone();
+        // Thousands of certificates take seconds, in which the coordinator must hear from us.
+        let laying = tokio::task::spawn_blocking(move || Swarm::lay_out(&orders, book));
+        let laid = laying.await.map_err(|error| error.to_string())?;
+        let swarm = laid.map_err(|error| error.to_string())?;
         let shutdown = CancellationToken::new();
         let judging = Judging::default();
         Ok(Self {
@@ -283,8 +290,8 @@ impl Worker {
         let mut finite = self.running.iter().filter(own);
         WorkerProgress {
             phase: self.phase,
-            fleets: self.swarm.fleets(),
-            tally: self.swarm.tally(),
+            fleets: self.swarm.book().fleets(),
+            tally: self.swarm.book().tally(),
             issued: finite.clone().all(|running| running.context.way.issued()),
             done: finite.all(|running| running.context.way.done()),
             rounds: self.rounds,
@@ -302,7 +309,7 @@ impl Worker {
             span_us: micros(now.duration_since(self.last_snapshot)),
             ops,
             links: self.swarm.book().take_links(),
-            fleets: self.swarm.fleets(),
+            fleets: self.swarm.book().fleets(),
             health: self.health.take(),
             log: self.logs.drain_some(LOG_LINES),
         };

@@ -10,10 +10,14 @@ use server_core::bus::Took;
 use server_core::node::MemoryStorage;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::measure::{Counter, LinkTick, Links, NodeState, OpKey, Recorder, Series, micros};
+use crate::measure::{
+    Counter, FleetCounts, LinkTick, Links, NodeState, OpKey, Recorder, Series, micros,
+};
+use crate::message::Tally;
 
 use super::clock::RunClock;
 use super::guarded::Guarded;
+use super::standing::{Standing, Told};
 
 /// Everything the cells of a swarm share.
 #[derive(Debug)]
@@ -24,16 +28,31 @@ pub struct Book {
     pub clock: RunClock,
     lost_replies: AtomicU64,
     links: Guarded<Links>,
+    standing: Guarded<Standing>,
 }
 
 impl Book {
-    /// An empty book.
-    pub fn new(clock: RunClock) -> Self {
+    /// An empty book for nodes of fleets with these names.
+    pub fn new(clock: RunClock, fleets: impl Iterator<Item = String>) -> Self {
         Self {
             recorder: Guarded::default(),
             clock,
             lost_replies: AtomicU64::new(0),
             links: Guarded::default(),
+            standing: Guarded::new(Standing::of(fleets)),
+        }
+    }
+
+    /// Nodes by fleet and state.
+    pub fn fleets(&self) -> Vec<FleetCounts> {
+        self.standing.with(|standing| standing.fleets())
+    }
+
+    /// What else there is to tell of all nodes together.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            lost_replies: self.lost_replies.load(Ordering::Relaxed),
+            ..self.standing.with(|standing| standing.tally())
         }
     }
 
@@ -49,11 +68,6 @@ impl Book {
     /// Replies were lost on our side.
     pub fn lost_replies(&self, n: u64) {
         self.lost_replies.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// How many replies were lost on our side.
-    pub fn replies_lost(&self) -> u64 {
-        self.lost_replies.load(Ordering::Relaxed)
     }
 }
 
@@ -77,6 +91,8 @@ pub struct Pending {
 /// One node, as the process that hosts it sees it.
 pub struct Cell {
     book: Arc<Book>,
+    /// Its fleet's place in the scenario.
+    fleet: usize,
     inner: Guarded<Inner>,
     disk: OnceLock<Arc<MemoryStorage>>,
 }
@@ -109,21 +125,6 @@ struct Inner {
     first_dials: u32,
     first_dialled: Option<Duration>,
     first_up: Option<Duration>,
-}
-
-/// What is told of a node besides its state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Certificate requests it made.
-    pub csrs: u32,
-    /// Whether it has answered a discovery request on the production network.
-    pub confirmed: bool,
-    /// Dials for its first connection to the production network.
-    pub first_dials: u32,
-    /// The first of them.
-    pub first_dialled: Option<Duration>,
-    /// When that connection came up.
-    pub first_up: Option<Duration>,
 }
 
 /// What the node told of itself; the meaning of a node event for the one who watches.
@@ -163,10 +164,13 @@ pub enum Seen {
 }
 
 impl Cell {
-    /// A node that has not begun.
-    pub fn new(book: Arc<Book>, production: bool) -> Self {
+    /// A node of the fleet at this place, which has not begun.
+    pub fn new(book: Arc<Book>, fleet: usize, production: bool) -> Self {
+        book.standing
+            .with(|standing| standing.joined(fleet, NodeState::Waiting));
         Self {
             book,
+            fleet,
             disk: OnceLock::new(),
             inner: Guarded::new(Inner {
                 state: NodeState::Waiting,
@@ -203,20 +207,18 @@ impl Cell {
         Ok(Arc::clone(self.disk.get_or_init(|| made)))
     }
 
-    /// How far it is.
-    pub fn state(&self) -> NodeState {
-        self.inner.with(|inner| inner.state)
-    }
-
-    /// What else there is to tell of it.
-    pub fn told(&self) -> Told {
-        self.inner.with(|inner| Told {
-            csrs: inner.csrs,
-            confirmed: inner.confirmed,
-            first_dials: inner.first_dials,
-            first_dialled: inner.first_dialled,
-            first_up: inner.first_up,
-        })
+    /// Does something to what is known of the node, and brings the sum over all nodes up to date.
+    fn change(&self, work: impl FnOnce(&mut Inner)) {
+        self.inner.with(|inner| {
+            let before = inner.told();
+            work(inner);
+            let after = inner.told();
+            if before != after {
+                self.book
+                    .standing
+                    .with(|standing| standing.changed(self.fleet, before, after));
+            }
+        });
     }
 
     /// A connect operation has begun for it.
@@ -252,7 +254,7 @@ impl Cell {
     /// Takes note of what the node told.
     pub fn saw(&self, seen: Seen) {
         let now = self.book.clock.now();
-        self.inner.with(|inner| match seen {
+        self.change(|inner| match seen {
             Seen::Dialing => self.dialing(inner, now),
             Seen::Dialled { took } => self.dialled(inner, took),
             Seen::DialFailed if inner.has_been_up() => self.book.link(now, |tick| tick.failed += 1),
@@ -273,7 +275,7 @@ impl Cell {
 
     /// An operation that waits for this node has failed for good.
     pub fn failed(&self, kind: &str) {
-        self.inner.with(|inner| {
+        self.change(|inner| {
             let waiting = [inner.connect.take(), inner.provision.take()];
             for pending in waiting.into_iter().flatten() {
                 self.book
@@ -346,6 +348,19 @@ impl Cell {
     }
 }
 
+impl Inner {
+    fn told(&self) -> Told {
+        Told {
+            state: self.state,
+            csrs: self.csrs,
+            confirmed: self.confirmed,
+            first_dials: self.first_dials,
+            first_dialled: self.first_dialled,
+            first_up: self.first_up,
+        }
+    }
+}
+
 fn announced(inner: &mut Inner, production: bool, now: Duration) {
     if production {
         return;
@@ -360,8 +375,11 @@ mod tests {
     use super::*;
 
     fn cell() -> (Arc<Book>, Cell, Arc<OpKey>) {
-        let book = Arc::new(Book::new(RunClock::start()));
-        let cell = Cell::new(Arc::clone(&book), false);
+        let book = Arc::new(Book::new(
+            RunClock::start(),
+            ["nodes".to_owned()].into_iter(),
+        ));
+        let cell = Cell::new(Arc::clone(&book), 0, false);
         (book, cell, Arc::new(OpKey::new("enrol", "enrol")))
     }
 
@@ -401,7 +419,7 @@ mod tests {
         ];
         for (seen, state) in way {
             cell.saw(seen);
-            assert_eq!(cell.state(), state, "after {seen:?}");
+            assert_eq!(book.fleets()[0].of(state), 1, "after {seen:?}");
         }
         let op = book.recorder.with(Recorder::take).remove(&key).unwrap();
         assert_eq!(op.counters.of(Counter::Started), 1);
@@ -410,8 +428,8 @@ mod tests {
         for series in [Series::Intended, Series::Actual, Series::ToRestart] {
             assert_eq!(op.series.get(&series).unwrap().count(), 1, "{series:?}");
         }
-        let told = cell.told();
-        assert_eq!((told.csrs, told.first_dials, told.confirmed), (1, 1, true));
+        let told = book.tally();
+        assert_eq!((told.csrs, told.first_dials, told.confirmed), (1, 1, 1));
     }
 
     #[test]

@@ -135,6 +135,24 @@ impl Ground {
         })
     }
 
+    /// Puts in place what a node that starts in production has on its disk, certificate included:
+    /// in the field it is there before the node connects.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn prepare(&self, cell: &Cell, identity: &Identity, number: u64) -> Result<(), LifeError> {
+        let planned = self.plan.node(number).ok_or(LifeError::NoPlan(number))?;
+        let fleet = self.plan.scenario.fleets.get(planned.fleet);
+        let broker = planned.broker.and_then(|at| self.plan.brokers.get(at));
+        // A node that lacks one of them says so when it starts.
+        if let (Some(fleet), Some(broker)) = (fleet, broker)
+            && fleet.start == Start::Production
+        {
+            cell.disk(|| self.storage(identity, fleet, broker))?;
+        }
+        Ok(())
+    }
+
     /// Who we are at the production brokers that have one of these addresses.
     fn login_at(&self, servers: &[String]) -> Option<&Login> {
         let first = address(servers.first()?);
@@ -230,7 +248,10 @@ impl Life {
         }
         let provisioning = planned.provisioning_broker;
         Node::builder(config)
-            .storage(self.cell.disk(|| self.storage(fleet, broker))?)
+            .storage(
+                self.cell
+                    .disk(|| ground.storage(&self.identity, fleet, broker))?,
+            )
             .dialer(Arc::new(Tap {
                 dialer: Arc::clone(&ground.dialer),
                 ground: Arc::clone(&ground),

@@ -1,6 +1,5 @@
 //! The nodes of one worker.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{Counter, FleetCounts, OpKey, micros};
-use crate::message::{Assignment, Tally};
+use crate::measure::{Counter, OpKey};
+use crate::message::Assignment;
 use crate::plan::Plan;
 use crate::scenario::Start;
 
@@ -97,11 +96,13 @@ impl Swarm {
                 }
             })?;
             let production = fleet.is_some_and(|fleet| fleet.start == Start::Production);
+            let cell = Arc::new(Cell::new(Arc::clone(&book), node.fleet, production));
+            ground.prepare(&cell, &identity, number)?;
             members.push(Member {
                 number,
                 fleet: node.fleet,
                 identity,
-                cell: Arc::new(Cell::new(Arc::clone(&book), production)),
+                cell,
                 run: Guarded::default(),
             });
         }
@@ -133,42 +134,6 @@ impl Swarm {
             .into_iter()
             .map(|number| own(number).then(|| place(number)).flatten())
             .collect()
-    }
-
-    /// Nodes by fleet and state.
-    pub fn fleets(&self) -> Vec<FleetCounts> {
-        let fleets = &self.plan.scenario.fleets;
-        let mut counts: Vec<FleetCounts> = fleets
-            .iter()
-            .map(|fleet| FleetCounts {
-                fleet: fleet.name.clone(),
-                nodes: BTreeMap::new(),
-            })
-            .collect();
-        for member in &self.members {
-            if let Some(counts) = counts.get_mut(member.fleet) {
-                *counts.nodes.entry(member.cell.state()).or_default() += 1;
-            }
-        }
-        counts
-    }
-
-    /// What else there is to tell of all nodes together.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally {
-            lost_replies: self.book.replies_lost(),
-            ..Tally::default()
-        };
-        for told in self.members.iter().map(|member| member.cell.told()) {
-            tally.csrs += u64::from(told.csrs);
-            tally.confirmed += u64::from(told.confirmed);
-            tally.first_dials += u64::from(told.first_dials);
-            tally.first_up += u64::from(told.first_up.is_some());
-            let dialled = told.first_dialled.map(micros);
-            tally.first_dial_us = [tally.first_dial_us, dialled].into_iter().flatten().min();
-            tally.last_up_us = tally.last_up_us.max(told.first_up.map(micros));
-        }
-        tally
     }
 
     /// Opens a node's first connection; it announces nothing yet.

@@ -3,42 +3,41 @@
 use std::sync::Arc;
 
 use server_core::node::{MemoryStorage, PROVISIONING_JWT, SERVER_CONF, ServerConf};
+use server_core::words::Identity;
 
-use super::{Ground, Life, LifeError, needs_no_certificate};
+use super::{Ground, LifeError, needs_no_certificate};
 use crate::plan::PlannedBroker;
 use crate::scenario::{Fleet, Start};
-
-impl Life {
-    /// What the node finds on its "disk" when it starts for the first time.
-    pub(super) fn storage(
-        &self,
-        fleet: &Fleet,
-        broker: &PlannedBroker,
-    ) -> Result<MemoryStorage, LifeError> {
-        let ground = &self.ground;
-        let root = format!("/etc/choria/{}", self.identity);
-        if fleet.start == Start::Unprovisioned {
-            let storage = MemoryStorage::with_common(root, Arc::clone(&ground.files));
-            if let Some(token) = &ground.token {
-                storage.insert(PROVISIONING_JWT, Arc::clone(token));
-            }
-            return Ok(storage);
-        }
-        let storage = ground.disk(fleet, broker)?.copy(root);
-        if !needs_no_certificate(fleet, broker) {
-            let issued = ground.signing.node(self.identity.as_str(), fleet.key)?;
-            storage.insert("ssl/certificate.pem", text(issued.certificate));
-            storage.insert("ssl/private.pem", text(issued.key));
-        }
-        Ok(storage)
-    }
-}
 
 fn text(text: String) -> Arc<[u8]> {
     Arc::from(text.into_bytes())
 }
 
 impl Ground {
+    /// What a node finds on its "disk" when it starts for the first time.
+    pub(super) fn storage(
+        &self,
+        identity: &Identity,
+        fleet: &Fleet,
+        broker: &PlannedBroker,
+    ) -> Result<MemoryStorage, LifeError> {
+        let root = format!("/etc/choria/{identity}");
+        if fleet.start == Start::Unprovisioned {
+            let storage = MemoryStorage::with_common(root, Arc::clone(&self.files));
+            if let Some(token) = &self.token {
+                storage.insert(PROVISIONING_JWT, Arc::clone(token));
+            }
+            return Ok(storage);
+        }
+        let storage = self.disk(fleet, broker)?.copy(root);
+        if !needs_no_certificate(fleet, broker) {
+            let issued = self.signing.node(identity.as_str(), fleet.key)?;
+            storage.insert("ssl/certificate.pem", text(issued.certificate));
+            storage.insert("ssl/private.pem", text(issued.key));
+        }
+        Ok(storage)
+    }
+
     /// What all nodes of a fleet that start at this broker have on their disks.
     fn disk(&self, fleet: &Fleet, broker: &PlannedBroker) -> Result<Arc<MemoryStorage>, LifeError> {
         let key = (fleet.name.clone(), broker.name.clone());
