@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -220,6 +221,8 @@ codes! {
     CaConfig = "ca.config", Fatal;
     /// The authority cannot be reached or cannot sign now.
     CaUnavailable = "ca.unavailable", Defer;
+    /// The authority will not certify this request as it stands.
+    CaRefused = "ca.refused", Refuse;
     /// The authority asks for a slower pace.
     CaThrottled = "ca.throttled", Defer;
     /// The authority was asked and its answer is lost: that key is not asked for again.
@@ -320,6 +323,9 @@ pub struct Refusal {
     pub code: Code,
     /// The sentence.
     pub message: String,
+    /// How long whoever refused wants to be left alone, where it said so.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -328,7 +334,15 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            retry_after: None,
         }
+    }
+
+    /// The same, not to be tried again before this time has passed.
+    #[must_use]
+    pub const fn after(mut self, pause: Option<Duration>) -> Self {
+        self.retry_after = pause;
+        self
     }
 
     /// What it means for the node.

@@ -5,6 +5,7 @@
 //! certificates, passwords) is loaded by [`crate::site`], whose mistakes
 //! carry the place of the key that names the file.
 
+mod ca;
 mod mistake;
 mod read;
 mod reader;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::judge::RequestPolicy;
 use crate::ledger::Reprovision;
 
+pub use ca::{Backend, Ca, CaKind, Helper};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
 
@@ -138,38 +140,6 @@ pub struct TokenKey {
 pub struct Csr {
     /// Which keys are certified, and what a request may hold beyond the node's own name.
     pub policy: RequestPolicy,
-}
-
-/// `[ca]`.
-#[derive(Clone, Debug)]
-pub struct Ca {
-    /// Trust anchors: sent to nodes and judged by.
-    pub roots: Located<PathBuf>,
-    /// Longest life of a certificate.
-    pub validity: Duration,
-    /// Who signs.
-    pub kind: CaKind,
-}
-
-/// Who signs.
-#[derive(Clone, Debug)]
-pub enum CaKind {
-    /// The authority inside this service.
-    BuiltIn {
-        /// The intermediate, and above it whatever leads to the roots.
-        certificate: Located<PathBuf>,
-        /// Its private key, mode 0600.
-        key: Located<PathBuf>,
-    },
-    /// One helper process per node.
-    Exec {
-        /// Program and arguments.
-        command: Located<Vec<String>>,
-        /// How long it may take.
-        timeout: Duration,
-        /// Names of the environment variables it gets.
-        environment: Vec<String>,
-    },
 }
 
 /// `[node]`: templates by setting and by policy file.

@@ -1,11 +1,15 @@
 //! The hook: who decides about a node and has its certificate made.
 //!
-//! One trait, two transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
-//! helper program that speaks the Choria provisioner's helper contract ([`choria`]). Whatever a
-//! hook answers is only a proposal: each certificate goes through [`crate::ca::judgement`] and
-//! each configuration through [`crate::judge::configuration`] before a node sees it.
+//! One trait, several transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
+//! helper program for each node, [`pool`] keeps helpers running and asks them line by line. A
+//! helper speaks the Choria provisioner's contract ([`choria`]) or ours ([`contract`]). All but
+//! the first stand behind a [`guard`], which keeps the pace they can bear and leaves them alone
+//! while they fail. Whatever a hook answers is only a proposal: each certificate goes through
+//! [`crate::ca::judgement`] and each configuration through [`crate::judge::configuration`] before
+//! a node sees it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -13,20 +17,25 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::ToBeSigned;
-use crate::code::Refusal;
 use crate::judge::JudgedRequest;
 
+mod breaker;
 pub mod builtin;
 pub mod choria;
+pub mod contract;
+mod error;
 pub mod exec;
+pub mod guard;
+pub mod pool;
 mod process;
+mod program;
 mod redact;
 
 pub use builtin::BuiltinHook;
-pub use exec::{ExecHook, ExecSettings};
-
-/// Why a hook gave no decision; the code's class says what becomes of the node.
-pub type HookError = Refusal;
+pub use error::HookError;
+pub use exec::{ExecHook, ExecSettings, HelperContract};
+pub use guard::{Guarded, Pace};
+pub use pool::{PoolHook, PoolSettings};
 
 /// Everything a hook may know about a node. Never a private key, never the raw token.
 #[derive(Clone, Debug)]
@@ -63,6 +72,20 @@ pub struct HookAnswer {
     pub decision: Decision,
     /// A sentence for people, shown by `provisioner show`; empty when there was none.
     pub message: String,
+    /// When a node that is put off may be asked about again, where the hook said so.
+    pub retry_after: Option<Duration>,
+}
+
+impl HookAnswer {
+    /// A decision without a date.
+    #[must_use]
+    pub const fn new(decision: Decision, message: String) -> Self {
+        Self {
+            decision,
+            message,
+            retry_after: None,
+        }
+    }
 }
 
 /// What to do with the node.
@@ -97,6 +120,10 @@ pub struct Issued {
     pub opa_policies: BTreeMap<String, String>,
     /// The version the node should run before it is configured.
     pub upgrade: Option<String>,
+    /// The configured target the node should be placed at.
+    pub placement: Option<String>,
+    /// The longest the certificate may live, where the hook wants less than policy allows.
+    pub validity: Option<Duration>,
 }
 
 /// Who decides about a node and has its certificate made.
@@ -107,14 +134,22 @@ pub struct Issued {
 /// is one, and otherwise never asks for that key again (`ca.unknown_outcome`).
 #[async_trait]
 pub trait Hook: Send + Sync + std::fmt::Debug {
-    /// What kind of hook this is, for logs and metrics: `built-in` or `exec`.
+    /// What kind of hook this is, for logs and metrics: `built-in`, `exec`, `pool`.
     fn kind(&self) -> &'static str;
 
-    /// Whether the hook could work now; called once before the service is ready.
+    /// Whether everything the hook needs on this machine is there; asks nobody.
     ///
     /// # Errors
     /// `hook.config` or `ca.config`, saying what to repair.
     fn self_test(&self) -> Result<(), HookError>;
+
+    /// Whether whoever answers could do so now; asked before the service is ready.
+    ///
+    /// # Errors
+    /// A `hook.*` or `ca.*` code, saying who did not answer.
+    async fn health(&self) -> Result<(), HookError> {
+        Ok(())
+    }
 
     /// Fixes everything about the certificate that is not decided by the request, so that asking
     /// again gives the same certificate. `None` when this hook cannot promise that.
@@ -127,13 +162,31 @@ pub trait Hook: Send + Sync + std::fmt::Debug {
         rng: &mut dyn RngCore,
     ) -> Result<Option<ToBeSigned>, HookError>;
 
+    /// Waits until the hook may be asked at all; nothing is sent.
+    ///
+    /// # Errors
+    /// `ca.throttled` or `ca.unavailable` with the time after which to come back.
+    async fn admit(&self) -> Result<(), HookError> {
+        Ok(())
+    }
+
     /// Decides about one node.
     ///
     /// # Errors
-    /// A `hook.*` or `ca.*` code; nothing was decided.
+    /// A `hook.*` or `ca.*` code; nothing was decided, and [`HookError::unsigned`] says whether a
+    /// certificate may exist all the same.
     async fn decide(
         &self,
         request: &HookRequest,
         prepared: Option<&ToBeSigned>,
     ) -> Result<HookAnswer, HookError>;
+
+    /// Says what [`Hook::decide`] would, and has nothing signed: an `Issue` comes without a
+    /// certificate. `None` when this hook can only be asked in earnest.
+    ///
+    /// # Errors
+    /// As [`Hook::decide`].
+    async fn rehearse(&self, _request: &HookRequest) -> Result<Option<HookAnswer>, HookError> {
+        Ok(None)
+    }
 }

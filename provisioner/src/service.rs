@@ -247,7 +247,11 @@ async fn serve_http(
 /// Waits until the hook can work; a node is not asked for anything before.
 async fn self_test(site: &Site, ready: &Readiness) {
     loop {
-        match site.hook.self_test() {
+        let healthy = match site.hook.self_test() {
+            Ok(()) => site.hook.health().await,
+            Err(error) => Err(error),
+        };
+        match healthy {
             Ok(()) => {
                 ready.met(Part::Hook);
                 return;

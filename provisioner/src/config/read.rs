@@ -1,19 +1,18 @@
 //! From the tables of the file to a [`Config`], one function a table.
 
 mod bounds;
+mod ca;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::mistake::{Located, Mistakes, Place};
 use super::reader::{Document, Section};
-use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
 
 use super::{
-    Ca, CaKind, Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token,
-    TokenKey,
+    Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token, TokenKey,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,7 +39,7 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         production: production(network.section("production")),
         token: token(root.section("token")),
         csr: csr(root.section("csr")),
-        ca: ca(root.section("ca")),
+        ca: ca::read(root.section("ca")),
         node: NodeFiles {
             settings: texts(node.section("settings"), "\"text\""),
             policies: texts(node.section("policies"), "\"policy default deny\""),
@@ -187,74 +186,6 @@ fn parsed<T>(
         }
     }
     values
-}
-
-fn ca(section: Section<'_, '_>) -> Ca {
-    if !section.has("kind") {
-        section.missing("kind", "\"built-in\" (or \"exec\")");
-    }
-    let kind = match section
-        .word("kind", &["built-in", "exec"], "built-in")
-        .as_str()
-    {
-        "exec" => {
-            section.word("contract", &["choria"], "choria");
-            CaKind::Exec {
-                command: command(&section),
-                timeout: section.duration("timeout", 10 * SECOND, SECOND),
-                environment: environment(&section),
-            }
-        }
-        _ => CaKind::BuiltIn {
-            certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
-            key: needed_path(&section, "key", "\"intermediate.key\""),
-        },
-    };
-    let ca = Ca {
-        roots: needed_path(&section, "roots", "\"ca.pem\""),
-        validity: section.duration("validity", 365 * DAY, 600 * SECOND),
-        kind,
-    };
-    section.finish();
-    ca
-}
-
-fn command(section: &Section<'_, '_>) -> Located<Vec<String>> {
-    let example = "[\"/usr/local/bin/helper\"]";
-    match section.command("command", example) {
-        Some(command) if command.value.is_empty() => {
-            section.report(&command, format!("is empty; write command = {example}"));
-            command
-        }
-        Some(command) => command,
-        None => {
-            if !section.has("command") {
-                section.missing("command", example);
-            }
-            located(Vec::new())
-        }
-    }
-}
-
-/// Names of variables, none of which can be a path or an assignment.
-fn environment(section: &Section<'_, '_>) -> Vec<String> {
-    let example = "[\"PATH\", \"LANG\"]";
-    let Some(names) = section.texts("environment", example) else {
-        return DEFAULT_ENVIRONMENT
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect();
-    };
-    for name in &names.value {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if name.is_empty() || !name.bytes().all(plain) {
-            section.report(
-                &names,
-                format!("has {name:?}, which is no variable's name; write environment = {example}"),
-            );
-        }
-    }
-    names.value
 }
 
 /// Broker URLs: at least one, each `nats://` or `tls://`.

@@ -33,12 +33,8 @@ fn a_helper_s_path_is_relative_to_the_file_and_its_environment_is_named() {
         Config::parse(Path::new("/etc/muster/provisioner.toml"), &text)
     };
     let ca = |more: &str| match exec(more).unwrap().ca.kind {
-        CaKind::Exec {
-            command,
-            environment,
-            ..
-        } => (command.value, environment),
-        CaKind::BuiltIn { .. } => panic!("not built-in"),
+        CaKind::Exec { helper, .. } => (helper.command.value, helper.environment),
+        other => panic!("{other:?}"),
     };
     let (command, environment) = ca("command = [\"./helper\", \"./a\"]");
     assert_eq!(command, ["/etc/muster/./helper", "./a"]);
@@ -67,6 +63,16 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "timeout",
             "environment",
             "contract",
+            "profile",
+            "helpers",
+            "in_flight",
+            "start_timeout",
+            "intermediates",
+            "rate",
+            "burst",
+            "breaker_failures",
+            "breaker_pause",
+            "breaker_pause_max",
             "roots",
             "ca",
             "tls",
@@ -126,11 +132,9 @@ fn every_mistake_is_told_in_one_go() {
     assert!(
         told.contains("unknown key `state_dri` at the top of the file; did you mean `state_dir`?")
     );
-    assert!(
-        told.contains(
-            "`ca.kind` is \"buildin\", not one of built-in, exec; did you mean `built-in`?"
-        )
-    );
+    assert!(told.contains(
+        "`ca.kind` is \"buildin\", not one of built-in, exec, pool; did you mean `built-in`?"
+    ));
     assert!(
         told.contains("`limits.nodes` is text, and a whole number is wanted; write nodes = 512")
     );

@@ -31,7 +31,7 @@ impl Hook for BuiltinHook {
     }
 
     fn self_test(&self) -> Result<(), HookError> {
-        self.authority.self_test(Timestamp::now())
+        Ok(self.authority.self_test(Timestamp::now())?)
     }
 
     fn prepare(
@@ -39,9 +39,11 @@ impl Hook for BuiltinHook {
         request: &HookRequest,
         rng: &mut dyn RngCore,
     ) -> Result<Option<ToBeSigned>, HookError> {
-        self.authority
-            .prepare(&request.request, request.now, rng)
-            .map(Some)
+        Ok(Some(self.authority.prepare(
+            &request.request,
+            request.now,
+            rng,
+        )?))
     }
 
     async fn decide(
@@ -61,16 +63,23 @@ impl Hook for BuiltinHook {
             return Err(Refusal::new(
                 Code::CaUnknownOutcome,
                 "the recorded preparation is for another request; the node is asked for a new key",
-            ));
+            )
+            .into());
         }
         // A signature takes well under a millisecond: not worth a thread of its own.
         let certificate = self.authority.sign(prepared)?;
-        Ok(HookAnswer {
-            decision: Decision::Issue(Box::new(Issued {
-                certificate,
-                ..Issued::default()
-            })),
-            message: String::new(),
-        })
+        Ok(issue(certificate))
     }
+
+    async fn rehearse(&self, _request: &HookRequest) -> Result<Option<HookAnswer>, HookError> {
+        Ok(Some(issue(String::new())))
+    }
+}
+
+fn issue(certificate: String) -> HookAnswer {
+    let issued = Issued {
+        certificate,
+        ..Issued::default()
+    };
+    HookAnswer::new(Decision::Issue(Box::new(issued)), String::new())
 }

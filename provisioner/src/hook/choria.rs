@@ -38,7 +38,7 @@ struct QuestionCsr<'a> {
 /// `hook.protocol` when the inventory cannot be written as JSON.
 pub(super) fn question(request: &HookRequest) -> Result<Zeroizing<Vec<u8>>, HookError> {
     let unwritable = |error: &dyn std::fmt::Display| {
-        Refusal::new(
+        HookError::unsent(
             Code::HookProtocol,
             format!("the helper's question cannot be written as JSON: {error}"),
         )
@@ -114,12 +114,7 @@ pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
     let answer: Answer = serde_json::from_slice(output)
         .map_err(|error| protocol(&format!("it did not print one JSON object: {error}")))?;
     let message = shown(answer.msg.as_deref().unwrap_or_default().as_bytes(), &[]);
-    let decided = |decision| {
-        Ok(HookAnswer {
-            decision,
-            message: message.clone(),
-        })
-    };
+    let decided = |decision| Ok(HookAnswer::new(decision, message.clone()));
     if answer.defer == Some(true) {
         return decided(Decision::Defer);
     }
@@ -135,7 +130,8 @@ pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
             Code::HookKey,
             "the helper answered with a private key; a node makes its own and never gets one \
              here. Have the helper sign the request it is given",
-        ));
+        )
+        .into());
     }
     if answer
         .server_claims
@@ -145,7 +141,8 @@ pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
             Code::HookUnsupported,
             "the helper answered with server_claims, which are for networks with an organization \
              issuer; this network uses certificates",
-        ));
+        )
+        .into());
     }
     let certificate = answer
         .certificate
@@ -166,6 +163,7 @@ pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
         )?,
         opa_policies: texts("opa_policies", answer.opa_policies.unwrap_or_default())?,
         upgrade: answer.upgrade.filter(|version| !version.is_empty()),
+        ..Issued::default()
     })))
 }
 
@@ -182,7 +180,10 @@ pub(super) fn without_idle_upgrade(mut answer: HookAnswer, inventory: &Value) ->
 }
 
 /// An object whose values are all text, as the contract has it.
-fn texts(whole: &str, object: Map<String, Value>) -> Result<BTreeMap<String, String>, HookError> {
+pub(super) fn texts(
+    whole: &str,
+    object: Map<String, Value>,
+) -> Result<BTreeMap<String, String>, HookError> {
     object
         .into_iter()
         .map(|(key, value)| match value {
@@ -202,9 +203,10 @@ fn texts(whole: &str, object: Map<String, Value>) -> Result<BTreeMap<String, Str
         .collect()
 }
 
-fn protocol(what: &str) -> Refusal {
+pub(super) fn protocol(what: &str) -> HookError {
     Refusal::new(
         Code::HookProtocol,
         format!("the helper does not keep to the contract: {what}"),
     )
+    .into()
 }

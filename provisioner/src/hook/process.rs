@@ -54,20 +54,7 @@ pub(super) async fn run(
     input: &[u8],
     limit: Duration,
 ) -> io::Result<Run> {
-    let (program, arguments) = argv
-        .split_first()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = Group::of(&child);
+    let (mut child, group) = spawn(argv, environment)?;
     let mut stderr = VecDeque::new();
     let ended = match timeout(limit, talk(&mut child, input, &mut stderr)).await {
         Ok(Ok(ended)) => ended,
@@ -87,8 +74,48 @@ pub(super) async fn run(
     })
 }
 
+/// Starts a program in a process group of its own, with pipes for its three streams.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn spawn(
+    argv: &[String],
+    environment: &[(OsString, OsString)],
+) -> io::Result<(Child, Group)> {
+    let (program, arguments) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let group = Group::of(&child);
+    Ok((child, group))
+}
+
+/// Ends a program and everything in its group, and reaps it: politely first, surely soon after.
+///
+/// # Errors
+/// When the system cannot wait for it.
+pub(super) async fn end(mut child: Child, group: Group) -> io::Result<ExitStatus> {
+    if timeout(GRACE, child.wait()).await.is_err() {
+        group.signal(Signal::SIGTERM);
+        // Whether it takes the hint or not, the group is killed next.
+        let _ = timeout(GRACE, child.wait()).await;
+    }
+    drop(group);
+    child.wait().await
+}
+
 /// A program's process group, killed when this goes out of scope: also when the caller gives up.
-struct Group(Option<Pid>);
+#[derive(Debug)]
+pub(super) struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {

@@ -38,10 +38,7 @@ impl Places {
         Self {
             probes: places(limits.probes),
             nodes: places(limits.nodes),
-            signing: places(match kind {
-                CaKind::BuiltIn { .. } => limits.ca,
-                CaKind::Exec { .. } => limits.hook,
-            }),
+            signing: places(kind.at_once(limits)),
             confirm: places(limits.confirm),
         }
     }

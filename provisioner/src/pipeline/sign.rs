@@ -5,15 +5,17 @@
 //! beforehand; otherwise the node has to make a new key, because nobody knows
 //! whether a certificate exists for this one.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Conversation;
 use super::csr::Requested;
 use super::{Context, Stop};
-use crate::ca::{ToBeSigned, judge_chain};
+use crate::ca::{CertificatePolicy, ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
-use crate::hook::{Decision, HookAnswer, HookRequest, Issued};
+use crate::hook::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::ledger::{Act, Applied, Issuance, KeyRecord};
 
 /// A node for which a good certificate exists.
@@ -47,7 +49,8 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         decision => {
             let key = requested.key.clone();
             context.commit(&node, Act::Declined { key }).await?;
-            return Err(declined(context, requested, &decision, answer.message).await);
+            let pause = answer.retry_after;
+            return Err(declined(context, requested, &decision, answer.message, pause).await);
         }
     };
     let issuance = judged(context, &requested, *issued)?;
@@ -75,8 +78,9 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
 /// Asks the hook, after the ledger knows that it is asked.
 ///
 /// A question that may be asked again is recorded first and then waits for its
-/// turn. One that may not is recorded when its turn has come, so that a kill
-/// leaves as few of them open as there are turns.
+/// turn. One that may not is recorded when its turn has come and the hook may be
+/// asked at all, so that a kill leaves as few of them open as there are turns,
+/// and a backend that is left alone costs no node its key.
 async fn decide(
     context: &Context,
     requested: &Requested,
@@ -87,10 +91,16 @@ async fn decide(
     let (prepared, turn) = match recorded(&requested.record)? {
         Some(prepared) => (Some(prepared), None),
         None => {
-            let prepared = context.with_rng(|rng| hook.prepare(question, rng))?;
+            let prepared = context
+                .with_rng(|rng| hook.prepare(question, rng))
+                .map_err(Refusal::from)?;
             let turn = match prepared {
                 Some(_) => None,
-                None => Some(Context::permit(&context.places.signing).await?),
+                None => {
+                    let turn = Context::permit(&context.places.signing).await?;
+                    hook.admit().await.map_err(Refusal::from)?;
+                    Some(turn)
+                }
             };
             context
                 .commit(node, asked(context, requested, prepared.as_ref())?)
@@ -103,10 +113,30 @@ async fn decide(
         Some(turn) => turn,
         None => Context::permit(&context.places.signing).await?,
     };
-    let answer = hook.decide(question, prepared.as_ref()).await;
-    // A helper that failed may have signed all the same.
-    let new_key = prepared.is_none();
-    answer.map_err(|refusal| Stop::Refused { refusal, new_key })
+    match hook.decide(question, prepared.as_ref()).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(unanswered(context, requested, error, prepared.is_some()).await?),
+    }
+}
+
+/// The hook failed; whether the node may keep its key depends on what may exist.
+async fn unanswered(
+    context: &Context,
+    requested: &Requested,
+    error: HookError,
+    prepared: bool,
+) -> Result<Stop, Stop> {
+    if error.unsigned && !prepared {
+        let key = requested.key.clone();
+        let node = requested.inspected.node();
+        context.commit(node, Act::Declined { key }).await?;
+    }
+    // Who failed otherwise may have signed all the same.
+    let new_key = !prepared && !error.unsigned;
+    Ok(Stop::Refused {
+        refusal: error.into(),
+        new_key,
+    })
 }
 
 /// The bytes to be signed that a kill left without an answer.
@@ -149,19 +179,30 @@ fn asked(
 /// Rows 32 to 35 of the rules: no certificate reaches a node unjudged.
 fn judged(context: &Context, requested: &Requested, issued: Issued) -> Result<Issuance, Stop> {
     let site = &context.site;
+    let policy = match issued.validity {
+        // A hook may want less than policy allows, never more.
+        Some(validity) => CertificatePolicy {
+            max_lifetime: site.certificates.max_lifetime.min(validity),
+            ..site.certificates.clone()
+        },
+        None => site.certificates.clone(),
+    };
     let chain = judge_chain(
         &issued.certificate,
         issued.ca.as_deref(),
         &requested.request,
         &site.trust,
-        &site.certificates,
+        &policy,
         context.now(),
     )
     .map_err(Stop::with_new_key)?;
-    if let Some(version) = issued.upgrade {
-        let says = format!(
-            "the hook wants the node upgraded to {version}, which this service does not do"
-        );
+    let beyond = match (&issued.upgrade, &issued.placement) {
+        (Some(version), _) => Some(format!("upgraded to {version}")),
+        (None, Some(target)) => Some(format!("placed at {target:?}")),
+        (None, None) => None,
+    };
+    if let Some(wish) = beyond {
+        let says = format!("the hook wants the node {wish}, which this service does not do");
         return Err(Stop::with_new_key(Refusal::new(
             Code::HookUnsupported,
             says,
@@ -184,6 +225,7 @@ async fn declined(
     requested: Requested,
     decision: &Decision,
     message: String,
+    pause: Option<Duration>,
 ) -> Stop {
     let (code, else_says) = match decision {
         Decision::Defer => (Code::HookDeferred, "the hook put it off"),
@@ -202,7 +244,7 @@ async fn declined(
     } else {
         message
     };
-    Refusal::new(code, says).into()
+    Refusal::new(code, says).after(pause).into()
 }
 
 /// Tells the node to end. The reply may be lost, since a node may end before it

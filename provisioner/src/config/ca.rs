@@ -1,0 +1,90 @@
+//! `[ca]`: who signs, and how whoever it is may be asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Limits, Located};
+use crate::hook::guard::{BreakerSettings, Pace};
+
+/// `[ca]`.
+#[derive(Clone, Debug)]
+pub struct Ca {
+    /// Trust anchors: sent to nodes and judged by.
+    pub roots: Located<PathBuf>,
+    /// Certificates with which chains are completed.
+    pub intermediates: Option<Located<PathBuf>>,
+    /// Longest life of a certificate.
+    pub validity: Duration,
+    /// Who signs.
+    pub kind: CaKind,
+}
+
+/// Who signs.
+#[derive(Clone, Debug)]
+pub enum CaKind {
+    /// The authority inside this service.
+    BuiltIn {
+        /// The intermediate, and above it whatever leads to the roots.
+        certificate: Located<PathBuf>,
+        /// Its private key, mode 0600.
+        key: Located<PathBuf>,
+    },
+    /// One helper process per node.
+    Exec {
+        /// The helper.
+        helper: Helper,
+        /// Whether it speaks our contract rather than Choria's.
+        ours: bool,
+        /// How it may be asked.
+        backend: Backend,
+    },
+    /// Helpers that keep running.
+    Pool {
+        /// The helper.
+        helper: Helper,
+        /// How many run.
+        helpers: usize,
+        /// Questions each may have at once.
+        in_flight: usize,
+        /// From its start to its first answer.
+        start_timeout: Duration,
+        /// How they may be asked.
+        backend: Backend,
+    },
+}
+
+/// A helper program.
+#[derive(Clone, Debug)]
+pub struct Helper {
+    /// Program and arguments.
+    pub command: Located<Vec<String>>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Names of the environment variables it gets.
+    pub environment: Vec<String>,
+    /// What it is told the certificates are for.
+    pub profile: String,
+}
+
+/// How whoever is asked may be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// Questions a second, if there is a limit.
+    pub pace: Option<Pace>,
+    /// When it is taken for broken.
+    pub breaker: BreakerSettings,
+}
+
+impl CaKind {
+    /// Questions or signatures at once.
+    #[must_use]
+    pub const fn at_once(&self, limits: &Limits) -> usize {
+        match self {
+            Self::BuiltIn { .. } => limits.ca,
+            Self::Exec { .. } => limits.hook,
+            Self::Pool {
+                helpers, in_flight, ..
+            } => *helpers * *in_flight,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Reading `[ca]`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{DAY, SECOND, located, needed_path};
+use crate::config::reader::Section;
+use crate::config::{Backend, Ca, CaKind, Helper, Located};
+use crate::hook::exec::DEFAULT_ENVIRONMENT;
+use crate::hook::guard::{BreakerSettings, Pace};
+
+/// The shortest pause of a breaker.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+const KINDS: [&str; 3] = ["built-in", "exec", "pool"];
+
+pub(super) fn read(section: Section<'_, '_>) -> Ca {
+    if !section.has("kind") {
+        section.missing("kind", "\"built-in\" (or \"exec\", \"pool\")");
+    }
+    let kind = match section.word("kind", &KINDS, "built-in").as_str() {
+        "exec" => CaKind::Exec {
+            ours: section.word("contract", &["choria", "muster"], "choria") == "muster",
+            helper: helper(&section),
+            backend: backend(&section),
+        },
+        "pool" => CaKind::Pool {
+            helper: helper(&section),
+            helpers: section.number("helpers", 2, 1..257),
+            in_flight: section.number("in_flight", 32, 1..1_025),
+            start_timeout: section.duration("start_timeout", 30 * SECOND, SECOND),
+            backend: backend(&section),
+        },
+        _ => CaKind::BuiltIn {
+            certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
+            key: needed_path(&section, "key", "\"intermediate.key\""),
+        },
+    };
+    let ca = Ca {
+        roots: needed_path(&section, "roots", "\"ca.pem\""),
+        intermediates: match kind {
+            // Those stand in the file of its certificate.
+            CaKind::BuiltIn { .. } => None,
+            _ => section.path("intermediates", "\"intermediates.pem\""),
+        },
+        validity: section.duration("validity", 365 * DAY, 600 * SECOND),
+        kind,
+    };
+    section.finish();
+    ca
+}
+
+fn helper(section: &Section<'_, '_>) -> Helper {
+    Helper {
+        command: command(section),
+        timeout: section.duration("timeout", 10 * SECOND, SECOND),
+        environment: environment(section),
+        profile: section
+            .text("profile", "\"node\"")
+            .map_or_else(|| "node".to_owned(), |profile| profile.value),
+    }
+}
+
+/// Pace and breaker, which every backend outside this process has.
+fn backend(section: &Section<'_, '_>) -> Backend {
+    let count = |key: &str, default: usize, most: usize| {
+        let number = section.number(key, default, 1..most + 1);
+        u32::try_from(number)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MIN)
+    };
+    let rate = section.has("rate").then(|| count("rate", 100, 1_000_000));
+    let burst = count(
+        "burst",
+        rate.map_or(1, |rate| rate.get() as usize),
+        1_000_000,
+    );
+    let usual = BreakerSettings::default();
+    let pause = section.duration("breaker_pause", usual.pause, LEAST_PAUSE);
+    let pause_max = section.duration("breaker_pause_max", usual.pause_max, LEAST_PAUSE);
+    Backend {
+        pace: rate.map(|rate| Pace { rate, burst }),
+        breaker: BreakerSettings {
+            failures: count("breaker_failures", usual.failures as usize, 1_000).get(),
+            pause,
+            pause_max: pause_max.max(pause),
+        },
+    }
+}
+
+fn command(section: &Section<'_, '_>) -> Located<Vec<String>> {
+    let example = "[\"/usr/local/bin/helper\"]";
+    match section.command("command", example) {
+        Some(command) if command.value.is_empty() => {
+            section.report(&command, format!("is empty; write command = {example}"));
+            command
+        }
+        Some(command) => command,
+        None => {
+            if !section.has("command") {
+                section.missing("command", example);
+            }
+            located(Vec::new())
+        }
+    }
+}
+
+/// Names of variables, none of which can be a path or an assignment.
+fn environment(section: &Section<'_, '_>) -> Vec<String> {
+    let example = "[\"PATH\", \"LANG\"]";
+    let Some(names) = section.texts("environment", example) else {
+        return DEFAULT_ENVIRONMENT
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+    };
+    for name in &names.value {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(plain) {
+            section.report(
+                &names,
+                format!("has {name:?}, which is no variable's name; write environment = {example}"),
+            );
+        }
+    }
+    names.value
+}

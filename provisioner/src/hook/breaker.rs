@@ -1,0 +1,183 @@
+//! When a backend is left alone: a pure state machine, time and chance given from outside.
+//!
+//! After some failures in a row nobody asks for a while, then one question tries it; when that
+//! fails too, the pause doubles. A backend that asks for a slower pace gets exactly that.
+
+use std::time::{Duration, Instant};
+
+/// When a backend is taken for broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures in a row after which nobody asks for a while.
+    pub failures: u32,
+    /// The first pause.
+    pub pause: Duration,
+    /// The longest pause.
+    pub pause_max: Duration,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            pause: Duration::from_secs(1),
+            pause_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why nobody may ask now, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shut {
+    /// It failed too often.
+    Broken(Duration),
+    /// It asked for a slower pace.
+    Throttled(Duration),
+}
+
+/// The state of one backend.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    settings: BreakerSettings,
+    /// Failures since the last success.
+    failures: u32,
+    /// Nobody asks before this.
+    until: Option<Instant>,
+    /// The backend's own word on when to come back.
+    throttled: Option<Instant>,
+}
+
+impl Breaker {
+    pub(super) const fn new(settings: BreakerSettings) -> Self {
+        Self {
+            settings,
+            failures: 0,
+            until: None,
+            throttled: None,
+        }
+    }
+
+    /// Whether one may ask. Once a pause is over one question may, and the next only when that
+    /// one succeeded or another pause is over.
+    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Shut> {
+        if let Some(left) = left(self.throttled, now) {
+            return Err(Shut::Throttled(left));
+        }
+        self.throttled = None;
+        if let Some(left) = left(self.until, now) {
+            return Err(Shut::Broken(left));
+        }
+        if self.until.is_some() {
+            self.until = Some(now + self.settings.pause);
+        }
+        Ok(())
+    }
+
+    /// An answer came, whatever it was; true when that ends a pause.
+    pub(super) fn succeeded(&mut self) -> bool {
+        self.failures = 0;
+        self.until.take().is_some()
+    }
+
+    /// No answer came; the pause when this begins one. `chance` is within 0 and 1 and spreads
+    /// pauses by half.
+    pub(super) fn failed(&mut self, now: Instant, chance: f64) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        let beyond = self.failures.checked_sub(self.settings.failures)?;
+        let pause = self
+            .settings
+            .pause
+            .saturating_mul(1 << beyond.min(16))
+            .min(self.settings.pause_max)
+            .mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
+        self.until = Some(now + pause);
+        Some(pause)
+    }
+
+    /// The backend wants to be left alone for this long.
+    pub(super) fn throttled(&mut self, now: Instant, pause: Duration) {
+        let until = now + pause.min(LONGEST_THROTTLE);
+        self.throttled = Some(self.throttled.map_or(until, |known| known.max(until)));
+    }
+}
+
+/// However long a backend asks for, it is tried again after this.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(3_600);
+
+fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
+    until?
+        .checked_duration_since(now)
+        .filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn broken(breaker: &mut Breaker, now: Instant, times: u32) {
+        for _ in 0..times {
+            let _ = breaker.failed(now, 0.5);
+        }
+    }
+
+    #[test]
+    fn a_backend_that_fails_is_left_alone_longer_each_time() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        broken(&mut breaker, now, 4);
+        assert_eq!(breaker.admit(now), Ok(()));
+        assert_eq!(breaker.failed(now, 0.5), Some(SECOND));
+        assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND)));
+        now += SECOND;
+        assert_eq!(breaker.admit(now), Ok(()), "one tries it");
+        assert_eq!(
+            breaker.admit(now),
+            Err(Shut::Broken(SECOND)),
+            "and only one"
+        );
+        assert_eq!(breaker.failed(now, 0.5), Some(SECOND * 2));
+        now += SECOND * 2;
+        assert_eq!(breaker.admit(now), Ok(()));
+        assert!(breaker.succeeded());
+        assert_eq!(breaker.admit(now), Ok(()));
+        assert_eq!(breaker.admit(now), Ok(()));
+        broken(&mut breaker, now, 100);
+        assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND * 60)));
+    }
+
+    #[test]
+    fn a_slower_pace_is_kept_whatever_else_succeeds() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        breaker.throttled(now, SECOND * 7);
+        breaker.throttled(now, SECOND * 3);
+        breaker.succeeded();
+        assert_eq!(breaker.admit(now), Err(Shut::Throttled(SECOND * 7)));
+        assert_eq!(breaker.admit(now + SECOND * 7), Ok(()));
+        breaker.throttled(now, SECOND * 1_000_000);
+        assert_eq!(breaker.admit(now + SECOND * 3_600), Ok(()));
+    }
+
+    proptest! {
+        /// Whatever happens, a pause ends, and within its bound.
+        #[test]
+        fn no_pause_is_for_ever(events in proptest::collection::vec((0_u8..4, 0_u64..100, 0.0..1.0), 0..200)) {
+            let mut now = Instant::now();
+            let mut breaker = Breaker::new(BreakerSettings::default());
+            for (event, secs, chance) in events {
+                now += Duration::from_secs(secs);
+                match event {
+                    0 => { let _ = breaker.failed(now, chance); }
+                    1 => { breaker.succeeded(); }
+                    2 => breaker.throttled(now, Duration::from_secs(secs)),
+                    _ => { let _ = breaker.admit(now); }
+                }
+            }
+            prop_assert_eq!(breaker.admit(now + Duration::from_secs(100)), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Hooks outside the service: helpers that keep running, and how everyone who signs may fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod guard;
+mod node;
+mod pool;

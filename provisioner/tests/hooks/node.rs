@@ -1,0 +1,51 @@
+//! Nodes that want certificates.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::{X509NameBuilder, X509ReqBuilder};
+use provisioner::hook::{CsrReply, HookRequest};
+use provisioner::judge::{RequestPolicy, judge};
+use serde_json::json;
+
+pub(crate) type Key = PKey<Private>;
+
+pub(crate) fn p256() -> Key {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+/// A key for all nodes whose key does not matter.
+static KEY: LazyLock<Key> = LazyLock::new(p256);
+
+/// What a hook is asked about this node.
+pub(crate) fn request(name: &str) -> HookRequest {
+    request_with(name, &KEY)
+}
+
+/// The same for a node with this key.
+pub(crate) fn request_with(name: &str, key: &Key) -> HookRequest {
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let mut csr = X509ReqBuilder::new().unwrap();
+    csr.set_subject_name(&subject.build()).unwrap();
+    csr.set_pubkey(key).unwrap();
+    csr.sign(key, MessageDigest::sha256()).unwrap();
+    let csr = String::from_utf8(csr.build().to_pem().unwrap()).unwrap();
+    HookRequest {
+        request: judge(csr.as_bytes(), name, &RequestPolicy::default()).unwrap(),
+        csr: CsrReply {
+            csr,
+            public_key: String::new(),
+            ssldir: "/etc/choria/ssl".to_owned(),
+        },
+        inventory: json!({"facts": {"site": "ams"}}),
+        claims: json!({"cht": "s3cret", "chpwd": "hunter2", "chpd": true}),
+        attempt: 1,
+        now: Timestamp::now(),
+    }
+}
