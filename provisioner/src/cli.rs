@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::command::Exit;
+use crate::command::audit::VerifyArgs;
 use crate::command::ca_init::CaInitArgs;
 use crate::command::check::CheckArgs;
 use crate::command::csr_check::CsrCheckArgs;
@@ -137,6 +138,9 @@ Example:
 Bans and decommissioned nodes are never forgotten.
 Exit status: 0 done, 1 a node is unknown or in use, 2 it could not be told")]
     Purge(OrderArgs),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Certificate authorities
     #[command(subcommand)]
     Ca(CaCommand),
@@ -154,6 +158,11 @@ Exit status: 0 done, 1 a node is unknown or in use, 2 it could not be told")]
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +208,10 @@ impl Cli {
             Command::Evict(args) => args.run(Verb::Evict, &Config::load(named)?, out),
             Command::Decommission(args) => args.run(Verb::Decommission, &Config::load(named)?, out),
             Command::Purge(args) => args.run(Verb::Purge, &Config::load(named)?, out),
+            Command::Audit(AuditCommand::Verify(args)) if args.is_copy() => args.run(None, out),
+            Command::Audit(AuditCommand::Verify(args)) => {
+                args.run(Some(&Config::load(named)?), out)
+            }
             Command::Ca(CaCommand::Init(args)) => args.run(&mut rng, out),
             Command::Csr(CsrCommand::Check(args)) => {
                 let policy = match optional(Config::load(named))? {

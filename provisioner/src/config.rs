@@ -14,8 +14,9 @@ mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::audit;
 use crate::judge::RequestPolicy;
-use crate::ledger::Reprovision;
+use crate::ledger::{Reprovision, Rules};
 
 pub use ca::{Backend, Ca, CaKind, Helper};
 pub use mistake::{Located, Mistake, Mistakes, Place};
@@ -53,6 +54,8 @@ pub struct Config {
     pub retry: Retry,
     /// Whether an enrolled node may be enrolled once more.
     pub reprovision: Reprovision,
+    /// How the audit log is kept.
+    pub audit: audit::Settings,
     /// The periodic search for nodes.
     pub sweep: Sweep,
     /// Address of `/metrics`, `/healthz` and `/readyz`; none when switched off.
@@ -252,6 +255,15 @@ impl Config {
             source,
         })?;
         Ok(Self::parse(&file, &text)?)
+    }
+
+    /// What the ledger holds to.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            reprovision: self.reprovision,
+            audit: self.audit,
+        }
     }
 
     /// Reads `text` as if it stood in `file`, touching no other file.

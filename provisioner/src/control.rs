@@ -29,7 +29,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::ledger::{Ledger, LedgerError, Reprovision, Store};
+use crate::audit::Anchor;
+use crate::ledger::{Committed, Ledger, LedgerError, Rules, Store};
 use crate::report::{self, Node, Service, Show, Status};
 use crate::step::State;
 use person::Said;
@@ -62,6 +63,8 @@ pub enum Query {
         /// The unknown name.
         identity: String,
     },
+    /// The last line of the audit log that the ledger knows, or null.
+    Anchor,
     /// [`Show`], or null for an unknown identity.
     Show {
         /// The node.
@@ -90,8 +93,8 @@ pub trait Live: Send + Sync {
     fn decided(&self, node: &Identity, state: State);
     /// No new node is to be taken up, or they are again.
     fn paused(&self, paused: bool);
-    /// Whether it is ready.
-    fn ready(&self) -> bool;
+    /// Why it is not ready, a line each; nothing when it is.
+    fn missing(&self) -> Vec<String>;
     /// Where it serves metrics.
     fn http(&self) -> Option<String>;
 }
@@ -155,16 +158,20 @@ pub fn nearest(state_dir: &Path, identity: &str) -> Result<Option<String>, Contr
     ask(state_dir, &Query::Nearest { identity })
 }
 
+/// The last line of the audit log that the ledger knows.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn anchor(state_dir: &Path) -> Result<Option<Anchor>, ControlError> {
+    ask(state_dir, &Query::Anchor)
+}
+
 /// Tells the service of this state folder, or its ledger when none runs, to do
-/// something. `reprovision` is the configured policy.
+/// something. `rules` are the configured ones.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there, or it is somebody else's.
-pub fn tell(
-    state_dir: &Path,
-    reprovision: Reprovision,
-    command: &Command,
-) -> Result<Told, ControlError> {
+pub fn tell(state_dir: &Path, rules: Rules, command: &Command) -> Result<Told, ControlError> {
     let line = Line::Command {
         command: command.clone(),
         said: Said::here(),
@@ -172,7 +179,7 @@ pub fn tell(
     service_or(state_dir, &line, || {
         // Opened once for reading, which never makes a ledger that is not there.
         drop(Store::open(state_dir)?);
-        let ledger = Ledger::open(state_dir, reprovision, |_| {})?;
+        let ledger = Ledger::open(state_dir, rules, |_: &[Committed]| {})?;
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.map_err(ControlError::Runtime)?;
         let told = tell::carry_out(&ledger, command.clone(), person::here(), None);
@@ -258,13 +265,15 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
             let mut status = report::status(store)?;
             if let Some(live) = live {
                 status.service = Service::Running;
-                status.ready = live.ready();
+                status.missing = live.missing();
+                status.ready = status.missing.is_empty();
                 status.http = live.http();
             }
             serde_json::to_value(status)?
         }
         Query::Nodes { state } => serde_json::to_value(report::nodes(store, *state)?)?,
         Query::Nearest { identity } => serde_json::to_value(report::nearest(store, identity)?)?,
+        Query::Anchor => serde_json::to_value(store.anchor()?)?,
         Query::Show { identity } => serde_json::to_value(report::show(store, identity)?)?,
     };
     Ok(value)

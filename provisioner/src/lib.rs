@@ -11,6 +11,7 @@
 //! - [`template`]: what a node is sent
 //! - [`site`]: everything the configuration names, loaded
 //! - [`step`]: the words of an enrolment: its eight steps and its states
+//! - [`audit`]: what was decided, in a chain that shows every change
 //! - [`ledger`]: what was decided, signed, delivered and confirmed, on disk
 //! - [`pipeline`]: the road of a node, one module a step
 //! - [`service`]: the running service, where everything is wired up
@@ -19,6 +20,7 @@
 //! - [`control`]: asking it from another process
 //! - [`cli`], [`command`]: what a person meets on the command line
 
+pub mod audit;
 pub mod ca;
 pub mod cli;
 pub mod code;

@@ -6,12 +6,23 @@ use std::sync::{Mutex, PoisonError};
 /// What has to be there before nodes can be enrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// Ledger and audit log can be written.
+    Ledger,
     /// The hook passed its self-test.
     Hook,
     /// The provisioning network is connected.
     Provisioning,
     /// The production network is connected.
     Production,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [
+        Self::Ledger,
+        Self::Hook,
+        Self::Provisioning,
+        Self::Production,
+    ];
 }
 
 /// The parts that are missing, each with the reason.
@@ -21,7 +32,7 @@ pub struct Readiness(Mutex<BTreeMap<Part, String>>);
 impl Default for Readiness {
     fn default() -> Self {
         let starting = |part| (part, "not tried yet".to_owned());
-        let parts = [Part::Hook, Part::Provisioning, Part::Production];
+        let parts = Part::ALL;
         Self(Mutex::new(parts.map(starting).into()))
     }
 }
@@ -38,6 +49,7 @@ impl Readiness {
     pub fn missing(&self) -> Vec<String> {
         let line = |(part, why): (&Part, &String)| {
             let part = match part {
+                Part::Ledger => "ledger",
                 Part::Hook => "hook",
                 Part::Provisioning => "provisioning network",
                 Part::Production => "production network",
@@ -71,7 +83,7 @@ mod tests {
     fn ready_when_nothing_is_missing() {
         let ready = Readiness::default();
         assert!(!ready.is_ready());
-        for part in [Part::Hook, Part::Provisioning, Part::Production] {
+        for part in Part::ALL {
             assert!(ready.met(part));
         }
         assert!(ready.is_ready());

@@ -73,6 +73,9 @@ pub struct Status {
     pub service: Service,
     /// Both networks connected and the hook in order; false when stopped.
     pub ready: bool,
+    /// What is missing when it is not ready, a line each.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// Where `/metrics` is served.
     pub http: Option<String>,
     /// No new node is taken up: since when, by whom and why.

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::control;
 use crate::http;
-use crate::ledger::{Committed, Ledger, LedgerError};
+use crate::ledger::{Committed, Ledger, LedgerError, Observer};
 use crate::metrics::Metrics;
 use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
@@ -96,8 +96,8 @@ pub struct Outside {
 pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(), ServiceError> {
     let site = Arc::new(site);
     let metrics = Metrics::new();
-    let ledger = open_ledger(&site, &metrics).await?;
     let ready = Arc::new(Readiness::default());
+    let ledger = open_ledger(&site, &metrics, &ready).await?;
     let queue = Arc::new(Mutex::new(Queue::new(site.config.limits.queue)));
 
     let mut tasks = JoinSet::new();
@@ -158,7 +158,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         queued,
         paused,
     } = shared;
-    self_test(&site, &ready).await;
+    tokio::join!(self_test(&site, &ready), durable(&ledger));
     let clients = connect::both(&site, &outside, &ready).await?;
     let (late, late_answers) = mpsc::channel(LATE_ANSWERS);
     let token = site.node_token.clone();
@@ -192,20 +192,65 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         () = sources.sweep() => Ok(()),
         () = dispatch::run(Arc::clone(&context)) => Ok(()),
         () = connect::watch(&clients, &ready) => Ok(()),
+        () = keep_signed(&context) => Ok(()),
     }
 }
 
-async fn open_ledger(site: &Site, metrics: &Metrics) -> Result<Ledger, ServiceError> {
+/// Watches the ledger for metrics and readiness.
+struct Watcher {
+    metrics: Metrics,
+    ready: Arc<Readiness>,
+}
+
+impl Observer for Watcher {
+    fn committed(&self, batch: &[Committed]) {
+        self.metrics.committed(batch);
+        if self.ready.met(Part::Ledger) {
+            tracing::info!("ledger and audit log can be written");
+        }
+    }
+
+    fn failed(&self, error: &LedgerError) {
+        self.metrics.dropped(error.code());
+        self.ready
+            .missed(Part::Ledger, format!("{}: {error}", error.code()));
+    }
+}
+
+async fn open_ledger(
+    site: &Site,
+    metrics: &Metrics,
+    ready: &Arc<Readiness>,
+) -> Result<Ledger, ServiceError> {
     let begin = Instant::now();
     loop {
-        let metrics = metrics.clone();
-        let observe = move |batch: &[Committed]| metrics.committed(batch);
-        match Ledger::open(&site.config.state_dir, site.config.reprovision, observe) {
+        let watcher = Watcher {
+            metrics: metrics.clone(),
+            ready: Arc::clone(ready),
+        };
+        match Ledger::open(&site.config.state_dir, site.config.rules(), watcher) {
             Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             other => return Ok(other?),
         }
+    }
+}
+
+/// Waits until something can be decided: without ledger and audit log nothing is.
+async fn durable(ledger: &Ledger) {
+    while ledger.probe().await.is_err() {
+        tokio::time::sleep(SELF_TEST).await;
+    }
+}
+
+/// Keeps the end of the audit log signed, and readiness true to the disk, although
+/// nothing happens.
+async fn keep_signed(context: &Context) {
+    let config = &context.site.config;
+    loop {
+        tokio::time::sleep(config.audit.checkpoint).await;
+        durable(&context.ledger).await;
     }
 }
 

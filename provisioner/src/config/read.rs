@@ -48,6 +48,7 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         timeouts: bounds::timeouts(root.section("timeouts")),
         retry: bounds::retry(root.section("retry")),
         reprovision: bounds::reprovision(root.section("reprovision")),
+        audit: bounds::audit(root.section("audit")),
         sweep: bounds::sweep(root.section("sweep")),
         http: bounds::http(root.section("http")),
         log: bounds::log(root.section("log")),

@@ -94,11 +94,11 @@ pub(super) async fn carry_out(
         }
         Command::Pause { why } => {
             let why = plain(&why);
-            pause(ledger, Some(Pause { since: at, by, why }), live).await
+            pause(ledger, true, Pause { since: at, by, why }, live).await
         }
         Command::Resume { why } => {
-            tracing::info!(by, why = plain(&why), "resumed");
-            pause(ledger, None, live).await
+            let why = plain(&why);
+            pause(ledger, false, Pause { since: at, by, why }, live).await
         }
     }
 }
@@ -138,25 +138,25 @@ async fn decide(
 
 async fn pause(
     ledger: &Ledger,
-    wanted: Option<Pause>,
+    on: bool,
+    pause: Pause,
     live: Option<&dyn Live>,
 ) -> Result<Told, LedgerError> {
     let before = ledger.store().pause()?;
-    if before.is_some() == wanted.is_some() {
+    if before.is_some() == on {
         return Ok(Told::Service {
             paused: before,
             already: true,
         });
     }
-    ledger.set_pause(wanted.clone()).await?;
-    if let Some(pause) = &wanted {
-        tracing::warn!(by = pause.by, why = pause.why, "paused");
-    }
+    ledger.set_pause(on, pause.clone()).await?;
+    let word = if on { "paused" } else { "resumed" };
+    tracing::warn!(by = pause.by, why = pause.why, "{word}");
     if let Some(live) = live {
-        live.paused(wanted.is_some());
+        live.paused(on);
     }
     Ok(Told::Service {
-        paused: wanted,
+        paused: on.then_some(pause),
         already: false,
     })
 }

@@ -13,6 +13,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use serde::de::DeserializeOwned;
 
 use super::record::{Enrolment, Entry, KeyRecord};
+use crate::audit::AuditError;
+use crate::code::Code;
 use crate::step::{State, Step};
 
 /// Version of what the tables hold.
@@ -57,9 +59,23 @@ pub enum LedgerError {
         /// What the system or the store said.
         says: String,
     },
+    /// The audit log cannot be written, so nothing is decided.
+    #[error("the audit log: {0}")]
+    Audit(#[from] AuditError),
     /// The writer has ended after an error it could not go on from.
     #[error("the ledger is closed")]
     Closed,
+}
+
+impl LedgerError {
+    /// The code nodes are put off with.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Audit(_) => Code::AuditUnavailable,
+            _ => Code::LedgerUnavailable,
+        }
+    }
 }
 
 /// The open file.

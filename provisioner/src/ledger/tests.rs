@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Order, Pause, Reprovision,
-    Setback, Source, Store, Verb,
+    Rules, Setback, Source, Store, Verb,
 };
 use crate::code::Code;
 use crate::hook::CsrReply;
@@ -62,7 +62,7 @@ fn asked(key: &str) -> Act {
 fn open(dir: &std::path::Path) -> Ledger {
     // The writer of the ledger before lets go of the file when it ends.
     for _ in 0..200 {
-        match Ledger::open(dir, Reprovision::WithApproval, |_| {}) {
+        match Ledger::open(dir, Rules::default(), |_: &[super::Committed]| {}) {
             Err(LedgerError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
             other => return other.unwrap(),
         }
@@ -505,10 +505,10 @@ async fn a_pause_is_kept() {
         by: "alice".to_owned(),
         why: String::new(),
     };
-    ledger.set_pause(Some(pause.clone())).await.unwrap();
+    ledger.set_pause(true, pause.clone()).await.unwrap();
     drop(ledger);
     let ledger = open(dir.path());
-    assert_eq!(ledger.store().pause().unwrap(), Some(pause));
-    ledger.set_pause(None).await.unwrap();
+    assert_eq!(ledger.store().pause().unwrap(), Some(pause.clone()));
+    ledger.set_pause(false, pause.clone()).await.unwrap();
     assert_eq!(ledger.store().pause().unwrap(), None);
 }

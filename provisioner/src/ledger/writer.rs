@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::order::Reprovision;
-use super::pause::Pause;
 use super::record::{Applied, Change};
+use super::standing::Pause;
 use super::store::{LedgerError, Store};
+use crate::audit::{self, Anchor, Audit, Event};
 use crate::code::Code;
 use crate::step::{State, Step};
 use batch::Batch;
@@ -46,7 +47,9 @@ pub(super) enum Work {
     /// A transition of one enrolment.
     Change(Change),
     /// No new node is taken up, or they are again.
-    Pause(Option<Pause>),
+    Pause { on: bool, pause: Pause },
+    /// Nothing; only whether it could be.
+    Probe,
 }
 
 /// A change that is durable, as metrics and logs want to know it.
@@ -60,28 +63,46 @@ pub struct Committed {
     pub setback: Option<(Step, State, Code)>,
 }
 
+/// Watches the writer.
+pub trait Observer: Send + 'static {
+    /// A batch became durable.
+    fn committed(&self, batch: &[Committed]);
+
+    /// A batch could not be written, and nothing of it happened.
+    fn failed(&self, _error: &LedgerError) {}
+}
+
+impl<F: Fn(&[Committed]) + Send + 'static> Observer for F {
+    fn committed(&self, batch: &[Committed]) {
+        self(batch);
+    }
+}
+
 /// Everything the writer needs beside the changes.
 pub(super) struct Writer<O> {
     pub(super) store: Arc<Store>,
     pub(super) reprovision: Reprovision,
-    /// Sees every batch after it is durable.
-    pub(super) observe: O,
+    pub(super) audit: Audit,
+    pub(super) observer: O,
 }
 
 /// Starts the thread. It ends when every sender is gone.
-pub(super) fn start<O: Fn(&[Committed]) + Send + 'static>(
-    writer: Writer<O>,
+pub(super) fn start(
+    mut writer: Writer<impl Observer>,
     waiting: mpsc::Receiver<Job>,
 ) -> Result<(), LedgerError> {
     let store = Arc::clone(&writer.store);
     let spawned = thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || writer.run(waiting));
+        .spawn(move || {
+            writer.run(waiting);
+            writer.audit.close();
+        });
     spawned.map(drop).map_err(store.failed::<std::io::Error>())
 }
 
-impl<O: Fn(&[Committed])> Writer<O> {
-    fn run(self, mut waiting: mpsc::Receiver<Job>) {
+impl<O: Observer> Writer<O> {
+    fn run(&mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH);
         let mut pause = GATHER;
         while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
@@ -93,13 +114,17 @@ impl<O: Fn(&[Committed])> Writer<O> {
             };
             match self.write(&jobs) {
                 Ok((applied, committed)) => {
-                    (self.observe)(&committed);
+                    self.observer.committed(&committed);
                     for (job, applied) in jobs.drain(..).zip(applied) {
                         answer(job, Ok(applied));
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, changes = jobs.len(), "the ledger cannot be written");
+                    tracing::error!(
+                        code = %error.code(), %error, changes = jobs.len(),
+                        "the ledger cannot be written"
+                    );
+                    self.observer.failed(&error);
                     for job in jobs.drain(..) {
                         answer(job, Err(error.clone()));
                     }
@@ -108,29 +133,58 @@ impl<O: Fn(&[Committed])> Writer<O> {
         }
     }
 
-    /// Applies the jobs in order, in one durable transaction.
-    fn write(&self, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
-        let store = self.store.as_ref();
+    /// Applies the jobs in order, in one durable transaction, told in the audit log
+    /// beforehand.
+    fn write(&mut self, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
+        let store = Arc::clone(&self.store);
         let transaction = store.database.begin_write().map_err(store.failed())?;
-        let mut batch = Batch::new(store, &transaction, self.reprovision)?;
+        let mut batch = Batch::new(&store, &transaction, self.reprovision)?;
         let mut applied = Vec::with_capacity(jobs.len());
         let mut committed = Vec::with_capacity(jobs.len());
         for job in jobs {
-            match &job.work {
+            applied.push(match &job.work {
                 Work::Change(change) => {
                     let (result, seen) = batch.change(change)?;
-                    applied.push(result);
                     committed.extend(seen);
+                    result
                 }
-                Work::Pause(pause) => {
-                    store.set_pause(&transaction, pause.as_ref())?;
-                    applied.push(Applied::Done);
+                Work::Pause { on, pause } => {
+                    store.set_pause(&transaction, on.then_some(pause))?;
+                    Applied::Done
                 }
-            }
+                Work::Probe => Applied::Done,
+            });
         }
         batch.finish()?;
-        transaction.commit().map_err(store.failed())?;
-        Ok((applied, committed))
+        let anchor = self.tell(jobs, &applied)?;
+        let done = match &anchor {
+            Some(anchor) => store.set_anchor(&transaction, anchor),
+            None => Ok(()),
+        };
+        let done = done.and_then(|()| transaction.commit().map_err(store.failed()));
+        match (&done, anchor) {
+            (Ok(()), Some(anchor)) => self.audit.known(anchor),
+            (Ok(()), None) => {}
+            (Err(_), _) => self.audit.void(),
+        }
+        done.map(|()| (applied, committed))
+    }
+
+    /// Tells the audit log what is about to be committed.
+    fn tell(&mut self, jobs: &[Job], applied: &[Applied]) -> Result<Option<Anchor>, LedgerError> {
+        let told = jobs.iter().zip(applied).filter_map(|(job, applied)| {
+            Some(match &job.work {
+                Work::Change(change) => (change.at, audit::event(change, applied)?),
+                Work::Pause { on, pause } => (pause.since, Event::pause(*on, pause)),
+                Work::Probe => return None,
+            })
+        });
+        let events: Vec<_> = told.collect();
+        let probed = || jobs.iter().any(|job| matches!(job.work, Work::Probe));
+        if events.is_empty() && !probed() {
+            return Ok(None);
+        }
+        Ok(Some(self.audit.append(&events)?))
     }
 }
 

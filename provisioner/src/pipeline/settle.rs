@@ -76,7 +76,7 @@ pub(crate) async fn settle(
             context.with_queue(|queue| queue.leave(node));
         }
         Err((step, Stop::Ledger(error))) => {
-            tracing::error!(%node, %step, %error, code = %Code::LedgerUnavailable, "nothing is decided");
+            tracing::error!(%node, %step, %error, code = %error.code(), "nothing is decided");
             let until = context.now() + signed(context.site.config.retry.first);
             context.with_queue(|queue| queue.park(node, until, false));
         }

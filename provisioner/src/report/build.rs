@@ -32,6 +32,7 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         schema: SCHEMA,
         service: Service::Stopped,
         ready: false,
+        missing: Vec::new(),
         http: None,
         paused: store.pause()?,
         states: State::ALL.iter().map(state).collect(),

@@ -23,6 +23,9 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             writeln!(out, "service      stopped; this is what its ledger holds")?
         }
     }
+    for missing in &status.missing {
+        writeln!(out, "             {missing}")?;
+    }
     if let Some(pause) = &status.paused {
         let since = pause.since.strftime("%Y-%m-%d %H:%M:%S UTC");
         write!(out, "paused       since {since} by {}", pause.by)?;

@@ -28,8 +28,8 @@ impl Live for Desk {
         pipeline::now(self.clock.as_ref())
     }
 
-    fn ready(&self) -> bool {
-        self.ready.is_ready()
+    fn missing(&self) -> Vec<String> {
+        self.ready.missing()
     }
 
     fn http(&self) -> Option<String> {

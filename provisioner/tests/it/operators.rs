@@ -88,3 +88,47 @@ async fn decisions_hold_while_it_runs_and_after() {
     assert_eq!(service.ask(&["show", NODE])["state"], "banned");
     assert_eq!(service.ask(&["status"])["certificates_issued"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_audit_nothing_is_issued() {
+    let site = Site::start();
+    // More than any disk has.
+    let config = site.config("[audit]\nreserve_mib = 1048576\n");
+    let mut service = Provisioner::start(&config);
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let status = service
+        .status_when("a reason", |s| {
+            s["missing"].to_string().contains("audit.unavailable")
+        })
+        .await;
+    assert_eq!(status["ready"], false);
+    service
+        .metrics_when(|text| text.contains("provisioner_dropped_total{code=\"audit.unavailable\"}"))
+        .await;
+    assert_eq!(service.ask(&["status"])["certificates_issued"], 0);
+    assert_eq!(service.stop().await, 0);
+
+    // There is room again: the same ledger goes on.
+    let service = Provisioner::start(&site.config(""));
+    service.show_when(NODE, |s| s["state"] == "confirmed").await;
+    let verdict = service.ask(&["audit", "verify"]);
+    assert_eq!(verdict["ok"], true, "{verdict:#}");
+    let told =
+        std::fs::read_to_string(site.path("state/audit/00000000000000000001.jsonl")).unwrap();
+    for what in [
+        "opened",
+        "requested",
+        "asked",
+        "signed",
+        "configured",
+        "restarted",
+        "confirmed",
+        "checkpoint",
+    ] {
+        assert!(
+            told.contains(&format!("\"what\":\"{what}\"")),
+            "{what} is not in\n{told}"
+        );
+    }
+}

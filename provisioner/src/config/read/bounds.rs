@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::reader::Section;
 use super::super::{Limits, Log, Retry, Sweep, Timeouts};
 use super::{SECOND, located};
+use crate::audit;
 use crate::ledger::Reprovision;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -54,6 +55,16 @@ pub(super) fn reprovision(section: Section<'_, '_>) -> Reprovision {
     let policy = section.word("policy", &words, default.as_str());
     section.finish();
     policy.parse().unwrap_or(default)
+}
+
+pub(super) fn audit(section: Section<'_, '_>) -> audit::Settings {
+    let mib = section.number("reserve_mib", 64, 0..1_048_577);
+    let settings = audit::Settings {
+        reserve: (mib as u64) << 20,
+        checkpoint: section.duration("checkpoint", 60 * SECOND, SECOND),
+    };
+    section.finish();
+    settings
 }
 
 pub(super) fn sweep(section: Section<'_, '_>) -> Sweep {

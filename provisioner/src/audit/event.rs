@@ -1,0 +1,129 @@
+//! What the lines of the audit log tell.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::code::Code;
+use crate::ledger::{Act, Applied, Change, Pause, Verb};
+use crate::step::{State, Step};
+
+/// One thing that happened. Strings are as the ledger keeps them: without secrets.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(crate) enum Event<'a> {
+    /// A service or a command opened the log.
+    Opened {
+        version: &'static str,
+        /// The last line the ledger knows; later ones before this had no effect.
+        ledger: u64,
+        /// Bytes of an unfinished line that were removed.
+        torn: u64,
+    },
+    Requested {
+        node: &'a str,
+        key: &'a str,
+    },
+    Asked {
+        node: &'a str,
+        key: &'a str,
+        by: &'a str,
+    },
+    Declined {
+        node: &'a str,
+        key: &'a str,
+    },
+    Signed {
+        node: &'a str,
+        key: &'a str,
+        serial: &'a str,
+        not_after: Option<Timestamp>,
+    },
+    Configured {
+        node: &'a str,
+    },
+    Restarted {
+        node: &'a str,
+    },
+    Confirmed {
+        node: &'a str,
+    },
+    SetBack {
+        node: &'a str,
+        step: Step,
+        state: State,
+        code: Code,
+        says: &'a str,
+    },
+    Ordered {
+        node: &'a str,
+        verb: Verb,
+        state: State,
+        by: &'a str,
+        why: &'a str,
+    },
+    Paused {
+        by: &'a str,
+        why: &'a str,
+    },
+    Resumed {
+        by: &'a str,
+        why: &'a str,
+    },
+    /// Signs every line before it.
+    Checkpoint {
+        /// SHA-256 of the public key (SPKI), hexadecimal.
+        key: &'a str,
+        /// Ed25519, base64.
+        signature: &'a str,
+    },
+}
+
+/// What a change that was applied is told as. Hearing of nodes and asking
+/// whether they are there decides nothing and is not told: a flood of names
+/// must not fill the disk.
+pub(crate) fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
+    let node = change.identity.as_str();
+    let event = match (&change.act, applied) {
+        (Act::Ordered(order), Applied::Ordered(ruling)) if !ruling.already => Event::Ordered {
+            node,
+            verb: order.verb,
+            state: ruling.state,
+            by: &order.by,
+            why: &order.why,
+        },
+        (_, applied) if *applied != Applied::Done => return None,
+        (Act::Requested { key, .. }, _) => Event::Requested { node, key },
+        (Act::Asked { key, by, .. }, _) => Event::Asked { node, key, by },
+        (Act::Declined { key }, _) => Event::Declined { node, key },
+        (Act::Signed { key, issuance }, _) => Event::Signed {
+            node,
+            key,
+            serial: &issuance.serial,
+            not_after: issuance.not_after,
+        },
+        (Act::Configured { .. }, _) => Event::Configured { node },
+        (Act::Restarted { .. }, _) => Event::Restarted { node },
+        (Act::Confirmed { .. }, _) => Event::Confirmed { node },
+        (Act::SetBack(setback), _) if setback.code != Code::RpcTimeout => Event::SetBack {
+            node,
+            step: setback.step,
+            state: setback.state,
+            code: setback.code,
+            says: &setback.says,
+        },
+        _ => return None,
+    };
+    Some(event)
+}
+
+impl<'a> Event<'a> {
+    /// What a pause, or the end of one, is told as.
+    pub(crate) fn pause(on: bool, pause: &'a Pause) -> Self {
+        let (by, why) = (pause.by.as_str(), pause.why.as_str());
+        if on {
+            Self::Paused { by, why }
+        } else {
+            Self::Resumed { by, why }
+        }
+    }
+}
