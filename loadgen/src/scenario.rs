@@ -39,5 +39,5 @@ pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
     AssertLevel, Behaviour, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
-    Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,
+    Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
 };

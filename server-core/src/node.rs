@@ -5,10 +5,11 @@
 //! comes next (`machine`); the runtime performs it. `restart` ends the connection and everything built
 //! for it, and begins again from storage.
 //!
-//! A node costs one task and about 9 kB, its files in memory and five agents included; policies, trust
-//! anchors, agents and anonymous TLS settings are shared within a process by one [`Shared`]. A connection
-//! of the brokers' client library adds one descriptor, two tasks and about 55 kB without TLS
-//! (`cargo test -p server-core --test node -- --ignored --nocapture cost` measures it).
+//! In a swarm an idle node with its connection costs one task, one descriptor and 8 kB of resident memory,
+//! or 17 kB under mutual TLS, its files and five agents included (`cargo bench -p benches --bench
+//! node_cost`); policies, trust anchors, agents, verdicts and anonymous TLS settings are shared within a
+//! process by one [`Shared`]. A connection of the brokers' client library costs two tasks and about 55 kB
+//! more.
 
 mod builder;
 mod config;
@@ -26,7 +27,7 @@ pub use builder::{Node, NodeBuilder};
 pub use config::{Alive, Announce, NodeConfig, Security};
 pub use error::NodeError;
 pub use observer::{NodeEvent, NodeObserver};
-pub use shared::Shared;
+pub use shared::{Shared, Verification};
 
 pub use crate::agents::{CounterValues, Facts, Mode};
 pub use crate::server_conf::{ConfError, SERVER_CONF, ServerConf};

@@ -25,10 +25,15 @@ pub fn open_results(
     let folder = RunFolder::create(out, Path::new(RESULTS), run)?;
     let mut manifest = Manifest::begin(run, plan, workers, Host::look(machine));
     manifest.preflight = findings.to_vec();
-    // Broadcasts are verified once for all nodes of a process; it is cheaper than what a fleet of
-    // processes pays together, and is told so.
-    let shared = serde_json::Value::from("shared");
-    manifest.settings.insert("verification".to_owned(), shared);
+    // What makes our nodes cheaper than a fleet of processes is told.
+    let verification = plan.scenario.generator.verification.to_string();
+    for (setting, value) in [
+        ("verification", verification.as_str()),
+        ("key_exchange", "X25519"),
+    ] {
+        let value = serde_json::Value::from(value);
+        manifest.settings.insert(setting.to_owned(), value);
+    }
     let begun = folder.begin(&manifest, plan);
     begun.map_err(|error| results::FolderError::Unwritable {
         folder: folder.path().to_owned(),

@@ -22,7 +22,7 @@ use super::phases::read_phases;
 use super::read::{Context, Reader};
 use super::topology::{read_provisioner, read_topology};
 use super::tree::{Item, Params, Table, Value, substitute};
-use super::words::{Check, Format, Manage, OnFail, SourceAddress};
+use super::words::{Check, Format, Manage, OnFail, SourceAddress, Verify};
 
 /// `--set name=value`: a parameter given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +199,7 @@ fn read_generator(reader: &Reader<'_>, brokers: Manage, cx: &mut Context) -> Gen
             may_lose: 0,
             source: usual_source,
             addrs: usual_addrs,
+            verification: Verify::Shared,
             read_buffer: None,
         };
     };
@@ -250,6 +251,9 @@ fn read_generator(reader: &Reader<'_>, brokers: Manage, cx: &mut Context) -> Gen
         may_lose: u32::try_from(may_lose).unwrap_or(u32::MAX),
         source,
         addrs,
+        verification: reader
+            .choice("verification", cx)
+            .map_or(Verify::Shared, |at| at.value),
         read_buffer: reader.size("read_buffer", cx).map(|at| at.value),
     }
 }

@@ -15,7 +15,7 @@ use super::load::Assignment;
 use super::mistake::{Location, Source};
 use super::words::{
     AssertLevel, Behaviour, Check, Format, KeyKind, Manage, OnFail, Outcome, ReconnectPolicy, Role,
-    SourceAddress, Start, Tls,
+    SourceAddress, Start, Tls, Verify,
 };
 use crate::assert::Expression;
 use crate::units::{Size, as_optional_text, as_text};
@@ -120,7 +120,9 @@ pub struct Generator {
     pub source: SourceAddress,
     /// Source addresses to bind.
     pub addrs: Vec<std::net::IpAddr>,
-    /// Read buffer of one connection.
+    /// Who verifies a request that many nodes of a worker receive.
+    pub verification: Verify,
+    /// Accepted without effect: a connection that has nothing to read holds no buffer.
     pub read_buffer: Option<Size>,
 }
 

@@ -95,6 +95,16 @@ words! {
 }
 
 words! {
+    /// Who verifies a request that many nodes of a worker receive.
+    Verify {
+        /// The first of them, for all: it is compared with the last verified one.
+        Shared = "shared",
+        /// Each for itself.
+        Each = "each",
+    }
+}
+
+words! {
     /// What a failed check of the preflight does.
     OnFail {
         /// Stops the run before the first socket.

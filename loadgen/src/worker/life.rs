@@ -12,7 +12,7 @@ use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{Dial, DialLimit, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
-    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared,
+    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared, Verification,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -24,7 +24,7 @@ use crate::formation::certificates::{CertificateError, NodeAuthority};
 use crate::formation::credentials::LOADGEN;
 use crate::message::{Access, Assignment, FACT_BROKER, FACT_FLEET, Login, Network};
 use crate::plan::{Plan, PlannedBroker};
-use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls};
+use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls, Verify};
 
 use super::cell::{Cell, Seen};
 use super::guarded::Guarded;
@@ -121,7 +121,10 @@ impl Ground {
                 SwarmDialer::new(DialLimit::new(assignment.dials))
                     .sources(assignment.plan.scenario.generator.addrs.iter().copied()),
             ),
-            shared: Shared::swarm(),
+            shared: Shared::swarm(match assignment.plan.scenario.generator.verification {
+                Verify::Shared => Verification::Shared,
+                Verify::Each => Verification::Each,
+            }),
             files: Arc::default(),
             signing: NodeAuthority::of(&access.intermediate, now)?,
             plain: plain_addresses(access.production.values()),

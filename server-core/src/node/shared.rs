@@ -27,8 +27,18 @@ pub struct Shared {
     insecure: Arc<Verifier>,
     tls: TlsClients,
     agents: Mutex<HashMap<BuiltIn, Arc<AgentSet>>>,
-    /// Whether verdicts on requests are kept for other nodes.
-    swarm: bool,
+    verification: Verification,
+}
+
+/// How the nodes of a process verify what many of them receive alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verification {
+    /// Each for itself, as nodes in processes of their own do.
+    #[default]
+    Each,
+    /// The same bytes once for all: compared with the last verified ones; filter, policy and reply
+    /// stay each node's own.
+    Shared,
 }
 
 /// Which built-in agents: those of provisioning mode, or so many of production mode, with or without
@@ -50,7 +60,7 @@ impl Shared {
     /// For a process with one or a few nodes.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Self::with(false)
+        Self::with(KeyExchange::Hybrid, Verification::Each)
     }
 
     /// What nodes have in common that were given nothing else.
@@ -59,13 +69,14 @@ impl Shared {
         Arc::clone(&SHARED)
     }
 
-    /// For a process with thousands of nodes.
+    /// For a process with thousands of nodes, which exchange keys over X25519 alone.
     #[must_use]
-    pub fn swarm() -> Arc<Self> {
-        Self::with(true)
+    pub fn swarm(verification: Verification) -> Arc<Self> {
+        Self::with(KeyExchange::Classical, verification)
     }
 
-    fn with(swarm: bool) -> Arc<Self> {
+    fn with(key_exchange: KeyExchange, verification: Verification) -> Arc<Self> {
+        let shared = verification == Verification::Shared;
         Arc::new(Self {
             policies: PolicyStore::default(),
             verifiers: Mutex::new(LruCache::new(
@@ -74,13 +85,10 @@ impl Shared {
             tokens: Mutex::new(LruCache::new(
                 NonZeroUsize::new(TOKENS).unwrap_or(NonZeroUsize::MIN),
             )),
-            insecure: Arc::new(Verifier::insecure().shared(swarm)),
-            tls: TlsClients::new(match swarm {
-                true => KeyExchange::Classical,
-                false => KeyExchange::Hybrid,
-            }),
+            insecure: Arc::new(Verifier::insecure().shared(shared)),
+            tls: TlsClients::new(key_exchange),
             agents: Mutex::default(),
-            swarm,
+            verification,
         })
     }
 
@@ -127,7 +135,7 @@ impl Shared {
             rules.privileged = given.privileged;
         }
         let verifier = Verifier::new(roots, rules)?
-            .shared(self.swarm)
+            .shared(self.verification == Verification::Shared)
             .clock(Arc::clone(clock));
         let verifier = Arc::new(verifier);
         verifiers.put(key, Arc::clone(&verifier));

@@ -160,7 +160,7 @@ fn node(id: &Identity, storage: &Arc<dyn Storage>, algorithm: KeyAlgorithm) -> N
     };
     Node::builder(config)
         .storage(Arc::clone(storage))
-        .shared(Shared::swarm())
+        .shared(Shared::swarm(server_core::node::Verification::Shared))
         .build()
         .unwrap()
 }

@@ -69,7 +69,7 @@ impl Fleet {
             network,
             client,
             shutdown: Shutdown::new(),
-            shared: Shared::swarm(),
+            shared: Shared::swarm(server_core::node::Verification::Shared),
             runs: Vec::new(),
         }
     }

@@ -21,7 +21,6 @@ mod support;
 
 mod asking;
 mod conduct;
-mod cost;
 mod enrolment;
 mod events;
 mod provisioning;

@@ -64,7 +64,7 @@ impl Stand {
         let network = MemoryNetwork::new();
         let clock = Arc::new(ManualClock::new(UnixTime::from_secs(1_795_396_000)));
         let shutdown = Shutdown::new();
-        let shared = Shared::swarm();
+        let shared = Shared::swarm(server_core::node::Verification::Shared);
         let mut listener = link(&network).await;
         listener
             .bus
