@@ -1,8 +1,8 @@
 //! The hook: who decides about a node and has its certificate made.
 //!
 //! One trait, several transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
-//! helper program for each node, [`pool`] keeps helpers running and asks them line by line. A
-//! helper speaks the Choria provisioner's contract ([`choria`]) or ours ([`contract`]). All but
+//! helper program for each node, [`pool`] keeps helpers running and asks them line by line, [`http`]
+//! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract ([`choria`]) or ours ([`contract`]). All but
 //! the first stand behind a [`guard`], which keeps the pace they can bear and leaves them alone
 //! while they fail. Whatever a hook answers is only a proposal: each certificate goes through
 //! [`crate::ca::judgement`] and each configuration through [`crate::judge::configuration`] before
@@ -26,6 +26,7 @@ pub mod contract;
 mod error;
 pub mod exec;
 pub mod guard;
+pub mod http;
 pub mod pool;
 mod process;
 mod program;
@@ -35,6 +36,7 @@ pub use builtin::BuiltinHook;
 pub use error::HookError;
 pub use exec::{ExecHook, ExecSettings, HelperContract};
 pub use guard::{Guarded, Pace};
+pub use http::HttpHook;
 pub use pool::{PoolHook, PoolSettings};
 
 /// Everything a hook may know about a node. Never a private key, never the raw token.

@@ -3,22 +3,19 @@
 //! Loading reads files and asks nobody; a mistake carries the place of the key
 //! that names the file.
 
+mod authority;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use server_core::trust::jwt::{self, JwtKey, NamedKey, Rules};
 use server_core::trust::{CertificateSigner, tls};
-use server_core::words::{Collective, Identity, Seed};
+use server_core::words::{Collective, Identity};
 
-use crate::ca::{Authority, AuthoritySettings, CertificatePolicy, TrustStore};
-use crate::config::{
-    Backend, CaKind, Config, Helper, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls,
-};
-use crate::hook::exec::Program;
-use crate::hook::{
-    BuiltinHook, ExecHook, ExecSettings, Guarded, HelperContract, Hook, PoolHook, PoolSettings,
-};
+use crate::ca::{CertificatePolicy, TrustStore};
+use crate::config::{Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
+use crate::hook::Hook;
 use crate::template::Templates;
 
 /// What the steps work with.
@@ -230,75 +227,6 @@ impl Loader {
         keys
     }
 
-    fn ca(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
-        let roots = self.read(&config.ca.roots);
-        match &config.ca.kind {
-            CaKind::BuiltIn { certificate, key } => {
-                let readable = self.read(certificate).is_some() & self.read(key).is_some();
-                if !readable || roots.is_none() {
-                    return None;
-                }
-                let authority = Authority::load(&AuthoritySettings {
-                    certificate: certificate.value.clone(),
-                    key: key.value.clone(),
-                    roots: config.ca.roots.value.clone(),
-                    validity: config.ca.validity,
-                    server_auth: false,
-                });
-                let authority = self.keep(certificate, "cannot be used", authority)?;
-                let trust = authority.trust().clone();
-                Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
-            }
-            CaKind::Exec {
-                helper,
-                ours,
-                backend,
-            } => {
-                let trust = self.trust(config, roots)?;
-                let profile = helper.profile.clone();
-                let hook = ExecHook::new(ExecSettings {
-                    program: program(helper),
-                    timeout: helper.timeout,
-                    contract: if *ours {
-                        HelperContract::Muster { profile }
-                    } else {
-                        HelperContract::Choria
-                    },
-                });
-                Some((guarded(hook, backend), trust))
-            }
-            CaKind::Pool {
-                helper,
-                helpers,
-                in_flight,
-                start_timeout,
-                backend,
-            } => {
-                let trust = self.trust(config, roots)?;
-                let settings = PoolSettings {
-                    program: program(helper),
-                    profile: helper.profile.clone(),
-                    helpers: *helpers,
-                    in_flight: *in_flight,
-                    timeout: helper.timeout,
-                    start_timeout: *start_timeout,
-                };
-                let hook = PoolHook::new(settings, Seed::from_os());
-                Some((guarded(hook, backend), trust))
-            }
-        }
-    }
-
-    /// What the certificates of somebody else's authority are held against.
-    fn trust(&mut self, config: &Config, roots: Option<String>) -> Option<TrustStore> {
-        let between = match &config.ca.intermediates {
-            Some(file) => self.read(file)?,
-            None => String::new(),
-        };
-        let trust = TrustStore::from_pem(&roots?, &between);
-        self.keep(&config.ca.roots, "holds no trust anchor", trust)
-    }
-
     fn collective(&mut self, name: &Located<String>) -> Option<Collective> {
         self.keep(name, "is no collective", Collective::parse(&name.value))
     }
@@ -360,19 +288,6 @@ fn node_token(text: Secret) -> Secret {
         Ok(claims) => Secret::new(claims.cht),
         Err(_) => text,
     }
-}
-
-fn program(helper: &Helper) -> Program {
-    Program {
-        command: helper.command.value.clone(),
-        environment: helper.environment.clone(),
-    }
-}
-
-/// A hook outside this process never stands alone.
-fn guarded(hook: impl Hook + 'static, backend: &Backend) -> Arc<dyn Hook> {
-    let Backend { breaker, pace } = *backend;
-    Arc::new(Guarded::new(hook, breaker, pace, Seed::from_os()))
 }
 
 fn shown(path: &Path) -> std::path::Display<'_> {

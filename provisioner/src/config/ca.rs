@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Limits, Located};
+use super::{Limits, Located, SecretSource};
 use crate::hook::guard::{BreakerSettings, Pace};
 
 /// `[ca]`.
@@ -51,6 +51,8 @@ pub enum CaKind {
         /// How they may be asked.
         backend: Backend,
     },
+    /// A server.
+    Http(Box<Http>),
 }
 
 /// A helper program.
@@ -64,6 +66,66 @@ pub struct Helper {
     pub environment: Vec<String>,
     /// What it is told the certificates are for.
     pub profile: String,
+}
+
+/// A server that is asked over HTTP.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Its address.
+    pub url: Located<String>,
+    /// Roots it is verified against.
+    pub server_ca: Option<Located<PathBuf>>,
+    /// Certificate and key that are shown to it.
+    pub client: Option<(Located<PathBuf>, Located<PathBuf>)>,
+    /// How long an exchange may take.
+    pub timeout: Duration,
+    /// Questions at once.
+    pub in_flight: usize,
+    /// What it speaks.
+    pub api: HttpApi,
+    /// How it may be asked.
+    pub backend: Backend,
+}
+
+/// What a server speaks.
+#[derive(Clone, Debug)]
+pub enum HttpApi {
+    /// Our contract, signed.
+    Webhook {
+        /// Key of the signature.
+        secret: SecretSource,
+        /// Bearer token.
+        token: Option<SecretSource>,
+        /// What it is told the certificates are for.
+        profile: String,
+    },
+    /// Cloudflare's cfssl.
+    Cfssl {
+        /// Its signing profile.
+        profile: Option<String>,
+        /// Its signer.
+        label: Option<String>,
+        /// Key of authenticated requests, hexadecimal.
+        secret: Option<SecretSource>,
+    },
+    /// Vault or `OpenBao`.
+    Vault {
+        /// Where the PKI engine is mounted.
+        mount: String,
+        /// The role that signs.
+        role: String,
+        /// The namespace.
+        namespace: Option<String>,
+        /// A token that may ask that role.
+        token: SecretSource,
+    },
+    /// Smallstep's step-ca.
+    StepCa {
+        /// Name of a JWK provisioner.
+        provisioner: String,
+        /// Its private key.
+        key: Located<PathBuf>,
+    },
 }
 
 /// How whoever is asked may be asked.
@@ -85,6 +147,7 @@ impl CaKind {
             Self::Pool {
                 helpers, in_flight, ..
             } => *helpers * *in_flight,
+            Self::Http(http) => http.in_flight,
         }
     }
 }

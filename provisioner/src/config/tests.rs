@@ -64,6 +64,19 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "environment",
             "contract",
             "profile",
+            "api",
+            "url",
+            "server_ca",
+            "client_certificate",
+            "client_key",
+            "secret_file",
+            "token_file",
+            "mount",
+            "role",
+            "namespace",
+            "label",
+            "provisioner",
+            "provisioner_key",
             "helpers",
             "in_flight",
             "start_timeout",
@@ -133,7 +146,7 @@ fn every_mistake_is_told_in_one_go() {
         told.contains("unknown key `state_dri` at the top of the file; did you mean `state_dir`?")
     );
     assert!(told.contains(
-        "`ca.kind` is \"buildin\", not one of built-in, exec, pool; did you mean `built-in`?"
+        "`ca.kind` is \"buildin\", not one of built-in, exec, pool, http; did you mean `built-in`?"
     ));
     assert!(
         told.contains("`limits.nodes` is text, and a whole number is wanted; write nodes = 512")
@@ -176,4 +189,55 @@ fn durations_have_a_least() {
     assert!(told.contains("is below its least, 3s"), "{told}");
     let config = Config::parse(Path::new("p.toml"), EXAMPLE).unwrap();
     assert_eq!(config.timeouts.confirm, Duration::from_secs(120));
+}
+
+/// The example with another `[ca]`.
+fn with_ca(ca: &str) -> String {
+    let begin = EXAMPLE.find("kind = \"built-in\"").unwrap();
+    let end = EXAMPLE.find("roots = \"ca.pem\"").unwrap();
+    format!("{}{ca}\n{}", &EXAMPLE[..begin], &EXAMPLE[end..])
+}
+
+#[test]
+fn hooks_over_http_name_what_they_lack() {
+    for (ca, wanted) in [
+        (
+            "kind = \"http\"",
+            "`api` is missing in [ca]; write api = \"webhook\"",
+        ),
+        (
+            "kind = \"http\"\napi = \"vault\"",
+            "`url` is missing in [ca]; write url = \"https://ca.example.net\"",
+        ),
+        (
+            "kind = \"http\"\napi = \"vault\"\nurl = \"https://a.example\"",
+            "`server_ca` is missing in [ca]",
+        ),
+        (
+            "kind = \"http\"\napi = \"vault\"\nurl = \"http://a.example\"",
+            "is not encrypted; http:// is for servers on this machine",
+        ),
+        (
+            "kind = \"http\"\napi = \"vault\"\nurl = \"http://127.0.0.1:1\"",
+            "`role` is missing in [ca]",
+        ),
+        (
+            "kind = \"http\"\napi = \"webhook\"\nurl = \"http://127.0.0.1:1\"",
+            "`secret_file` is missing in [ca]; write secret_file = \"secret.secret\"",
+        ),
+        (
+            "kind = \"http\"\napi = \"webhook\"\nurl = \"http://127.0.0.1:1\"\nsecret = \"s\"\nrole = \"r\"",
+            "unknown key `role` in [ca]",
+        ),
+        (
+            "kind = \"pool\"\ncommand = [\"sh\"]\nhelpers = 0",
+            "`ca.helpers` = 0 is outside 1 to 256",
+        ),
+    ] {
+        let told = mistakes(&with_ca(ca));
+        assert!(told.contains(wanted), "{ca}: {told}");
+    }
+    let right = "kind = \"http\"\napi = \"vault\"\nurl = \"http://127.0.0.1:1\"\nrole = \"r\"\ntoken = \"hunter2\"\nrate = 50";
+    let config = Config::parse(Path::new("p.toml"), &with_ca(right)).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
 }

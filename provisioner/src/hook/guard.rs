@@ -120,6 +120,9 @@ impl<H: Hook> Guarded<H> {
                 self.with_breaker(|breaker, _| breaker.succeeded());
             }
             _ => {
+                if let Some(pause) = error.retry_after {
+                    self.with_breaker(|breaker, _| breaker.throttled(Instant::now(), pause));
+                }
                 let opened =
                     self.with_breaker(|breaker, chance| breaker.failed(Instant::now(), chance));
                 if let Some(pause) = opened {

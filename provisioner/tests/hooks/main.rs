@@ -7,6 +7,10 @@
     reason = "tests"
 )]
 
+mod authority;
+mod conformance;
 mod guard;
 mod node;
 mod pool;
+mod secure;
+mod server;

@@ -3,19 +3,21 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{DAY, SECOND, located, needed_path};
+use super::{DAY, SECOND, located, needed_path, secret};
 use crate::config::reader::Section;
-use crate::config::{Backend, Ca, CaKind, Helper, Located};
+use crate::config::{Backend, Ca, CaKind, Helper, Http, HttpApi, Located, Secret, SecretSource};
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
+use crate::hook::http::Target;
 
 /// The shortest pause of a breaker.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
-const KINDS: [&str; 3] = ["built-in", "exec", "pool"];
+const KINDS: [&str; 4] = ["built-in", "exec", "pool", "http"];
+const APIS: [&str; 4] = ["webhook", "vault", "cfssl", "step-ca"];
 
 pub(super) fn read(section: Section<'_, '_>) -> Ca {
     if !section.has("kind") {
-        section.missing("kind", "\"built-in\" (or \"exec\", \"pool\")");
+        section.missing("kind", "\"built-in\" (or \"exec\", \"pool\", \"http\")");
     }
     let kind = match section.word("kind", &KINDS, "built-in").as_str() {
         "exec" => CaKind::Exec {
@@ -30,6 +32,7 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
             start_timeout: section.duration("start_timeout", 30 * SECOND, SECOND),
             backend: backend(&section),
         },
+        "http" => CaKind::Http(Box::new(http(&section))),
         _ => CaKind::BuiltIn {
             certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
             key: needed_path(&section, "key", "\"intermediate.key\""),
@@ -54,10 +57,85 @@ fn helper(section: &Section<'_, '_>) -> Helper {
         command: command(section),
         timeout: section.duration("timeout", 10 * SECOND, SECOND),
         environment: environment(section),
-        profile: section
-            .text("profile", "\"node\"")
-            .map_or_else(|| "node".to_owned(), |profile| profile.value),
+        profile: profile(section),
     }
+}
+
+fn profile(section: &Section<'_, '_>) -> String {
+    optional(section, "profile", "\"node\"").unwrap_or_else(|| "node".to_owned())
+}
+
+fn optional(section: &Section<'_, '_>, key: &str, example: &str) -> Option<String> {
+    section.text(key, example).map(|text| text.value)
+}
+
+fn http(section: &Section<'_, '_>) -> Http {
+    if !section.has("api") {
+        section.missing("api", "\"webhook\" (or \"vault\", \"cfssl\", \"step-ca\")");
+    }
+    let url = section
+        .needed("url", "\"https://ca.example.net\"")
+        .unwrap_or_else(|| located(String::new()));
+    let target = (!url.value.is_empty()).then(|| Target::parse(&url.value));
+    if let Some(Err(says)) = &target {
+        section.report(&url, says);
+    }
+    let server_ca = section.path("server_ca", "\"ca-server.pem\"");
+    if matches!(&target, Some(Ok(target)) if target.is_secure()) && server_ca.is_none() {
+        section.missing("server_ca", "\"ca-server.pem\"");
+    }
+    let certificate = section.path("client_certificate", "\"client.pem\"");
+    let key = section.path("client_key", "\"client.key\"");
+    match (&certificate, &key) {
+        (Some(_), None) => section.missing("client_key", "\"client.key\""),
+        (None, Some(_)) => section.missing("client_certificate", "\"client.pem\""),
+        _ => {}
+    }
+    Http {
+        url,
+        server_ca,
+        client: certificate.zip(key),
+        timeout: section.duration("timeout", 10 * SECOND, SECOND),
+        in_flight: section.number("in_flight", 32, 1..1_025),
+        api: match section.word("api", &APIS, "webhook").as_str() {
+            "vault" => HttpApi::Vault {
+                mount: optional(section, "mount", "\"pki\"").unwrap_or_else(|| "pki".to_owned()),
+                role: section
+                    .needed("role", "\"nodes\"")
+                    .map(|role| role.value)
+                    .unwrap_or_default(),
+                namespace: optional(section, "namespace", "\"fleet\""),
+                token: needed_secret(section, "token"),
+            },
+            "cfssl" => HttpApi::Cfssl {
+                profile: optional(section, "profile", "\"node\""),
+                label: optional(section, "label", "\"primary\""),
+                secret: secret(section, "secret"),
+            },
+            "step-ca" => HttpApi::StepCa {
+                provisioner: section
+                    .needed("provisioner", "\"muster\"")
+                    .map(|name| name.value)
+                    .unwrap_or_default(),
+                key: needed_path(section, "provisioner_key", "\"step-provisioner.key\""),
+            },
+            _ => HttpApi::Webhook {
+                secret: needed_secret(section, "secret"),
+                token: secret(section, "token"),
+                profile: profile(section),
+            },
+        },
+        backend: backend(section),
+    }
+}
+
+fn needed_secret(section: &Section<'_, '_>, key: &str) -> SecretSource {
+    secret(section, key).unwrap_or_else(|| {
+        if !section.has(key) && !section.has(&format!("{key}_file")) {
+            section.missing(&format!("{key}_file"), &format!("\"{key}.secret\""));
+        }
+        SecretSource::Text(Secret::new(String::new()))
+    })
 }
 
 /// Pace and breaker, which every backend outside this process has.

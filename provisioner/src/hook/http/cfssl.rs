@@ -1,0 +1,174 @@
+//! Cloudflare's cfssl: `POST /api/v1/cfssl/sign`, or `authsign` where it wants a key.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use der::DecodePem as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use x509_cert::Certificate;
+
+use super::{Api, HttpClient, issue, names};
+use crate::code::Code;
+use crate::hook::redact::shown;
+use crate::hook::{HookAnswer, HookError, HookRequest};
+
+/// Asks `cfssl serve` or `multirootca`.
+#[derive(Debug)]
+pub struct Cfssl {
+    /// The signing profile, if not the default one.
+    pub profile: Option<String>,
+    /// The signer, where one server has several.
+    pub label: Option<String>,
+    key: Option<hmac::Key>,
+    /// The certificate that signed last; an answer to `sign` holds the leaf alone.
+    issuer: Mutex<Option<String>>,
+}
+
+impl Cfssl {
+    /// A server with this profile and label; `key` is the hexadecimal one of its `auth_keys`.
+    ///
+    /// # Errors
+    /// When the key is not hexadecimal.
+    pub fn new(
+        profile: Option<String>,
+        label: Option<String>,
+        key: Option<&str>,
+    ) -> Result<Self, String> {
+        let key = key
+            .map(|key| hex::decode(key).map_err(|error| format!("is not hexadecimal: {error}")))
+            .transpose()?
+            .map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
+        Ok(Self {
+            profile,
+            label,
+            key,
+            issuer: Mutex::new(None),
+        })
+    }
+
+    /// The certificate that signed this one, asked for again only when it changes.
+    async fn issuer(&self, client: &HttpClient, leaf: &str) -> Result<String, HookError> {
+        let known = self.known().filter(|issuer| issued(issuer, leaf));
+        match known {
+            Some(issuer) => Ok(issuer),
+            None => self.ask_issuer(client).await,
+        }
+    }
+
+    async fn ask_issuer(&self, client: &HttpClient) -> Result<String, HookError> {
+        let body = Value::Object(self.labelled());
+        let reply = client
+            .post("/api/v1/cfssl/info", &[], body.to_string())
+            .await?;
+        let answer: Answer = reply.json()?;
+        let issuer = answer.certificate(&reply.url)?;
+        *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = Some(issuer.clone());
+        Ok(issuer)
+    }
+
+    fn known(&self) -> Option<String> {
+        self.issuer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn labelled(&self) -> serde_json::Map<String, Value> {
+        let mut body = serde_json::Map::new();
+        for (key, value) in [("label", &self.label), ("profile", &self.profile)] {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), value.as_str().into());
+            }
+        }
+        body
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    success: bool,
+    #[serde(default)]
+    result: Option<Signed>,
+    #[serde(default)]
+    errors: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Signed {
+    certificate: String,
+}
+
+impl Answer {
+    fn certificate(self, url: &str) -> Result<String, HookError> {
+        match self.result {
+            Some(result) if self.success => Ok(result.certificate),
+            _ => {
+                let errors = Value::from(self.errors).to_string();
+                let says = format!("{url} refused: {}", shown(errors.as_bytes(), &[]));
+                Err(HookError::unsent(Code::CaRefused, says))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Api for Cfssl {
+    fn kind(&self) -> &'static str {
+        "cfssl"
+    }
+
+    async fn health(&self, client: &HttpClient) -> Result<(), HookError> {
+        self.ask_issuer(client).await.map(drop)
+    }
+
+    async fn sign(
+        &self,
+        client: &HttpClient,
+        request: &HookRequest,
+    ) -> Result<HookAnswer, HookError> {
+        let mut body = self.labelled();
+        body.insert(
+            "certificate_request".into(),
+            request.csr.csr.as_str().into(),
+        );
+        body.insert("hosts".into(), names(request).into());
+        body.insert(
+            "subject".into(),
+            json!({ "CN": request.request.identity() }),
+        );
+        let body = Value::Object(body).to_string();
+        let reply = match &self.key {
+            None => client.post("/api/v1/cfssl/sign", &[], body).await?,
+            Some(key) => {
+                let token = STANDARD.encode(hmac::sign(key, body.as_bytes()));
+                let body = json!({ "token": token, "request": STANDARD.encode(&body) });
+                let path = "/api/v1/cfssl/authsign";
+                client.post(path, &[], body.to_string()).await?
+            }
+        };
+        let answer: Answer = reply.json()?;
+        let certificate = answer.certificate(&reply.url)?;
+        // The certificate exists from here on, whatever becomes of the chain.
+        let issuer = self
+            .issuer(client, &certificate)
+            .await
+            .map_err(|error| HookError {
+                unsigned: false,
+                ..error
+            })?;
+        Ok(issue([certificate.as_str(), &issuer]))
+    }
+}
+
+/// Whether one names the other as its issuer.
+fn issued(issuer: &str, leaf: &str) -> bool {
+    let (Ok(issuer), Ok(leaf)) = (Certificate::from_pem(issuer), Certificate::from_pem(leaf))
+    else {
+        return false;
+    };
+    issuer.tbs_certificate().subject() == leaf.tbs_certificate().issuer()
+}

@@ -1,0 +1,191 @@
+//! `[ca]`: the hook with everything it needs, and what its certificates are held against.
+
+use std::sync::Arc;
+
+use server_core::trust::tls;
+use server_core::words::Seed;
+
+use super::Loader;
+use crate::ca::{Authority, AuthoritySettings, TrustStore};
+use crate::config::{Backend, CaKind, Config, Helper, Http, HttpApi, SecretSource};
+use crate::hook::exec::Program;
+use crate::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
+use crate::hook::{
+    BuiltinHook, ExecHook, ExecSettings, Guarded, HelperContract, Hook, HttpHook, PoolHook,
+    PoolSettings,
+};
+
+impl Loader {
+    pub(super) fn ca(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
+        let hook: Arc<dyn Hook> = match &config.ca.kind {
+            CaKind::BuiltIn { .. } => return self.built_in(config),
+            CaKind::Exec {
+                helper,
+                ours,
+                backend,
+            } => {
+                let profile = helper.profile.clone();
+                let hook = ExecHook::new(ExecSettings {
+                    program: program(helper),
+                    timeout: helper.timeout,
+                    contract: if *ours {
+                        HelperContract::Muster { profile }
+                    } else {
+                        HelperContract::Choria
+                    },
+                });
+                guarded(hook, backend)
+            }
+            CaKind::Pool {
+                helper,
+                helpers,
+                in_flight,
+                start_timeout,
+                backend,
+            } => {
+                let settings = PoolSettings {
+                    program: program(helper),
+                    profile: helper.profile.clone(),
+                    helpers: *helpers,
+                    in_flight: *in_flight,
+                    timeout: helper.timeout,
+                    start_timeout: *start_timeout,
+                };
+                guarded(PoolHook::new(settings, Seed::from_os()), backend)
+            }
+            CaKind::Http(http) => {
+                let hook = self.http(http, config);
+                let trust = self.trust(config);
+                return hook.zip(trust);
+            }
+        };
+        Some((hook, self.trust(config)?))
+    }
+
+    fn built_in(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
+        let CaKind::BuiltIn { certificate, key } = &config.ca.kind else {
+            return None;
+        };
+        let there = [&config.ca.roots, certificate, key].map(|file| self.read(file).is_some());
+        if there.contains(&false) {
+            return None;
+        }
+        let authority = Authority::load(&AuthoritySettings {
+            certificate: certificate.value.clone(),
+            key: key.value.clone(),
+            roots: config.ca.roots.value.clone(),
+            validity: config.ca.validity,
+            server_auth: false,
+        });
+        let authority = self.keep(certificate, "cannot be used", authority)?;
+        let trust = authority.trust().clone();
+        Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
+    }
+
+    /// What the certificates of somebody else's authority are held against.
+    fn trust(&mut self, config: &Config) -> Option<TrustStore> {
+        let roots = self.read(&config.ca.roots);
+        let between = match &config.ca.intermediates {
+            Some(file) => self.read(file)?,
+            None => String::new(),
+        };
+        let trust = TrustStore::from_pem(&roots?, &between);
+        self.keep(&config.ca.roots, "holds no trust anchor", trust)
+    }
+
+    fn http(&mut self, http: &Http, config: &Config) -> Option<Arc<dyn Hook>> {
+        let client = self.client(http);
+        let validity = config.ca.validity;
+        match &http.api {
+            HttpApi::Webhook {
+                secret,
+                token,
+                profile,
+            } => {
+                let secret = self.secret(secret);
+                let token = token.as_ref().map(|token| self.secret(token));
+                let token = token.map_or(Some(None), |token| token.map(Some));
+                let api = Webhook::new(&secret?, token?.as_ref(), profile.clone());
+                Some(asked(client?, api, &http.backend))
+            }
+            HttpApi::Cfssl {
+                profile,
+                label,
+                secret,
+            } => {
+                let key = secret.as_ref().map(|secret| self.secret(secret));
+                let key = key.map_or(Some(None), |key| key.map(Some))?;
+                let key = key.as_ref().map(crate::config::Secret::reveal);
+                let api = Cfssl::new(profile.clone(), label.clone(), key);
+                let api = match secret {
+                    Some(SecretSource::File(file)) => self.keep(file, "cannot be the key", api),
+                    _ => self.keep(
+                        &http.url,
+                        "goes with a `secret` that cannot be the key",
+                        api,
+                    ),
+                };
+                Some(asked(client?, api?, &http.backend))
+            }
+            HttpApi::Vault {
+                mount,
+                role,
+                namespace,
+                token,
+            } => {
+                let api = Vault {
+                    mount: mount.trim_matches('/').to_owned(),
+                    role: role.clone(),
+                    namespace: namespace.clone(),
+                    token: self.secret(token)?,
+                    validity,
+                };
+                Some(asked(client?, api, &http.backend))
+            }
+            HttpApi::StepCa { provisioner, key } => {
+                let text = self.read(key)?;
+                let api = StepCa::new(provisioner.clone(), &text, validity);
+                let api = self.keep(key, "cannot be the provisioner's", api);
+                Some(asked(client?, api?, &http.backend))
+            }
+        }
+    }
+
+    fn client(&mut self, http: &Http) -> Option<HttpClient> {
+        let target = self.keep(&http.url, "cannot be asked", Target::parse(&http.url.value));
+        let tls = match (&http.server_ca, &http.client) {
+            // Plain HTTP, on this machine: nobody is verified, and nothing leaves it.
+            (None, _) => tls::anonymous(),
+            (Some(roots), None) => {
+                let text = self.read(roots)?;
+                self.keep(roots, "holds no roots", tls::server_verified(&text))?
+            }
+            (Some(roots), Some((certificate, key))) => {
+                let texts = (self.read(roots), self.read(certificate), self.read(key));
+                let (Some(roots), Some(chain), Some(key)) = texts else {
+                    return None;
+                };
+                let tls = tls::mutual(&roots, &chain, &key);
+                self.keep(certificate, "with its key gives no TLS", tls)?
+            }
+        };
+        Some(HttpClient::new(target?, tls, http.timeout))
+    }
+}
+
+fn program(helper: &Helper) -> Program {
+    Program {
+        command: helper.command.value.clone(),
+        environment: helper.environment.clone(),
+    }
+}
+
+fn asked(client: HttpClient, api: impl Api + 'static, backend: &Backend) -> Arc<dyn Hook> {
+    guarded(HttpHook::new(client, api), backend)
+}
+
+/// A hook outside this process never stands alone.
+fn guarded(hook: impl Hook + 'static, backend: &Backend) -> Arc<dyn Hook> {
+    let Backend { breaker, pace } = *backend;
+    Arc::new(Guarded::new(hook, breaker, pace, Seed::from_os()))
+}

@@ -1,0 +1,267 @@
+//! A server that speaks like each kind of authority, and fails as it is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
+use openssl::x509::store::X509StoreBuilder;
+use serde_json::{Value, json};
+
+use crate::authority::{Authority, Flaw, Signer};
+
+/// How a server fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It signs, well or badly.
+    Signs(Flaw),
+    Hangs,
+    /// 500.
+    Fails,
+    /// 429 with `Retry-After: 7`.
+    Throttles,
+    /// Half of its answer.
+    Truncates,
+    /// 10 MB.
+    Floods,
+    /// 307 to a place that counts whether it is asked.
+    Redirects,
+    /// 403.
+    Forbids,
+    /// 400.
+    Refuses,
+}
+
+/// What was asked: path, headers, body.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Question {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// A running server; its threads end with the process.
+pub(crate) struct Server {
+    pub(crate) authority: Arc<Authority>,
+    address: SocketAddr,
+    fault: Arc<Mutex<Fault>>,
+    asked: Arc<Mutex<Vec<Question>>>,
+    secure: bool,
+}
+
+/// A server's certificate, and whose clients it wants to see.
+pub(crate) struct Identity<'a> {
+    pub(crate) server: &'a Signer,
+    pub(crate) clients: Option<&'a Signer>,
+}
+
+impl Server {
+    pub(crate) fn start(authority: &Arc<Authority>) -> Self {
+        Self::start_with(authority, None)
+    }
+
+    pub(crate) fn start_with(authority: &Arc<Authority>, tls: Option<&Identity<'_>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            authority: Arc::clone(authority),
+            address: listener.local_addr().unwrap(),
+            fault: Arc::new(Mutex::new(Fault::Signs(Flaw::None))),
+            asked: Arc::default(),
+            secure: tls.is_some(),
+        };
+        let tls = tls.map(acceptor);
+        let (authority, fault) = (Arc::clone(authority), Arc::clone(&server.fault));
+        let asked = Arc::clone(&server.asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (authority, fault) = (Arc::clone(&authority), Arc::clone(&fault));
+                let (asked, tls) = (Arc::clone(&asked), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &authority, &fault, &asked),
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream) {
+                            serve(stream, &authority, &fault, &asked);
+                        }
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        if self.secure {
+            return format!("https://localhost:{}", self.address.port());
+        }
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Question> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn acceptor(identity: &Identity<'_>) -> SslAcceptor {
+    let mut tls = SslAcceptor::mozilla_modern_v5(SslMethod::tls()).unwrap();
+    tls.set_certificate(&identity.server.certificate).unwrap();
+    tls.set_private_key(&identity.server.key).unwrap();
+    if let Some(clients) = identity.clients {
+        let mut store = X509StoreBuilder::new().unwrap();
+        store.add_cert(clients.certificate.clone()).unwrap();
+        tls.set_verify_cert_store(store.build()).unwrap();
+        tls.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    }
+    tls.build()
+}
+
+fn serve(
+    stream: impl Read + Write,
+    authority: &Authority,
+    fault: &Mutex<Fault>,
+    asked: &Mutex<Vec<Question>>,
+) {
+    let mut stream = BufReader::new(stream);
+    while let Some(question) = read(&mut stream) {
+        asked.lock().unwrap().push(question.clone());
+        let fault = *fault.lock().unwrap();
+        let out = stream.get_mut();
+        let written = match answer(authority, &question, fault) {
+            Some(bytes) => out.write_all(&bytes).and_then(|()| out.flush()),
+            None => {
+                std::thread::sleep(Duration::from_secs(600));
+                return;
+            }
+        };
+        if written.is_err() || fault == Fault::Truncates {
+            return;
+        }
+    }
+}
+
+fn read(stream: &mut BufReader<impl Read>) -> Option<Question> {
+    let mut first = String::new();
+    stream.read_line(&mut first).ok()?;
+    let path = first.split(' ').nth(1)?.to_owned();
+    let (mut headers, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        let header = (name.to_ascii_lowercase(), value.trim().to_owned());
+        if header.0 == "content-length" {
+            length = header.1.parse().ok()?;
+        }
+        headers.push(header);
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some(Question {
+        path,
+        headers,
+        body,
+    })
+}
+
+/// The whole answer on the wire; none where it hangs.
+fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Vec<u8>> {
+    let asked: Value = serde_json::from_slice(&question.body).unwrap_or_default();
+    if let Some(health) = healthy(authority, question, &asked) {
+        return Some(http("200 OK", "", health.as_bytes()));
+    }
+    let (flaw, more) = match fault {
+        Fault::Hangs => return None,
+        Fault::Fails => return Some(http("500 Internal Server Error", "", b"out of entropy")),
+        Fault::Throttles => {
+            return Some(http(
+                "429 Too Many Requests",
+                "Retry-After: 7\r\n",
+                b"slower",
+            ));
+        }
+        Fault::Redirects => {
+            return Some(http(
+                "307 Temporary Redirect",
+                "Location: /elsewhere\r\n",
+                b"",
+            ));
+        }
+        Fault::Forbids => return Some(http("403 Forbidden", "", b"permission denied")),
+        Fault::Refuses => return Some(http("400 Bad Request", "", b"not this name")),
+        Fault::Floods => return Some(http("200 OK", "", &vec![b'x'; 10_000_000])),
+        Fault::Truncates => (Flaw::None, true),
+        Fault::Signs(flaw) => (flaw, false),
+    };
+    let body = signed(authority, question, &asked, flaw).to_string();
+    let mut bytes = http("200 OK", "", body.as_bytes());
+    if more {
+        bytes.truncate(bytes.len() - body.len() / 2);
+    }
+    Some(bytes)
+}
+
+fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// What is asked of it before any node is.
+fn healthy(authority: &Authority, question: &Question, asked: &Value) -> Option<String> {
+    let issuer = authority.intermediate.pem();
+    match question.path.as_str() {
+        "/health" => Some(json!({"status": "ok"}).to_string()),
+        "/v1/pki/ca/pem" => Some(issuer),
+        "/api/v1/cfssl/info" => {
+            let result = json!({ "certificate": issuer, "usages": ["client auth"] });
+            Some(json!({"success": true, "result": result, "errors": []}).to_string())
+        }
+        _ if asked["op"] == "health" => {
+            let id = &asked["request_id"];
+            Some(json!({"request_id": id, "decision": "ok"}).to_string())
+        }
+        _ => None,
+    }
+}
+
+fn signed(authority: &Authority, question: &Question, asked: &Value, flaw: Flaw) -> Value {
+    let sign = |csr: &Value| authority.sign(csr.as_str().unwrap(), flaw);
+    match question.path.as_str() {
+        "/v1/pki/sign/nodes" => {
+            let chain = sign(&asked["csr"]);
+            let (leaf, rest) = chain.split_first().unwrap();
+            json!({"data": {"certificate": leaf, "ca_chain": rest, "serial_number": "1"}})
+        }
+        "/api/v1/cfssl/sign" => {
+            let chain = sign(&asked["certificate_request"]);
+            json!({"success": true, "result": {"certificate": chain[0]}, "errors": []})
+        }
+        "/1.0/sign" => {
+            let chain = sign(&asked["csr"]);
+            json!({"crt": chain[0], "ca": chain.last(), "certChain": chain})
+        }
+        "/choria" => {
+            let chain = sign(&asked["csr"]["csr"]).concat();
+            json!({"certificate": chain, "configuration": {"plugin.choria.server.provision": "false"}})
+        }
+        path => {
+            assert_eq!(path, "/", "nobody else is asked");
+            let chain = sign(&asked["csr_pem"]).concat();
+            json!({"request_id": asked["request_id"], "decision": "issue", "cert_chain_pem": chain})
+        }
+    }
+}
