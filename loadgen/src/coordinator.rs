@@ -12,6 +12,7 @@ pub mod faults;
 pub mod ledger;
 pub mod machine;
 mod notes;
+mod outcomes;
 mod phases;
 pub mod roll;
 mod show;

@@ -13,6 +13,7 @@
 mod gauge;
 mod histogram;
 mod links;
+mod outcome;
 mod recorder;
 mod snapshot;
 mod state;
@@ -22,6 +23,7 @@ mod totals;
 pub use gauge::Gauge;
 pub use histogram::{Hist, Quantile, Quantiles};
 pub use links::{LinkTick, Links};
+pub use outcome::{FleetOutcome, worded};
 pub use recorder::Recorder;
 pub use snapshot::{
     Counter, Counters, FleetCounts, Level, LogLine, NodeState, OpDelta, OpKey, Round, Series,

@@ -195,6 +195,8 @@ pub struct Assignment {
 pub struct Access {
     /// Text of the `provisioning.jwt` that nodes without credentials are shipped with.
     pub provisioning_token: Option<Arc<str>>,
+    /// One of the same key that has expired, for nodes that come with such a token.
+    pub expired_token: Option<Arc<str>>,
     /// Addresses of the provisioning brokers, in the order of the plan.
     pub provisioning: Vec<String>,
     /// Production tiers by name.

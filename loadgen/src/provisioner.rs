@@ -5,12 +5,13 @@ mod config;
 mod status;
 
 pub use config::{ProvisionerConfig, ProvisioningSide, TokenFiles};
-pub use status::Status;
+pub use status::{NodeReport, Status};
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -70,9 +71,14 @@ pub enum ProvisionerError {
         /// The log.
         log: PathBuf,
     },
-    /// `provisioner status --json` failed or said something that is not understood.
-    #[error("`provisioner status --json` {0}")]
-    Status(String),
+    /// `provisioner status --json` or the like failed or said something that is not understood.
+    #[error("`provisioner {command} --json` {why}")]
+    Status {
+        /// What it was asked.
+        command: &'static str,
+        /// What went wrong.
+        why: String,
+    },
 }
 
 /// Finds the provisioner: `named`, or the one beside this program.
@@ -106,10 +112,22 @@ impl StatusCommand {
     /// # Errors
     /// When the command fails or its answer is not understood.
     pub async fn ask(&self) -> Result<Status, ProvisionerError> {
-        let failed = |why: String| ProvisionerError::Status(why);
+        self.answer("status").await
+    }
+
+    /// What its ledger says of every node.
+    ///
+    /// # Errors
+    /// When the command fails or its answer is not understood.
+    pub async fn nodes(&self) -> Result<Vec<NodeReport>, ProvisionerError> {
+        self.answer("nodes").await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, verb: &'static str) -> Result<T, ProvisionerError> {
+        let failed = |why: String| ProvisionerError::Status { command: verb, why };
         let mut command = tokio::process::Command::new(&self.program);
         command
-            .args(["status", "--json", "--config"])
+            .args([verb, "--json", "--config"])
             .arg(&self.config)
             .stdin(Stdio::null())
             .process_group(0)

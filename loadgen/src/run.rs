@@ -59,7 +59,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         FaultKind::Freeze,
     ],
     provisioner_faults: &[FaultKind::Kill, FaultKind::Restart, FaultKind::Freeze],
-    behaviours: &[Behaviour::Honest, Behaviour::Dead],
+    behaviours: Behaviour::ALL,
     starts: &[Start::Unprovisioned, Start::Production],
     brokers: &[Manage::Local, Manage::External],
     provisioners: &[Manage::Local, Manage::None],

@@ -9,6 +9,7 @@
 //! write. Nothing of a scenario is looked at again as text after this.
 
 mod asserts;
+mod behaviour;
 mod capabilities;
 mod fleets;
 mod keys;
@@ -25,6 +26,7 @@ mod topology;
 mod tree;
 mod words;
 
+pub use behaviour::Behaviour;
 pub use capabilities::Capabilities;
 pub(crate) use keys::{Key, Kind, Need, OP_KEYS, SCENARIO, Section};
 pub use load::{Assignment, load, parse};
@@ -38,6 +40,6 @@ pub use model::{
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
-    AssertLevel, Behaviour, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
+    AssertLevel, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
     Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
 };

@@ -243,6 +243,7 @@ impl Site {
         let token = self.token.as_ref();
         Access {
             provisioning_token: token.map(|token| Arc::from(token.jwt.as_str())),
+            expired_token: token.map(|token| Arc::from(token.expired.as_str())),
             provisioning: self.urls(Role::Provisioning),
             production: tiers,
             roots: Arc::from(self.formation.roots()),

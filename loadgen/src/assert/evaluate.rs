@@ -188,6 +188,10 @@ fn provision(totals: &Totals, id: &MetricId) -> Measured {
         "confirmed_ratio" => ratio(enrolment.confirmed, expected),
         "confirmed" => scalar(Some(enrolment.confirmed)),
         "stuck" => scalar(Some(enrolment.stuck)),
+        "unexpected" => match enrolment.unexpected() {
+            Some((unexpected, nodes)) => known(Some(unexpected as f64), nodes),
+            None => Measured::default(),
+        },
         "errors" => scalar(Some(enrolment.errors)),
         "late" => scalar(op.map(|op| op.counters.of(Counter::Late))),
         "certificates_issued" => scalar(enrolment.certificates_issued),

@@ -233,6 +233,7 @@ pub static METRICS: &[Metric] = &[
     metric(Provision, "confirmed_ratio", Scalar, Ratio, "share of the expected nodes that were confirmed"),
     metric(Provision, "confirmed", Scalar, Count, "nodes that were confirmed"),
     metric(Provision, "stuck", Scalar, Count, "nodes expected to be confirmed that were not"),
+    metric(Provision, "unexpected", Scalar, Count, "nodes of which something else came than is right for their fleet"),
     metric(Provision, "errors", Scalar, Count, "refusals, failures and retries"),
     metric(Provision, "late", Scalar, Count, "nodes announced late"),
     metric(Provision, "certificates_issued", Scalar, Count, "certificates that were issued"),

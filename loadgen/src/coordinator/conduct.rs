@@ -13,7 +13,7 @@ use crate::control::crew::Member;
 use crate::formation::monitor::{Monitor, Varz};
 use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals};
 use crate::message::WorkerProgress;
-use crate::provisioner::Status;
+use crate::provisioner::{NodeReport, Status};
 use crate::results::Ending;
 
 use super::board::Board;
@@ -21,10 +21,11 @@ use super::drive::Drive;
 use super::faults::{Faults, Means};
 use super::ledger::{self, Expected};
 use super::machine::{Effect, Input, Machine, PhaseRules};
+use super::outcomes::Outcomes;
 use super::roll::Roll;
 use super::usage::UsageWatch;
 use super::views::{broker_views, phase_views};
-use super::watch::{BrokerSeen, brokers, ledger as watch_ledger};
+use super::watch::{BrokerSeen, brokers, ledger as watch_ledger, nodes as watch_nodes};
 use super::workers::WorkerSeen;
 
 /// How often the machine is told how far things are.
@@ -47,6 +48,11 @@ pub(super) struct Conductor<'a> {
     pub(super) means: Means,
     pub(super) ledger: Option<watch::Receiver<Option<Arc<Status>>>>,
     pub(super) closely: Arc<AtomicBool>,
+    /// What is expected of the fleets, where not all are to be confirmed.
+    pub(super) outcomes: Option<Outcomes>,
+    /// What the provisioner says of each node, as long as somebody waits for them to settle.
+    pub(super) nodes: Option<watch::Receiver<Arc<Vec<NodeReport>>>>,
+    pub(super) settling: Arc<AtomicBool>,
     pub(super) broker_looks: mpsc::Receiver<Vec<BrokerSeen>>,
     pub(super) brokers: Vec<BrokerView>,
     pub(super) varz: BTreeMap<String, Varz>,
@@ -76,6 +82,12 @@ impl<'a> Conductor<'a> {
             .site
             .status_command()
             .map(|command| watch_ledger(command, Arc::clone(&closely), beside.clone()));
+        let (outcomes, settling) = (Outcomes::of(&drive.plan), Arc::new(AtomicBool::new(false)));
+        let nodes = drive
+            .site
+            .status_command()
+            .filter(|_| outcomes.is_some())
+            .map(|command| watch_nodes(command, Arc::clone(&settling), beside.clone()));
         let monitors: Vec<(String, Monitor)> = drive
             .site
             .formation
@@ -102,6 +114,9 @@ impl<'a> Conductor<'a> {
             means,
             ledger,
             closely,
+            outcomes,
+            nodes,
+            settling,
             broker_looks: brokers(monitors, beside.clone()),
             brokers: broker_views(drive.site),
             varz: BTreeMap::new(),

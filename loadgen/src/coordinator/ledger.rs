@@ -81,6 +81,12 @@ impl Expected {
         }
     }
 
+    /// Whether the nodes of a fleet have begun in this phase or before.
+    pub fn has_joined(&self, phase: usize, fleet: usize) -> bool {
+        let joined = self.connected.get(phase).and_then(|joins| joins.get(fleet));
+        joined.copied().unwrap_or_default()
+    }
+
     /// How far things are with a phase.
     pub fn progress<'a>(
         &self,
@@ -89,7 +95,6 @@ impl Expected {
         status: Option<&Status>,
         faults_open: bool,
     ) -> Progress {
-        let joins = self.connected.get(phase);
         let of_phase = |worker: &WorkerProgress| worker.phase == Some(phase);
         let mut progress = Progress {
             ops_issued: workers
@@ -102,8 +107,7 @@ impl Expected {
             ..Progress::default()
         };
         for (place, fleet) in self.fleets.iter().enumerate() {
-            let joined = joins.and_then(|joins| joins.get(place)).copied();
-            if joined.unwrap_or_default() {
+            if self.has_joined(phase, place) {
                 progress.expect_connected += fleet.nodes;
                 progress.expect_confirmed += fleet.confirmed;
             }
@@ -161,6 +165,7 @@ impl Expected {
             certificates_issued: Some(status.certificates_issued),
             keys_signed_twice: Some(status.keys_signed_twice),
             first_event_to_last_confirm_us: status.first_event_to_last_confirm_us(),
+            outcomes: Vec::new(),
             steps: steps.collect(),
             to_restart: seen_by_nodes(Series::ToRestart),
             to_confirmed: seen_by_nodes(Series::Actual),
@@ -265,6 +270,9 @@ pub fn show_progress(
     match (&phase.until, phase.duration) {
         (Some(until), _) if until.every == Reached::Connected => {
             set(view, progress.connected, progress.expect_connected, "nodes");
+        }
+        (Some(until), _) if until.every == Reached::Settled => {
+            set(view, progress.settled, progress.expect_settled, "nodes");
         }
         (Some(_), _) => set(view, progress.confirmed, progress.expect_confirmed, "nodes"),
         (None, Some(duration)) => {

@@ -59,6 +59,10 @@ pub struct Progress {
     pub expect_confirmed: u64,
     /// Nodes that are, by the ledger and by our own count.
     pub confirmed: u64,
+    /// Nodes that are expected to come to some outcome of their enrolment.
+    pub expect_settled: u64,
+    /// Nodes that have come to the one that is right for them.
+    pub settled: u64,
     /// Whether every finite operation of the phase has started all it has to.
     pub ops_issued: bool,
     /// Whether every finite operation of the phase has run to its end.
@@ -69,11 +73,13 @@ pub struct Progress {
 
 impl Progress {
     fn reached(&self, until: &Until) -> bool {
-        let (now, expected) = match until.goal {
-            Reached::Connected => (self.connected, self.expect_connected),
-            Reached::Confirmed => (self.confirmed, self.expect_confirmed),
-        };
-        now as f64 >= until.ratio * expected as f64
+        let enough = |now: u64, expected: u64| now as f64 >= until.ratio * expected as f64;
+        let confirmed = || enough(self.confirmed, self.expect_confirmed);
+        match until.goal {
+            Reached::Connected => enough(self.connected, self.expect_connected),
+            Reached::Confirmed => confirmed(),
+            Reached::Settled => enough(self.settled, self.expect_settled) && confirmed(),
+        }
     }
 }
 

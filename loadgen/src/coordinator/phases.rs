@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::measure::{Level, LogLine, OpKey, PhaseProgress, Stage, micros};
 use crate::message::ToWorker;
 use crate::results::Ending;
+use crate::scenario::Reached;
 
 use super::conduct::{Conductor, LEAD};
-use super::machine::{Effect, Input, PhaseEnd};
+use super::machine::{Effect, Input, PhaseEnd, Progress};
 
 /// How long nodes may take to go in order at the end.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
@@ -42,12 +43,13 @@ impl Conductor<'_> {
             self.faults.fire(elapsed, status.as_deref(), &self.means);
             self.closely
                 .store(self.faults.watch_progress(), Ordering::Relaxed);
-            let progress = self.expected.progress(
+            let mut progress = self.expected.progress(
                 index,
                 self.progress.values(),
                 status.as_deref(),
                 self.faults.open(),
             );
+            self.settle(index, &mut progress);
             self.show_phase(index, &progress);
             self.step(Input::Progress(progress)).await;
         }
@@ -175,16 +177,38 @@ impl Conductor<'_> {
         }
     }
 
+    /// How many nodes have come to what is expected of them, where a phase waits for that.
+    fn settle(&mut self, index: usize, progress: &mut Progress) {
+        let phase = self.drive.plan.scenario.phases.get(index);
+        let until = phase.and_then(|phase| phase.until.as_ref());
+        let waits = until.is_some_and(|until| until.every == Reached::Settled);
+        self.settling.store(waits, Ordering::Relaxed);
+        if !waits {
+            return;
+        }
+        let has_joined = |fleet| self.expected.has_joined(index, fleet);
+        (progress.settled, progress.expect_settled) = match (&self.outcomes, &self.nodes) {
+            (Some(outcomes), Some(nodes)) => outcomes.settled(&nodes.borrow(), has_joined),
+            // All are to be confirmed.
+            _ => (progress.confirmed, progress.expect_confirmed),
+        };
+    }
+
     /// Asks the ledger itself, so that what is told of a phase is not half a second old.
     async fn read_ledger(&mut self) {
         let Some(command) = self.drive.site.status_command() else {
             return;
         };
-        match command.ask().await {
-            Ok(status) => {
-                self.totals.enrolment = Some(self.expected.enrolment(&status, &self.totals))
+        let mut enrolment = match command.ask().await {
+            Ok(status) => self.expected.enrolment(&status, &self.totals),
+            Err(error) => return tracing::warn!(%error, "the ledger could not be read"),
+        };
+        if let Some(outcomes) = &self.outcomes {
+            match command.nodes().await {
+                Ok(nodes) => enrolment.outcomes = outcomes.judge(&nodes),
+                Err(error) => tracing::warn!(%error, "the ledger's nodes could not be read"),
             }
-            Err(error) => tracing::warn!(%error, "the ledger could not be read"),
         }
+        self.totals.enrolment = Some(enrolment);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::formation::monitor::{Monitor, Varz};
-use crate::provisioner::{Status, StatusCommand};
+use crate::provisioner::{NodeReport, Status, StatusCommand};
 
 /// How often the ledger is looked at.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
@@ -44,6 +44,33 @@ pub fn ledger(
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
+            }
+        }
+    });
+    receiver
+}
+
+/// Tells what a provisioner says of every node, while `wanted` is set.
+pub fn nodes(
+    command: StatusCommand,
+    wanted: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> watch::Receiver<Arc<Vec<NodeReport>>> {
+    let (sender, receiver) = watch::channel(Arc::default());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(STATUS_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            if !wanted.load(Ordering::Relaxed) {
+                continue;
+            }
+            match command.nodes().await {
+                Ok(nodes) => {
+                    sender.send_replace(Arc::new(nodes));
+                }
+                Err(error) => tracing::debug!(%error, "no word of nodes"),
             }
         }
     });

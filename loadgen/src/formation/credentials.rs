@@ -103,6 +103,8 @@ pub fn write_pair(folder: &Path, name: &str, issued: &Issued) -> Result<Pair, Cr
 pub struct ProvisioningToken {
     /// The text of a node's `provisioning.jwt`.
     pub jwt: String,
+    /// The same a day after its end.
+    pub expired: String,
     /// Public key that verifies it, PEM.
     pub public_key: String,
     /// The secret that a node wants to see in every request (claim `cht`).
@@ -148,8 +150,16 @@ impl ProvisioningToken {
             jti: uuid::Uuid::new_v4().simple().to_string(),
             ..ProvisioningClaims::default()
         };
+        let past = |at: Option<i64>| at.map(|at| at - TOKEN_SECONDS - 24 * 60 * 60);
+        let expired = ProvisioningClaims {
+            iat: past(claims.iat),
+            nbf: past(claims.nbf),
+            exp: past(claims.exp),
+            ..claims.clone()
+        };
         Ok(Self {
             jwt: jwt::issue(&claims, &key).map_err(failed)?,
+            expired: jwt::issue(&expired, &key).map_err(failed)?,
             public_key: key.public_pem().to_owned(),
             node_token,
         })
@@ -193,5 +203,7 @@ mod tests {
             ("node", "enrol")
         );
         assert_eq!(claims.cht, token.node_token);
+        let refused = jwt::verify(&token.expired, &keys, &Rules::default(), at).unwrap_err();
+        assert_eq!(refused.code(), "jwt.expired");
     }
 }

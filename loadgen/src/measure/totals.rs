@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::gauge::Gauge;
 use super::storm::{Fall, Storm, storms};
-use super::{Counter, Counters, FleetCounts, Hist, Links, OpDelta, OpKey, Round, Series, Snapshot};
+use super::{
+    Counter, Counters, FleetCounts, FleetOutcome, Hist, Links, OpDelta, OpKey, Round, Series,
+    Snapshot,
+};
 
 /// Merged numbers of a run. The coordinator owns one and feeds it; nothing else writes to it.
 #[derive(Clone, Debug, Default)]
@@ -214,6 +217,8 @@ pub struct Enrolment {
     pub keys_signed_twice: Option<u64>,
     /// From the first startup event to the last confirmation, µs.
     pub first_event_to_last_confirm_us: Option<u64>,
+    /// What came of each fleet, where not all are expected to be confirmed.
+    pub outcomes: Vec<FleetOutcome>,
     /// One distribution per step, in the order of the steps.
     pub steps: Vec<StepLatency>,
     /// From a node's event to the restart request.
@@ -232,6 +237,17 @@ pub struct StepLatency {
 }
 
 impl Enrolment {
+    /// Nodes of which something else came than is right for their fleet, and of how many that is
+    /// known; where every node is to be confirmed, those that are not.
+    pub fn unexpected(&self) -> Option<(u64, u64)> {
+        if self.outcomes.is_empty() {
+            return Some((self.stuck, self.expected));
+        }
+        let fleets = self.outcomes.iter();
+        let sums = fleets.map(|of| (of.unexpected(), of.nodes));
+        sums.reduce(|(some, all), (of, nodes)| (some + of, all + nodes))
+    }
+
     /// Confirmed nodes per minute, from the first event to the last confirmation.
     pub fn per_min(&self) -> Option<f64> {
         let us = self.first_event_to_last_confirm_us.filter(|us| *us > 0)?;

@@ -64,6 +64,7 @@ pub(super) fn until(phase: &Phase) -> String {
         let state = match until.every {
             Reached::Connected => "connected",
             Reached::Confirmed => "confirmed",
+            Reached::Settled => "settled",
         };
         let who = if until.ratio >= 1.0 {
             "all".to_owned()

@@ -39,6 +39,18 @@ pub struct Status {
     pub errors: BTreeMap<String, u64>,
 }
 
+/// One node in the answer of the provisioner's `nodes` command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct NodeReport {
+    /// The node.
+    pub identity: String,
+    /// What the provisioner is doing about it: `confirmed`, `parked`, `quarantined`.
+    pub state: String,
+    /// Why it does not go on.
+    #[serde(default)]
+    pub code: Option<String>,
+}
+
 /// How often a step was completed, and its latencies.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Step {

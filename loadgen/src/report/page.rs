@@ -150,7 +150,10 @@ fn sections(folder: &Folder, plots: &Plots<'_>) -> Vec<Section> {
             "enrolment",
             "Enrolment",
             Vec::new(),
-            [enrolment.and_then(tables::enrolment)],
+            [
+                enrolment.and_then(tables::enrolment),
+                enrolment.and_then(tables::outcomes),
+            ],
         ),
         Section::new(
             "operations",

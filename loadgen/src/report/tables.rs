@@ -266,6 +266,30 @@ pub(super) fn enrolment(enrolment: &EnrolmentSummary) -> Option<Table> {
     table.some()
 }
 
+pub(super) fn outcomes(enrolment: &EnrolmentSummary) -> Option<Table> {
+    let head = ["fleet", "nodes", "should be", "are", "what came of them"];
+    let mut table = Table::new("What came of each fleet", &head);
+    for of in &enrolment.outcomes {
+        let found = of.found.iter();
+        let found: Vec<String> = found.map(|(what, n)| format!("{n} {what}")).collect();
+        table.rows.push(vec![
+            text(&of.fleet),
+            count(Some(of.nodes)),
+            text(of.expected()),
+            Cell {
+                text: grouped(of.as_expected),
+                kind: if of.unexpected() > 0 {
+                    "num bad"
+                } else {
+                    "num"
+                },
+            },
+            text(found.join(", ")),
+        ]);
+    }
+    table.some()
+}
+
 pub(super) fn costs(summary: &Summary) -> Option<Table> {
     let (memory, cpu) = (&summary.memory, &summary.cpu_s);
     let seconds = |s: Option<f64>| s.map_or_else(nothing, |s| figure(format!("{s:.1} s")));

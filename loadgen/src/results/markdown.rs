@@ -1,9 +1,13 @@
 //! `summary.md`: what happened, in a page.
 
+mod enrolment;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{EnrolmentSummary, Latency, Manifest, Outcome, RoundsSummary, Summary, Verdict};
+use enrolment::write_enrolment;
+
+use super::{Latency, Manifest, Outcome, RoundsSummary, Summary, Verdict};
 use crate::assert::AssertState;
 use crate::plan::Plan;
 use crate::units::{Size, brief_duration, grouped};
@@ -152,65 +156,6 @@ fn write_phases(page: &mut String, plan: &Plan, summary: &Summary) -> std::fmt::
         "\nLatencies are told from the *intended* start of each operation; `-` is a percentile the \
          sample is too small for.\n"
     )
-}
-
-fn write_enrolment(
-    page: &mut String,
-    enrolment: &EnrolmentSummary,
-    nodes: &super::NodesSummary,
-) -> std::fmt::Result {
-    writeln!(page, "## Enrolment\n")?;
-    let rate = enrolment
-        .per_min
-        .map(|n| format!(", {} a minute", grouped(n.round() as u64)));
-    let span = enrolment.first_event_to_last_confirm_us.map(|us| {
-        format!(
-            " in {} from the first event to the last confirmation",
-            time(us)
-        )
-    });
-    writeln!(
-        page,
-        "{} nodes confirmed{}{}; {} stuck. {} certificates issued, {} keys signed twice.\n",
-        grouped(enrolment.confirmed),
-        span.unwrap_or_default(),
-        rate.unwrap_or_default(),
-        nodes.stuck.map_or("-".to_owned(), grouped),
-        enrolment
-            .certificates_issued
-            .map_or("-".to_owned(), grouped),
-        enrolment.keys_signed_twice.map_or("-".to_owned(), grouped),
-    )?;
-    writeln!(
-        page,
-        "| step | count | p50 | p90 | p99 | max |\n|---|---|---|---|---|---|"
-    )?;
-    for (name, step) in &enrolment.steps.0 {
-        write_latency(page, name, &grouped(step.count), &step.latency_us)?;
-    }
-    let whole = [
-        ("event → restart request", &enrolment.to_restart_us),
-        ("event → confirmed", &enrolment.to_confirmed_us),
-    ];
-    for (name, latency) in whole {
-        if let Some(latency) = latency {
-            write_latency(page, name, "", latency)?;
-        }
-    }
-    writeln!(
-        page,
-        "\nA node waits at least 2 s between the restart request and its restart: the protocol's \
-         own delay, part of `confirm`.\n"
-    )?;
-    if !enrolment.errors.is_empty() {
-        let errors: Vec<String> = enrolment
-            .errors
-            .iter()
-            .map(|(code, n)| format!("`{code}` {n}"))
-            .collect();
-        writeln!(page, "Setbacks: {}.\n", errors.join(", "))?;
-    }
-    Ok(())
 }
 
 fn write_latency(page: &mut String, name: &str, count: &str, of: &Latency) -> std::fmt::Result {

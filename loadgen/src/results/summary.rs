@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::measure::{FaultRecord, Hist, Quantile, Storm};
+use crate::measure::{FaultRecord, FleetOutcome, Hist, Quantile, Storm};
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +72,9 @@ pub struct EnrolmentSummary {
     pub to_confirmed_us: Option<Latency>,
     /// Refusals, failures and retries by code.
     pub errors: BTreeMap<String, u64>,
+    /// What came of each fleet; empty where every node was to be confirmed.
+    #[serde(default)]
+    pub outcomes: Vec<FleetOutcome>,
     /// Each step by name, in their order.
     pub steps: Steps,
 }

@@ -1,9 +1,10 @@
 //! What a version of the runner can do. The format is read whole; what cannot be run yet is
 //! refused before anything starts, naming what can.
 
+use super::behaviour::Behaviour;
 use super::mistake::{Location, Mistake, Mistakes};
 use super::model::{Action, FaultOf, Scenario};
-use super::words::{Behaviour, Do, FaultKind, Format, Manage, SourceAddress, Start};
+use super::words::{Do, FaultKind, Format, Manage, Reached, SourceAddress, Start};
 use crate::assert::Target;
 
 /// What can be run. Whoever runs scenarios says so, once.
@@ -101,6 +102,13 @@ impl Capabilities {
     }
 
     fn check_phases(&self, scenario: &Scenario, missing: &mut Missing) {
+        for phase in &scenario.phases {
+            let until = phase.until.as_ref().map(|until| until.every);
+            if until == Some(Reached::Settled) && scenario.provisioner.manage != Manage::Local {
+                let what = "until every node is settled, without a provisioner that tells of them,";
+                missing.tell(&phase.location, what, &["connected", "confirmed"]);
+            }
+        }
         for op in scenario.phases.iter().flat_map(|phase| &phase.ops) {
             let word = match &op.action {
                 Action::Connect { .. } => Do::Connect,

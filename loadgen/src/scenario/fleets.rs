@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::behaviour::Behaviour;
 use super::model::{Fact, Fleet, Reconnect, Topology};
 use super::read::{Context, Reader};
 use super::share::{Share, ShareError, split};
 use super::spread::read_spread;
 use super::topology::attach;
 use super::tree::{Item, Table, Value};
-use super::words::{Behaviour, KeyKind, Outcome, ReconnectPolicy, Start};
+use super::words::{KeyKind, ReconnectPolicy, Start};
 
 pub(super) fn read_fleets(
     reader: &Reader<'_>,
@@ -58,10 +59,12 @@ fn read_fleet(
     let behaviour = reader
         .choice("behaviour", cx)
         .map_or(Behaviour::Honest, |at| at.value);
-    let by_behaviour = match behaviour {
-        Behaviour::Honest | Behaviour::Slow => Outcome::Confirmed,
-        _ => Outcome::Unconfirmed,
-    };
+    let (by_behaviour, reason) = behaviour.outcome();
+    let expect = reader
+        .choice("expect", cx)
+        .map_or(by_behaviour, |at| at.value);
+    // The reason that is right for a behaviour is none for another outcome of it.
+    let reason = reason.filter(|_| expect == by_behaviour).map(str::to_owned);
     let by_phases = if enrols {
         Start::Unprovisioned
     } else {
@@ -93,9 +96,8 @@ fn read_fleet(
         facts,
         reconnect: read_reconnect(reader, cx),
         behaviour,
-        expect: reader
-            .choice("expect", cx)
-            .map_or(by_behaviour, |at| at.value),
+        expect,
+        code: reader.text("code", cx).map(|at| at.value).or(reason),
         location,
     };
     Some(Fleet {

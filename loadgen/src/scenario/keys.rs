@@ -141,10 +141,20 @@ pub(crate) const BEHAVIOURS: &[&str] = &[
     "honest",
     "dead",
     "slow",
-    "garbage-csr",
-    "wrong-identity",
-    "foreign-token",
+    "garbled",
+    "impostor",
+    "twice",
+    "bad-token",
     "expired-token",
+    "unsigned-token",
+    "big-inventory",
+    "not-pem",
+    "big",
+    "leaked-key",
+    "wrong-name",
+    "foreign-san",
+    "wildcard-san",
+    "ca-request",
 ];
 
 /// What may come of a node's enrolment.
@@ -176,7 +186,8 @@ pub(crate) static FLEET: Section = Section {
         key("facts", Data, Optional, "Facts: a value, a list dealt out in turn, or \"seq:1..40\"."),
         key("reconnect", Table(&RECONNECT), Optional, "How a lost connection is opened again."),
         key("behaviour", Choice(BEHAVIOURS), Default("\"honest\""), "How they behave."),
-        key("expect", Choice(OUTCOMES), Optional, "What should come of their enrolment; confirmed for honest ones."),
+        key("expect", Choice(OUTCOMES), Optional, "What should come of their enrolment; each behaviour has its own."),
+        key("code", Text, Optional, "The code the provisioner should give as its reason, such as \"csr.pem_format\"; each behaviour has its own."),
     ],
 };
 
@@ -228,7 +239,7 @@ pub(crate) static UNTIL: Section = Section {
     title: "phase.until",
     about: "The condition that ends a phase, over the nodes that are expected to get there.",
     keys: &[
-        key("every", Choice(&["connected", "confirmed"]), Required, "What every node must be."),
+        key("every", Choice(&["connected", "confirmed", "settled"]), Required, "What every node must be."),
         key("ratio", Number(0.0, 1.0), Default("1.0"), "The share of them that is enough."),
         key("settle", Duration, Default("\"0s\""), "For how long it must have been so."),
     ],

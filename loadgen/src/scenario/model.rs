@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::behaviour::Behaviour;
 use super::load::Assignment;
 use super::mistake::{Location, Source};
 use super::words::{
-    AssertLevel, Behaviour, Check, Format, KeyKind, Manage, OnFail, Outcome, ReconnectPolicy, Role,
+    AssertLevel, Check, Format, KeyKind, Manage, OnFail, Outcome, ReconnectPolicy, Role,
     SourceAddress, Start, Tls, Verify,
 };
 use crate::assert::Expression;
@@ -234,6 +235,8 @@ pub struct Fleet {
     pub behaviour: Behaviour,
     /// What should come of their enrolment.
     pub expect: Outcome,
+    /// The code the provisioner should give as its reason.
+    pub code: Option<String>,
     /// Where it is written.
     #[serde(skip)]
     pub location: Location,

@@ -47,6 +47,7 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 words! {
     /// Who starts and stops a part of the formation.
@@ -175,26 +176,6 @@ words! {
 }
 
 words! {
-    /// How a node behaves while it is enrolled.
-    Behaviour {
-        /// As it should.
-        Honest = "honest",
-        /// It announces itself and never answers.
-        Dead = "dead",
-        /// It answers late.
-        Slow = "slow",
-        /// Its certificate request is not PEM.
-        GarbageCsr = "garbage-csr",
-        /// Its certificate request names another node.
-        WrongIdentity = "wrong-identity",
-        /// Its provisioning token is signed by somebody else.
-        ForeignToken = "foreign-token",
-        /// Its provisioning token has expired.
-        ExpiredToken = "expired-token",
-    }
-}
-
-words! {
     /// What comes of a node's enrolment.
     Outcome {
         /// Seen to answer on the production network.
@@ -219,6 +200,8 @@ words! {
         Connected = "connected",
         /// Confirmed by the provisioner.
         Confirmed = "confirmed",
+        /// At the outcome that their fleet is expected to come to, whatever it is.
+        Settled = "settled",
     }
 }
 

@@ -1,10 +1,13 @@
 //! The life of one node: what it is made from, how it is run, and what its observer makes of it.
 
 mod disk;
+mod liar;
+mod lie;
 mod tap;
 mod watcher;
 
 use std::collections::{BTreeMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +29,11 @@ use crate::message::{Access, Assignment, FACT_BROKER, FACT_FLEET, Login, Network
 use crate::plan::{Plan, PlannedBroker};
 use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls, Verify};
 
-use super::cell::{Cell, Seen};
+use super::cell::{Book, Cell, Seen};
+use super::clock::RunClock;
 use super::guarded::Guarded;
 use super::publish::PublishLine;
+use lie::Lie;
 use tap::Tap;
 use watcher::Watcher;
 
@@ -82,6 +87,7 @@ pub struct Ground {
     signing: NodeAuthority,
     plain: HashSet<String>,
     token: Option<Arc<[u8]>>,
+    expired: String,
     roots: Arc<[u8]>,
     /// What nodes that start in production have on their disks alike, by fleet and broker.
     disks: Guarded<BTreeMap<(String, String), Arc<MemoryStorage>>>,
@@ -132,6 +138,11 @@ impl Ground {
                 .provisioning_token
                 .as_ref()
                 .map(|token| Arc::from(token.as_bytes())),
+            expired: access
+                .expired_token
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
             roots: Arc::from(access.roots.as_bytes()),
             disks: Guarded::default(),
             access,
@@ -195,6 +206,37 @@ pub struct Life {
 impl Life {
     /// Lives until `cancel`, or until the node ends by itself.
     pub async fn live(self, cancel: CancellationToken) {
+        match self.twin() {
+            // Boxed, so that nodes without a twin have no room for one.
+            Some(twin) => {
+                let twin = Box::pin(twin.live_alone(cancel.clone()));
+                tokio::join!(self.live_alone(cancel), twin);
+            }
+            None => self.live_alone(cancel).await,
+        }
+    }
+
+    /// The second node of the same name, where the behaviour is that there are two. It has its own
+    /// connection and its own keys; what becomes of it is nobody's figure.
+    fn twin(&self) -> Option<Self> {
+        let plan = &self.ground.plan;
+        let fleet = plan.scenario.fleets.get(plan.node(self.number)?.fleet)?;
+        if fleet.behaviour != Behaviour::Twice {
+            return None;
+        }
+        let book = Book::new(RunClock::start(), iter::once(fleet.name.clone()));
+        let book = Arc::new(book);
+        Some(Self {
+            ground: Arc::clone(&self.ground),
+            identity: self.identity.clone(),
+            number: self.number,
+            cell: Arc::new(Cell::new(book, 0, false)),
+            announce: self.announce.clone(),
+            publish: PublishLine::default(),
+        })
+    }
+
+    async fn live_alone(self, cancel: CancellationToken) {
         let cell = Arc::clone(&self.cell);
         let identity = self.identity.clone();
         let node = match self.make() {
@@ -260,7 +302,8 @@ impl Life {
                 ground: Arc::clone(&ground),
                 provisioning: provisioning.and_then(|at| ground.place_of(at)),
                 line: self.publish,
-                dead: fleet.behaviour == Behaviour::Dead,
+                lie: Lie::of(fleet.behaviour, &self.identity, &ground.expired),
+                behaviour: fleet.behaviour,
             }))
             .shared(Arc::clone(&ground.shared))
             .seed(Seed(planned.seed))

@@ -68,6 +68,7 @@ fn summarise_enrolment(enrolment: &Enrolment) -> EnrolmentSummary {
         to_restart_us: told(enrolment.to_restart.as_ref()),
         to_confirmed_us: told(enrolment.to_confirmed.as_ref()),
         errors: enrolment.errors_by_code.clone(),
+        outcomes: enrolment.outcomes.clone(),
         steps: Steps(steps.collect()),
     }
 }

@@ -1,13 +1,15 @@
-//! The dialer between a node and the network: where it dials, and what it hears.
+//! The dialer between a node and the network: where it dials, and what it hears and says there.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::stream;
 use server_core::bus::swarm::SwarmDialer;
-use server_core::bus::{BusError, Dial, Dialer, Inbound, Incoming, Link};
+use server_core::bus::{BusError, Dial, Dialer, Link};
 
+use super::liar::{Liar, deaf, late};
+use super::lie::Lie;
 use super::{Ground, address};
+use crate::scenario::Behaviour;
 use crate::worker::publish::PublishLine;
 
 /// Dials for a node, keeping its connection at hand for what is published in its name. Brokers
@@ -18,8 +20,9 @@ pub(super) struct Tap {
     /// The place of the provisioning broker it starts at.
     pub(super) provisioning: Option<usize>,
     pub(super) line: PublishLine,
-    /// Nothing that is said to the node reaches it, so it never answers.
-    pub(super) dead: bool,
+    /// How it behaves while it is enrolled, and what it says instead of the truth.
+    pub(super) behaviour: Behaviour,
+    pub(super) lie: Option<Lie>,
 }
 
 #[async_trait]
@@ -35,59 +38,33 @@ impl Dialer for Tap {
         // A production configuration names the brokers in the order of the plan. The token is the
         // same for the whole fleet.
         dial.in_order = true;
-        let known = &self.ground.access.provisioning;
-        if let Some(at) = self.provisioning.filter(|_| dial.servers == *known) {
+        let enrols = dial.servers == self.ground.access.provisioning;
+        if let Some(at) = self.provisioning.filter(|_| enrols) {
             dial.servers.rotate_left(at);
         }
         let mut link = self.dialer.dial(dial).await?;
         self.line.connected(Arc::clone(&link.bus));
-        if self.dead {
-            link.inbound = deaf(link.inbound);
+        if enrols {
+            link = self.twisted(link);
         }
         Ok(link)
     }
 }
 
-/// Lets changes of the connection through and no message. The broker cannot tell: the node is
-/// subscribed, and takes what is sent to it.
-fn deaf(inbound: Inbound) -> Inbound {
-    Inbound::new(stream::unfold(inbound, |mut inbound| async move {
-        loop {
-            match inbound.next().await {
-                Incoming::Message(_) => {}
-                Incoming::Closed => return None,
-                change => return Some((change, inbound)),
-            }
-        }
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use server_core::bus::Message;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn the_deaf_hear_of_their_connection_and_of_nothing_else() {
-        let message = || {
-            Incoming::Message(Message {
-                subject: "provisioning.node.dead-1".to_owned(),
-                payload: Bytes::from_static(b"are you there?"),
-            })
+impl Tap {
+    fn twisted(&self, link: Link) -> Link {
+        let inbound = match self.behaviour {
+            Behaviour::Dead => deaf(link.inbound),
+            Behaviour::Slow => late(link.inbound),
+            _ => link.inbound,
         };
-        let said = [
-            message(),
-            Incoming::Disconnected,
-            message(),
-            message(),
-            Incoming::Slow { dropped: 3 },
-            message(),
-        ];
-        let mut heard = deaf(Inbound::new(stream::iter(said)));
-        assert!(matches!(heard.next().await, Incoming::Disconnected));
-        assert!(matches!(heard.next().await, Incoming::Slow { dropped: 3 }));
-        assert!(matches!(heard.next().await, Incoming::Closed));
+        let bus = match &self.lie {
+            Some(lie) => Arc::new(Liar {
+                bus: link.bus,
+                lie: lie.clone(),
+            }),
+            None => link.bus,
+        };
+        Link { bus, inbound }
     }
 }
