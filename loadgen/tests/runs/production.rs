@@ -1,12 +1,10 @@
 //! Whole runs against real brokers, and runs that must be refused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgen");
+use super::support::{Stage, eventually, said};
 
 /// Forty nodes that start in production, asked, publishing and leaving; no provisioner.
 const PRODUCTION: &str = r#"
@@ -94,35 +92,6 @@ phase = "leave"
 that  = ["disconnect.ok == 40"]
 "#;
 
-fn scenario(folder: &Path, text: &str) -> PathBuf {
-    let path = folder.join("scenario.toml");
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-fn loadgen(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(args)
-        .current_dir(folder)
-        .env("NATS_SERVER", nats_server())
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn nats_server() -> PathBuf {
-    let found = loadgen::formation::nats_server::NatsServer::find(None);
-    std::path::absolute(found.expect("nats-server: run tools/bootstrap").path).unwrap()
-}
-
-fn text(output: &Output) -> String {
-    let out = String::from_utf8_lossy(&output.stdout);
-    format!("{out}{}", String::from_utf8_lossy(&output.stderr))
-}
-
 /// Processes that have `folder` on their command line: the brokers of a run in it.
 fn left_in(folder: &Path) -> Vec<i32> {
     let wanted = folder.display().to_string();
@@ -139,65 +108,43 @@ fn left_in(folder: &Path) -> Vec<i32> {
         .collect()
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_fleet_in_production_does_everything_it_is_asked_over_tls_and_plain() {
     for tls in ["mutual", "none"] {
-        let folder = tempfile::tempdir().unwrap();
-        let file = scenario(folder.path(), &PRODUCTION.replace("TLS", tls));
-        let out = folder.path().join("out");
-        let args = [
-            "run",
-            file.to_str().unwrap(),
-            "--progress",
-            "lines",
-            "--out",
-        ];
-        let output = loadgen(folder.path(), &args).arg(&out).output().unwrap();
-        let said = text(&output);
-        assert_eq!(output.status.code(), Some(0), "{tls}: {said}");
+        let stage = Stage::new(&PRODUCTION.replace("TLS", tls));
+        let (summary, said) = stage.passes(&[]);
         assert!(said.contains("PASS  11 of 11 asserts"), "{said}");
-        let summary = std::fs::read(out.join("summary.json")).unwrap();
-        let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
         assert_eq!(summary["nodes"]["connected"], 40);
         assert_eq!(summary["rounds"]["ask/ping"]["replies"], 120);
-        assert_eq!(left_in(folder.path()), [] as [i32; 0]);
+        assert_eq!(left_in(stage.path()), [] as [i32; 0]);
     }
 }
 
-fn start_holding(folder: &Path) -> Child {
-    let file = scenario(folder, &PRODUCTION.replace("TLS", "none"));
-    let args = ["up", file.to_str().unwrap(), "--out", "up", "--quiet"];
-    loadgen(folder, &args).spawn().unwrap()
+fn start_holding(stage: &Stage) -> Child {
+    let args = ["up", "scenario.toml", "--out", "up", "--quiet"];
+    stage.loadgen(&args).spawn().unwrap()
 }
 
 #[test]
 fn a_fleet_is_held_up_until_ctrl_c_and_then_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let child = start_holding(folder.path());
-    let up = folder.path().join("up");
+    let stage = Stage::new(&PRODUCTION.replace("TLS", "none"));
+    let child = start_holding(&stage);
+    let up = stage.path().join("up");
     eventually("the handout is written", || {
         up.join("choria.conf").is_file()
     });
     // The fleet is up, or on its way: ctrl-c ends it in order in either case.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    eventually("the broker runs", || !left_in(folder.path()).is_empty());
+    eventually("the broker runs", || !left_in(stage.path()).is_empty());
     std::thread::sleep(Duration::from_millis(300));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
         matches!(output.status.code(), Some(0 | 130)),
         "{}",
-        text(&output)
+        said(&output)
     );
-    assert_eq!(left_in(folder.path()), [] as [i32; 0]);
+    assert_eq!(left_in(stage.path()), [] as [i32; 0]);
     for name in ["ca.pem", "nats.json", "operator.mcollective.key"] {
         assert!(up.join(name).is_file(), "{name}");
     }
@@ -205,27 +152,30 @@ fn a_fleet_is_held_up_until_ctrl_c_and_then_gone() {
 
 #[test]
 fn kill_minus_nine_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut child = start_holding(folder.path());
-    eventually("the broker runs", || !left_in(folder.path()).is_empty());
+    let stage = Stage::new(&PRODUCTION.replace("TLS", "none"));
+    let mut child = start_holding(&stage);
+    eventually("the broker runs", || !left_in(stage.path()).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
-    eventually("the broker is gone", || left_in(folder.path()).is_empty());
+    eventually("the broker is gone", || left_in(stage.path()).is_empty());
 }
 
 #[test]
 fn what_cannot_be_run_is_refused_before_anything_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = scenario(folder.path(), &PRODUCTION.replace("TLS", "mutual"));
-    let file = file.to_str().unwrap();
-    let full = folder.path().join("full");
+    let stage = Stage::new(&PRODUCTION.replace("TLS", "mutual"));
+    let file = "scenario.toml";
+    let full = stage.path().join("full");
     std::fs::create_dir(&full).unwrap();
     std::fs::write(full.join("something"), "").unwrap();
     let huge = PRODUCTION
         .replace("TLS", "none")
         .replace("nodes = 40", "nodes = 5000000");
-    let huge = folder.path().join("huge.toml").tap_write(&huge);
-    let cases: [(&[&str], i32, &str); 5] = [
+    std::fs::write(stage.path().join("huge.toml"), huge).unwrap();
+    let settled = PRODUCTION
+        .replace("TLS", "none")
+        .replace("every = \"connected\"", "every = \"settled\"");
+    std::fs::write(stage.path().join("settled.toml"), settled).unwrap();
+    let cases: [(&[&str], i32, &str); 6] = [
         (
             &["run", file, "--nats-server", "/nowhere"],
             3,
@@ -237,25 +187,15 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
             3,
             "cannot be written",
         ),
-        (&["run", &huge], 3, "ulimit -n"),
+        (&["run", "huge.toml"], 3, "ulimit -n"),
+        (&["run", "settled.toml"], 2, "without a provisioner"),
         (&["run", "missing.toml"], 2, "missing.toml"),
     ];
     for (args, code, part) in cases {
-        let output = loadgen(folder.path(), args).output().unwrap();
-        let said = text(&output);
+        let output = stage.loadgen(args).output().unwrap();
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
         assert!(said.contains(part), "{args:?}: {said}");
     }
-    assert!(!folder.path().join("results").exists());
-}
-
-trait TapWrite {
-    fn tap_write(self, text: &str) -> String;
-}
-
-impl TapWrite for PathBuf {
-    fn tap_write(self, text: &str) -> String {
-        std::fs::write(&self, text).unwrap();
-        self.display().to_string()
-    }
+    assert!(!stage.path().join("results").exists());
 }

@@ -1,20 +1,11 @@
 //! Faults on real brokers, and what a fleet makes of them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "tests"
-)]
-
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgen");
+use super::support::{Stage, found, said};
 
 /// A fleet on a cluster of three, watched while a fault falls: events of its nodes, and ten of them
 /// asked over and over.
@@ -79,36 +70,6 @@ fn storm(name: &str, fault: &str) -> String {
     )
 }
 
-fn command(folder: &Path, text: &str) -> Command {
-    std::fs::write(folder.join("faults.toml"), text).unwrap();
-    let nats_server = loadgen::formation::nats_server::NatsServer::find(None);
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(["run", "faults.toml", "--out", "out", "--progress", "lines"])
-        .arg("--nats-server")
-        .arg(std::path::absolute(nats_server.expect("run tools/bootstrap").path).unwrap())
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn text(output: &Output) -> String {
-    let out = String::from_utf8_lossy(&output.stdout);
-    format!("{out}{}", String::from_utf8_lossy(&output.stderr))
-}
-
-/// Runs a scenario that must pass, and hands back its summary and what it said.
-fn passing(folder: &Path, scenario: &str) -> (Value, String) {
-    let output = command(folder, scenario).output().unwrap();
-    let said = text(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    let summary = std::fs::read(folder.join("out/summary.json")).unwrap();
-    (serde_json::from_slice(&summary).unwrap(), said)
-}
-
 fn number(value: &Value) -> u64 {
     value
         .as_u64()
@@ -126,7 +87,6 @@ fn curve(folder: &Path, storm: &str) -> Vec<[u64; 6]> {
 
 #[test]
 fn a_third_of_the_fleet_loses_its_broker_and_comes_back_to_the_others() {
-    let folder = tempfile::tempdir().unwrap();
     let fault = "kind = \"kill\"\ntarget = \"hub-2\"\nat = \"1s\"\ndown = \"3s\"";
     let asserts = r#"
 [[assert]]
@@ -139,7 +99,8 @@ that  = [
 ]
 "#;
     let scenario = format!("{FLEET}{}{asserts}", storm("storm", fault));
-    let (summary, said) = passing(folder.path(), &scenario);
+    let stage = Stage::new(&scenario);
+    let (summary, said) = stage.passes(&[]);
     for part in [
         "fault=kill target=hub-2 state=fell",
         "fault=kill target=hub-2 state=up away=3",
@@ -151,7 +112,7 @@ that  = [
     assert!(number(&storm["down_us"]) >= 3_000_000, "{storm}");
     assert_eq!(storm["moved"], 0);
     assert!(number(&storm["back_us"]["p50"]) <= number(&storm["back_us"]["max"]));
-    let curve = curve(folder.path(), "1");
+    let curve = curve(stage.path(), "1");
     assert!(curve.len() >= 30, "{curve:?}");
     for pair in curve.windows(2) {
         assert_eq!(pair[1][0] - pair[0][0], 100, "a row every 100 ms");
@@ -168,7 +129,6 @@ that  = [
 
 #[test]
 fn a_frozen_broker_keeps_its_nodes_and_a_restarted_one_gets_none_back_by_force() {
-    let folder = tempfile::tempdir().unwrap();
     let freeze = "kind = \"freeze\"\ntarget = \"hub-1\"\nat = \"500ms\"\ndown = \"3s\"";
     let restart = "kind = \"restart\"\ntarget = \"hub-3\"\nat = \"500ms\"\ndown = \"1s\"";
     let asserts = r#"
@@ -181,7 +141,8 @@ phase = "restarted"
 that  = ["reconnect.affected >= 10", "reconnect.back_ratio == 1"]
 "#;
     let phases = storm("frozen", freeze) + &storm("restarted", restart);
-    let (summary, _) = passing(folder.path(), &format!("{FLEET}{phases}{asserts}"));
+    let stage = Stage::new(&format!("{FLEET}{phases}{asserts}"));
+    let (summary, _) = stage.passes(&[]);
     // Nodes on the frozen broker were asked and did not answer, or the caller was on it itself.
     let canary = &summary["rounds"]["frozen/canary"];
     let disturbed = number(&canary["missing"]) + number(&canary["interrupted"]);
@@ -191,7 +152,6 @@ that  = ["reconnect.affected >= 10", "reconnect.back_ratio == 1"]
 
 #[test]
 fn a_lame_duck_is_left_in_time_by_every_node() {
-    let folder = tempfile::tempdir().unwrap();
     let fault = "kind = \"lame-duck\"\ntarget = \"hub-1\"\nat = \"200ms\"\ndown = \"100ms\"";
     let asserts = r#"
 [[assert]]
@@ -200,14 +160,14 @@ that  = ["reconnect.affected >= 3", "reconnect.back_ratio == 1", "reconnect.atte
 "#;
     let scenario = format!("{FLEET}{}{asserts}", storm("goodbye", fault));
     let scenario = scenario.replace("nodes = 60", "nodes = 24");
-    let (summary, _) = passing(folder.path(), &scenario);
+    let stage = Stage::new(&scenario);
+    let (summary, _) = stage.passes(&[]);
     let storm = &summary["storms"][0];
     assert_eq!(storm["moved"], storm["affected"], "{storm}");
 }
 
 #[test]
 fn a_fleet_without_any_broker_returns_when_they_do() {
-    let folder = tempfile::tempdir().unwrap();
     let fault = "kind = \"kill\"\ntarget = \"hub-*\"\nat = \"500ms\"\ndown = \"3s\"";
     let asserts = r#"
 [[assert]]
@@ -215,24 +175,27 @@ phase = "dark"
 that  = ["reconnect.affected == 60", "reconnect.back == 60", "reconnect.time_to_all <= 15s", "reconnect.failed >= 60", "canary.interrupted >= 0"]
 "#;
     let scenario = format!("{FLEET}{}{asserts}", storm("dark", fault));
-    let (summary, said) = passing(folder.path(), &scenario);
+    let stage = Stage::new(&scenario);
+    let (summary, said) = stage.passes(&[]);
     assert_eq!(summary["storms"].as_array().unwrap().len(), 1, "{said}");
     assert_eq!(summary["faults"].as_array().unwrap().len(), 3);
-    assert_eq!(curve(folder.path(), "1").last().unwrap()[1], 0);
+    assert_eq!(curve(stage.path(), "1").last().unwrap()[1], 0);
 }
 
 #[test]
 fn a_broker_that_does_not_come_back_fails_the_run_with_its_last_words() {
-    let folder = tempfile::tempdir().unwrap();
     let fault = "kind = \"kill\"\ntarget = \"hub-2\"\nat = \"100ms\"\ndown = \"4s\"";
     let scenario = format!("{FLEET}{}", storm("storm", fault));
-    let child = command(folder.path(), &scenario).spawn().unwrap();
-    let port = eventually(&child, || port_of(folder.path(), "hub-2.conf"));
+    let stage = Stage::new(&scenario);
+    let child = stage.run(&[]).spawn().unwrap();
+    let port = found("the broker listens", || port_of(stage.path(), "hub-2.conf"));
     // It is held as soon as the killed broker lets go of it.
-    let taken = eventually(&child, || TcpListener::bind(("127.0.0.1", port)).ok());
+    let taken = found("its port is free", || {
+        TcpListener::bind(("127.0.0.1", port)).ok()
+    });
     let output = child.wait_with_output().unwrap();
     drop(taken);
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(14), "{said}");
     assert!(
         said.contains("broker hub-2 ended with exit status 1"),
@@ -243,7 +206,6 @@ fn a_broker_that_does_not_come_back_fails_the_run_with_its_last_words() {
 
 #[test]
 fn nodes_that_leave_and_come_back_are_all_there_in_the_end() {
-    let folder = tempfile::tempdir().unwrap();
     let phases = r#"
 [[phase]]
 name     = "churning"
@@ -273,27 +235,13 @@ that  = ["churn.left >= 20", "churn.errors == 0"]
 phase = "settled"
 that  = ["roll-call.missing == 0", "roll-call.expected == 60"]
 "#;
-    let (summary, said) = passing(folder.path(), &format!("{FLEET}{phases}"));
+    let stage = Stage::new(&format!("{FLEET}{phases}"));
+    let (summary, said) = stage.passes(&[]);
     let churn = &summary["ops"]["churning/churn"];
     assert!(number(&churn["count"]) >= 20, "{churn}");
     // Leaving on purpose is no loss.
     assert_eq!(summary["storms"], serde_json::json!([]), "{said}");
     assert!(!said.contains("lost_per_s"), "{said}");
-}
-
-fn eventually<T>(child: &Child, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "not in time (run {})",
-            child.id()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The port of clients in a broker's configuration, once its broker listens there.

@@ -1,6 +1,7 @@
 //! Nodes on every formation, plain and over TLS.
 
-use super::support::{asked, run};
+use super::asked::{asked, run};
+use crate::support::Stage;
 
 fn nodes(attach: &[&str], each: u64) -> String {
     let fleets = attach.iter().map(|tier| {
@@ -13,7 +14,7 @@ fn nodes(attach: &[&str], each: u64) -> String {
 fn a_cluster_of_three_takes_turns() {
     let topology = "[[topology.broker]]\nname = \"hub\"\ncount = 3\ntls = \"server\"\n";
     let topology = format!("[topology]\nmanage = \"local\"\n{topology}");
-    run(&asked(&topology, &nodes(&["hub"], 50))).assert_as_planned();
+    run(Stage::new(&asked(&topology, &nodes(&["hub"], 50)))).assert_as_planned();
 }
 
 #[test]
@@ -30,7 +31,7 @@ count   = 3
 leaf_of = "hub"
 tls     = "mutual"
 "#;
-    run(&asked(topology, &nodes(&["hub", "edge"], 20))).assert_as_planned();
+    run(Stage::new(&asked(topology, &nodes(&["hub", "edge"], 20)))).assert_as_planned();
 }
 
 #[test]
@@ -51,7 +52,11 @@ count   = 2
 cluster = "fra"
 tls     = "none"
 "#;
-    run(&asked(topology, &nodes(&["hub", "ams", "fra"], 14))).assert_as_planned();
+    run(Stage::new(&asked(
+        topology,
+        &nodes(&["hub", "ams", "fra"], 14),
+    )))
+    .assert_as_planned();
 }
 
 #[test]
@@ -68,7 +73,11 @@ fn regions_of_a_supercluster_hear_each_other_over_tls() {
         region("lon", 2),
         region("nyc", 1)
     );
-    run(&asked(&topology, &nodes(&["ams", "lon", "nyc"], 16))).assert_as_planned();
+    run(Stage::new(&asked(
+        &topology,
+        &nodes(&["ams", "lon", "nyc"], 16),
+    )))
+    .assert_as_planned();
 }
 
 #[test]
@@ -101,7 +110,7 @@ facts   = { site = ["ams", "lon", "cdg"] }
 spread  = "fact:site"
 brokers = { ams = "ams", lon = "lon", cdg = "ams-2" }
 "#;
-    let ran = run(&asked(topology, fleets));
+    let ran = run(Stage::new(&asked(topology, fleets)));
     ran.assert_as_planned();
     let planned = |at: usize| ran.json("plan.json")["brokers"][at]["nodes"].as_u64();
     assert_eq!([0, 1, 2].map(planned), [15 + 4, 5 + 4 + 8, 8].map(Some));

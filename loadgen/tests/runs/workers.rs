@@ -1,10 +1,8 @@
 //! A fleet split over worker processes, and everything that can happen to them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Child, Output};
+use std::time::Duration;
 
 use loadgen::control::broker::ControlBroker;
 use loadgen::control::crew::{Crew, CrewEvent, CrewPlan, Limits};
@@ -12,14 +10,13 @@ use loadgen::control::envelope::seal_as;
 use loadgen::control::link::{Address, Heard, Link};
 use loadgen::control::subjects;
 use loadgen::control::words::{Down, Hello, Up};
-use loadgen::formation::nats_server::NatsServer;
 use loadgen::guard::RunMark;
 use loadgen::worker::clock::RunClock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgen");
+use super::support::{PROGRAM, Stage, eventually, loadgen, nats_server, said};
 
 /// Sixty nodes that are asked while they publish for as long as it takes to disturb them.
 const STEADY: &str = r#"
@@ -89,53 +86,25 @@ phase = "ask"
 that  = ["ping.missing == 0", "ping.replies == 120"]
 "#;
 
-struct Stage {
-    folder: tempfile::TempDir,
-}
+/// A run that is disturbed.
+struct Steady(Stage);
 
-impl Stage {
-    fn new(scenario: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("scenario.toml"), scenario).unwrap();
-        Self { folder }
-    }
-
-    fn steady(may_lose: u32, ask: bool, duration: &str) -> Self {
+impl Steady {
+    fn new(may_lose: u32, ask: bool, duration: &str) -> Self {
         let text = STEADY
             .replace("MAY_LOSE", &may_lose.to_string())
             .replace("ASK", if ask { ASK } else { "" })
             .replace("DURATION", duration);
-        Self::new(&text)
+        Self(Stage::new(&text))
     }
 
     fn start(&self, args: &[&str]) -> Child {
-        let mut all = vec![
-            "run",
-            "scenario.toml",
-            "--out",
-            "out",
-            "--progress",
-            "lines",
-        ];
-        all.extend(args);
-        loadgen(&all)
-            .current_dir(self.folder.path())
-            .spawn()
-            .unwrap()
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    fn json(&self, name: &str) -> Value {
-        let text = std::fs::read(self.out().join(name)).unwrap();
-        serde_json::from_slice(&text).unwrap()
+        self.0.run(args).spawn().unwrap()
     }
 
     /// Processes of the run whose command line has this word.
     fn processes(&self, word: &str) -> Vec<Pid> {
-        let own = std::fs::canonicalize(self.folder.path()).unwrap();
+        let own = std::fs::canonicalize(self.0.path()).unwrap();
         let all = procfs::process::all_processes().unwrap();
         all.flatten()
             .filter(|process| process.cwd().is_ok_and(|cwd| cwd == own))
@@ -160,7 +129,7 @@ impl Stage {
 
     /// Waits until the steady phase has begun.
     fn wait_until_steady(&self) {
-        let events = self.out().join("events.ndjson");
+        let events = self.0.out().join("events.ndjson");
         eventually("the steady phase begins", || {
             let text = std::fs::read_to_string(&events).unwrap_or_default();
             text.contains("phase steady begins")
@@ -172,45 +141,14 @@ impl Stage {
     }
 }
 
-fn loadgen(args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(args)
-        .env("NATS_SERVER", nats_server().path)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn nats_server() -> NatsServer {
-    let mut found = NatsServer::find(None).expect("nats-server: run tools/bootstrap");
-    found.path = std::path::absolute(found.path).unwrap();
-    found
-}
-
-fn text(output: &Output) -> String {
-    let out = String::from_utf8_lossy(&output.stdout);
-    format!("{out}{}", String::from_utf8_lossy(&output.stderr))
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(90);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn three_processes_do_the_work_of_one() {
-    let stage = Stage::steady(0, true, "2s");
+    let stage = Steady::new(0, true, "2s");
     let output = stage.start(&[]).wait_with_output().unwrap();
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert_eq!(stage.json("summary.json")["nodes"]["connected"], 60);
-    let manifest = stage.json("manifest.json");
+    assert_eq!(stage.0.json("summary.json")["nodes"]["connected"], 60);
+    let manifest = stage.0.json("manifest.json");
     let placement = manifest["placement"].as_array().unwrap();
     assert_eq!(placement.len(), 3, "{manifest:#}");
     for (number, place) in placement.iter().enumerate() {
@@ -219,11 +157,11 @@ fn three_processes_do_the_work_of_one() {
         assert_eq!(place["local"], true);
         let uncertainty = place["clock_uncertainty_ns"].as_u64().unwrap();
         assert!(uncertainty < 1_000_000, "{uncertainty} ns on one machine");
-        let log = stage.out().join(format!("workers/worker-{number}.log"));
+        let log = stage.0.out().join(format!("workers/worker-{number}.log"));
         let log = std::fs::read_to_string(log).unwrap();
         assert!(log.contains("takes part"), "{log}");
     }
-    let series = std::fs::read_to_string(stage.out().join("series.csv")).unwrap();
+    let series = std::fs::read_to_string(stage.0.out().join("series.csv")).unwrap();
     for worker in ["0", "1", "2"] {
         let row = format!(",connect,{worker},ok,op=connect/connect,");
         assert!(series.contains(&row), "worker {worker} has connected nodes");
@@ -234,13 +172,13 @@ fn three_processes_do_the_work_of_one() {
 #[test]
 fn a_worker_that_dies_fails_the_run_unless_it_may() {
     for may_lose in [0, 1] {
-        let stage = Stage::steady(may_lose, false, "4s");
+        let stage = Steady::new(may_lose, false, "4s");
         let child = stage.start(&[]);
         stage.wait_until_steady();
         let victim = stage.worker(1);
         kill(victim, Signal::SIGKILL).unwrap();
         let output = child.wait_with_output().unwrap();
-        let said = text(&output);
+        let said = said(&output);
         let reason = format!("worker 1 (process {victim}) ended with signal 9 during the run");
         assert!(said.contains(&reason), "{said}");
         let expected = if may_lose == 0 { 1 } else { 0 };
@@ -248,7 +186,7 @@ fn a_worker_that_dies_fails_the_run_unless_it_may() {
         if may_lose == 0 {
             assert!(said.contains("workers/worker-1.log"), "{said}");
         }
-        let lost = stage.json("manifest.json")["placement"][1]["lost"].clone();
+        let lost = stage.0.json("manifest.json")["placement"][1]["lost"].clone();
         assert!(lost.as_str().unwrap().contains("signal 9"), "{lost}");
         stage.assert_nothing_is_left();
     }
@@ -256,14 +194,14 @@ fn a_worker_that_dies_fails_the_run_unless_it_may() {
 
 #[test]
 fn a_worker_that_never_gets_ready_is_told_of() {
-    let stage = Stage::steady(0, false, "2s");
+    let stage = Steady::new(0, false, "2s");
     let child = stage.start(&["--workers-within", "4s"]);
     eventually("the workers are started", || {
         stage.processes("worker").len() == 3
     });
     kill(stage.worker(2), Signal::SIGSTOP).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let told = ["did not join within", "was not ready", "has said nothing"];
     assert!(told.iter().any(|words| said.contains(words)), "{said}");
@@ -273,20 +211,20 @@ fn a_worker_that_never_gets_ready_is_told_of() {
 
 #[test]
 fn without_the_control_broker_everything_ends_with_a_reason() {
-    let stage = Stage::steady(0, false, "60s");
+    let stage = Steady::new(0, false, "60s");
     let child = stage.start(&[]);
     stage.wait_until_steady();
     let control = stage.processes("control.conf");
     assert_eq!(control.len(), 1);
     kill(control[0], Signal::SIGKILL).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
         said.contains("the control broker ended with signal 9"),
         "{said}"
     );
-    let log = stage.out().join("workers/worker-0.log");
+    let log = stage.0.out().join("workers/worker-0.log");
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("the nodes of this worker are ended"), "{log}");
     stage.assert_nothing_is_left();
@@ -294,7 +232,7 @@ fn without_the_control_broker_everything_ends_with_a_reason() {
 
 #[test]
 fn nothing_outlives_a_killed_coordinator() {
-    let stage = Stage::steady(0, false, "60s");
+    let stage = Steady::new(0, false, "60s");
     let mut child = stage.start(&[]);
     stage.wait_until_steady();
     child.kill().unwrap();
@@ -304,15 +242,15 @@ fn nothing_outlives_a_killed_coordinator() {
 
 #[test]
 fn workers_from_elsewhere_need_brokers_they_can_reach() {
-    let stage = Stage::steady(0, false, "2s");
+    let stage = Steady::new(0, false, "2s");
     let output = stage
         .start(&["--remote-workers", "1"])
         .wait_with_output()
         .unwrap();
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("manage = \"external\""), "{said}");
-    assert!(!stage.out().exists());
+    assert!(!stage.0.out().exists());
 }
 
 /// A control broker of the test, with a worker started by hand to join there.
@@ -388,7 +326,7 @@ async fn a_worker_from_elsewhere_joins_by_the_command_that_is_shown() {
     assert!(member.clock_uncertainty_ns < 1_000_000, "{member:?}");
     crew.finish().await;
     let output = ended(child).await;
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[tokio::test]
@@ -397,11 +335,11 @@ async fn a_wrong_token_is_told_of() {
     let mut address = elsewhere.broker.address();
     address.token = Some("wrong".to_owned());
     let output = ended(elsewhere.join(&address)).await;
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(
-        text(&output).contains("refused the token"),
+        said(&output).contains("refused the token"),
         "{}",
-        text(&output)
+        said(&output)
     );
     elsewhere.broker.stop().await;
 }
@@ -425,7 +363,7 @@ async fn a_coordinator_of_another_release_is_not_joined() {
     let speaker = link.speaker();
     speaker.send(&subjects::down(&id), sealed).await.unwrap();
     let output = ended(child).await;
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(
         said.contains("it is loadgen 9.9.9 (control protocol 99)"),
@@ -453,7 +391,7 @@ async fn a_worker_whose_coordinator_is_gone_ends_by_itself() {
         .unwrap();
     elsewhere.broker.stop().await;
     let output = ended(child).await;
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("the control broker"), "{said}");
     assert!(
@@ -466,19 +404,10 @@ async fn a_worker_whose_coordinator_is_gone_ends_by_itself() {
 async fn a_worker_of_another_release_is_turned_away_and_told_of() {
     let mut elsewhere = Elsewhere::start().await;
     let address = elsewhere.broker.address();
-    let stage = Stage::steady(0, false, "8s");
-    let mut run = loadgen(&[
-        "run",
-        "scenario.toml",
-        "--out",
-        "out",
-        "--progress",
-        "lines",
-    ]);
-    run.args(["--control", &address.url])
-        .env("LOADGEN_TOKEN", address.token.as_deref().unwrap())
-        .current_dir(stage.folder.path());
-    let run = run.spawn().unwrap();
+    let stage = Steady::new(0, false, "8s");
+    let mut run = stage.0.run(&["--control", &address.url]);
+    run.env("LOADGEN_TOKEN", address.token.as_deref().unwrap());
+    let first = run.spawn().unwrap();
     let steady = std::thread::scope(|scope| scope.spawn(|| stage.wait_until_steady()).join());
     steady.unwrap();
     let link = Link::open(&address, "stranger", &[subjects::down("stranger")]).await;
@@ -513,27 +442,18 @@ async fn a_worker_of_another_release_is_turned_away_and_told_of() {
     let why = refused["message"]["refused"]["why"].as_str().unwrap();
     assert!(why.contains("--remote-workers"), "{why}");
     // A second run finds the control broker in use.
-    let second = Stage::steady(0, false, "2s");
-    let output = loadgen(&[
-        "run",
-        "scenario.toml",
-        "--out",
-        "out",
-        "--control",
-        &address.url,
-    ])
-    .env("LOADGEN_TOKEN", address.token.as_deref().unwrap())
-    .current_dir(second.folder.path())
-    .output()
-    .unwrap();
+    let second = Steady::new(0, false, "2s");
+    let mut run = second.0.run(&["--control", &address.url]);
+    run.env("LOADGEN_TOKEN", address.token.as_deref().unwrap());
+    let output = run.output().unwrap();
     assert!(
-        text(&output).contains("is using the control broker"),
+        said(&output).contains("is using the control broker"),
         "{}",
-        text(&output)
+        said(&output)
     );
-    let output = ended(run).await;
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(text(&output).contains("0.0.1"), "{}", text(&output));
+    let output = ended(first).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("0.0.1"), "{}", said(&output));
     elsewhere.broker.stop().await;
 }
 
@@ -541,7 +461,7 @@ async fn a_worker_of_another_release_is_turned_away_and_told_of() {
 fn the_help_tells_how_to_join() {
     let output = loadgen(&["worker", "--help"]).output().unwrap();
     for part in ["--join", "LOADGEN_TOKEN", "--remote-workers 2", "there:"] {
-        assert!(text(&output).contains(part), "{}", text(&output));
+        assert!(said(&output).contains(part), "{}", said(&output));
     }
     assert!(Path::new(PROGRAM).is_file());
 }

@@ -9,6 +9,8 @@ use loadgen::formation::{Formation, FormationError};
 use loadgen::guard::RunMark;
 use loadgen::scenario::{KeyKind, Location, Role, Tier, Tls};
 
+use crate::support::nats_server;
+
 pub(crate) fn tier(name: &str, role: Role, tls: Tls, count: u32) -> Tier {
     Tier {
         name: name.to_owned(),
@@ -26,10 +28,6 @@ pub(crate) fn tier(name: &str, role: Role, tls: Tls, count: u32) -> Tier {
             column: 1,
         },
     }
-}
-
-fn server() -> NatsServer {
-    NatsServer::find(None).expect("nats-server: run tools/bootstrap")
 }
 
 fn verify(folder: &Path, root: &str, chain: &str, purpose: &str) {
@@ -88,7 +86,7 @@ async fn brokers_come_up_with_their_tls_and_users_and_go() {
         tier("provisioning", Role::Provisioning, Tls::Server, 1),
         tier("hub", Role::Production, Tls::Mutual, 2),
     ];
-    let mut formation = Formation::start("test", &tiers, folder.path(), &server(), &mark)
+    let mut formation = Formation::start("test", &tiers, folder.path(), &nats_server(), &mark)
         .await
         .unwrap();
     assert_eq!(mark.processes().len(), 3);
@@ -108,7 +106,7 @@ async fn a_killed_broker_returns_on_its_port() {
     let folder = tempfile::tempdir().unwrap();
     let mark = RunMark::unique();
     let tiers = [tier("hub", Role::Production, Tls::None, 1)];
-    let mut formation = Formation::start("test", &tiers, folder.path(), &server(), &mark)
+    let mut formation = Formation::start("test", &tiers, folder.path(), &nats_server(), &mark)
         .await
         .unwrap();
     let (name, broker) = formation.brokers_by_name().remove(0);

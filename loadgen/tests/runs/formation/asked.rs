@@ -1,9 +1,8 @@
-//! Runs a scenario with the program itself and reads what it wrote.
-
-use std::path::Path;
-use std::process::{Command, Stdio};
+//! A scenario for every formation: nodes connect where they are planned, and all answer.
 
 use serde_json::Value;
+
+use crate::support::{Stage, said};
 
 /// A scenario whose nodes start in production: they connect, stay for a look at the brokers, and
 /// are all asked three times.
@@ -54,58 +53,33 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     /// What it printed.
     pub(crate) said: String,
-    folder: tempfile::TempDir,
+    stage: Stage,
 }
 
-/// Runs the scenario `text` to its end.
-pub(crate) fn run(text: &str) -> Ran {
-    let folder = tempfile::tempdir().unwrap();
-    run_in(folder, text)
-}
-
-/// The same in a folder with more files.
-pub(crate) fn run_in(folder: tempfile::TempDir, text: &str) -> Ran {
-    std::fs::write(folder.path().join("scenario.toml"), text).unwrap();
-    let server = loadgen::formation::nats_server::NatsServer::find(None);
-    let server = server.expect("nats-server: run tools/bootstrap").path;
-    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([
-            "run",
-            "scenario.toml",
-            "--out",
-            "out",
-            "--progress",
-            "lines",
-        ])
-        .current_dir(folder.path())
-        .env("NATS_SERVER", std::path::absolute(server).unwrap())
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let out = String::from_utf8_lossy(&output.stdout);
+/// Runs a scenario to its end.
+pub(crate) fn run(stage: Stage) -> Ran {
+    let output = stage.run(&[]).output().unwrap();
     Ran {
         code: output.status.code(),
-        said: format!("{out}{}", String::from_utf8_lossy(&output.stderr)),
-        folder,
+        said: said(&output),
+        stage,
     }
 }
 
 impl Ran {
-    /// Where it ran.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// One of the files it wrote.
     pub(crate) fn json(&self, name: &str) -> Value {
-        let path = self.folder().join("out").join(name);
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        self.stage.json(name)
+    }
+
+    /// Whether it has written anything.
+    pub(crate) fn began(&self) -> bool {
+        self.stage.out().exists()
     }
 
     /// The most connections each broker was seen with.
     pub(crate) fn connections(&self, broker: &str) -> u64 {
-        let series = std::fs::read_to_string(self.folder().join("out/series.csv")).unwrap();
+        let series = std::fs::read_to_string(self.stage.out().join("series.csv")).unwrap();
         let label = format!("broker={broker}");
         let of_broker = series
             .lines()
