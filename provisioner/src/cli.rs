@@ -15,6 +15,7 @@ use crate::command::check::CheckArgs;
 use crate::command::csr_check::CsrCheckArgs;
 use crate::command::operate::{BanArgs, OrderArgs, ServiceArgs};
 use crate::command::run::RunArgs;
+use crate::command::simulate::SimulateArgs;
 use crate::command::status::{NodesArgs, ShowArgs, StatusArgs};
 use crate::command::token::TokenCommand;
 use crate::config::{Config, ConfigError};
@@ -58,6 +59,7 @@ enum Command {
     Status(StatusArgs),
     Nodes(NodesArgs),
     Show(ShowArgs),
+    Simulate(SimulateArgs),
     /// Take up no new node; those on their way are finished
     #[command(after_help = "\
 Example:
@@ -197,6 +199,7 @@ impl Cli {
             Command::Status(args) => args.run(&Config::load(named)?, out),
             Command::Nodes(args) => args.run(&Config::load(named)?, out),
             Command::Show(args) => args.run(&Config::load(named)?, out),
+            Command::Simulate(args) => args.run(Config::load(named)?, out),
             Command::Pause(args) => args.run(true, &Config::load(named)?, out),
             Command::Resume(args) => args.run(false, &Config::load(named)?, out),
             Command::Retry(args) => args.run(Verb::Retry, &Config::load(named)?, out),

@@ -11,6 +11,7 @@ pub mod check;
 pub mod csr_check;
 pub mod operate;
 pub mod run;
+pub mod simulate;
 pub mod status;
 pub mod token;
 

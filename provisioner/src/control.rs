@@ -13,6 +13,7 @@ mod person;
 mod place;
 mod tell;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdStream;
@@ -95,6 +96,8 @@ pub trait Live: Send + Sync {
     fn paused(&self, paused: bool);
     /// Why it is not ready, a line each; nothing when it is.
     fn missing(&self) -> Vec<String>;
+    /// What it did not take in since it started, by code.
+    fn dropped(&self) -> BTreeMap<String, u64>;
     /// Where it serves metrics.
     fn http(&self) -> Option<String>;
 }
@@ -268,6 +271,7 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
                 status.missing = live.missing();
                 status.ready = status.missing.is_empty();
                 status.http = live.http();
+                status.dropped = live.dropped();
             }
             serde_json::to_value(status)?
         }

@@ -3,6 +3,7 @@
 //! Steps and setbacks are counted from what the ledger has made durable, so a
 //! metric never tells of something a kill could take back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -54,6 +55,10 @@ pub struct Metrics {
     pub working: Gauge,
     /// Nodes parked.
     pub parked: Gauge,
+    /// Nodes waiting or parked that never answered.
+    pub hearsay: Gauge,
+    /// 1 when no new node is taken up.
+    pub paused: Gauge,
     /// How long the first in the queue has waited, seconds.
     pub oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     /// 1 when ready.
@@ -79,6 +84,7 @@ impl Metrics {
         let arrivals = Family::default();
         let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (oldest, ready) = (Gauge::default(), Gauge::default());
+        let (hearsay, paused) = (Gauge::default(), Gauge::default());
         let help = "Time an enrolment step took, from entry to entry of the ledger";
         registry.register_with_unit("step_duration", help, Unit::Seconds, steps.clone());
         registry.register("steps", "Enrolment steps completed", done.clone());
@@ -99,6 +105,10 @@ impl Metrics {
         registry.register("queue_parked", "Nodes parked", parked.clone());
         let help = "How long the first node in the queue has waited";
         registry.register_with_unit("queue_oldest", help, Unit::Seconds, oldest.clone());
+        let help = "Nodes waiting or parked that never answered";
+        registry.register("queue_hearsay", help, hearsay.clone());
+        let help = "1 when an operator has paused the service";
+        registry.register("paused", help, paused.clone());
         registry.register("ready", "1 when nodes can be enrolled", ready.clone());
         for step in Step::ALL {
             let label = StepLabel {
@@ -117,6 +127,8 @@ impl Metrics {
             waiting,
             working,
             parked,
+            hearsay,
+            paused,
             oldest,
             ready,
         }
@@ -152,6 +164,18 @@ impl Metrics {
             code: code.as_str(),
         };
         self.dropped.get_or_create(&label).inc();
+    }
+
+    /// What was not taken in so far, by code.
+    #[must_use]
+    pub fn dropped_so_far(&self) -> BTreeMap<String, u64> {
+        let count = |code: &Code| {
+            let label = CodeLabel {
+                code: code.as_str(),
+            };
+            Some((code.to_string(), self.dropped.get(&label)?.get()))
+        };
+        Code::ALL.iter().filter_map(count).collect()
     }
 
     /// Counts a node heard of.
@@ -201,6 +225,49 @@ mod tests {
             "provisioner_ready 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    /// What is shipped for Grafana and Prometheus speaks of metrics that exist, and
+    /// of all of them; and of codes that exist.
+    #[test]
+    fn dashboard_and_alerts_name_what_there_is() {
+        let dashboard = include_str!("../../deploy/grafana/muster-provisioner.json");
+        let alerts = include_str!("../../deploy/prometheus/muster-alerts.yaml");
+        assert!(serde_json::from_str::<serde_json::Value>(dashboard).is_ok());
+        let metrics = Metrics::new();
+        metrics.dropped(Code::EventStale);
+        metrics.arrived(Source::Startup);
+        metrics.committed(&[Committed {
+            identity: "n1".to_owned(),
+            completed: None,
+            setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+        }]);
+        let text = metrics.text();
+        let mut served = std::collections::BTreeSet::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let mut words = line.split(' ');
+            let (name, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let suffix = match kind {
+                "counter" => "_total",
+                "histogram" => "_bucket",
+                _ => "",
+            };
+            served.insert(format!("{name}{suffix}"));
+        }
+        let shipped = [dashboard, alerts].join("\n");
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+        let named: std::collections::BTreeSet<String> = shipped
+            .split(|c| !is_word(c))
+            .filter(|word| word.starts_with("provisioner_"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(named, served);
+        for list in alerts.split("code=~\"").skip(1) {
+            let list = list.split('"').next().unwrap_or("");
+            for code in list.split('|').filter(|code| !code.contains('*')) {
+                assert!(code.parse::<Code>().is_ok(), "{code} is no code");
+            }
         }
     }
 }

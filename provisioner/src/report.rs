@@ -97,6 +97,9 @@ pub struct Status {
     pub steps: Steps,
     /// Setbacks by code.
     pub errors: BTreeMap<String, u64>,
+    /// Events and arrivals not taken in since the service started, by code.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// One entry a step, in the order of the flow.

@@ -12,7 +12,7 @@ mod desk;
 mod dispatch;
 mod sources;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -110,8 +110,12 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         control::Server::bind(&dir).map_err(|source| ServiceError::Socket { dir, source })?;
     let queued = Arc::new(Notify::new());
     let paused = Arc::new(AtomicBool::new(ledger.store().pause()?.is_some()));
+    metrics
+        .paused
+        .set(i64::from(paused.load(Ordering::Relaxed)));
     let desk = Desk {
         ready: Arc::clone(&ready),
+        metrics: metrics.clone(),
         http,
         queue: Arc::clone(&queue),
         queued: Arc::clone(&queued),

@@ -51,26 +51,28 @@ impl Outcome {
     }
 }
 
-/// A first record of an identity.
-pub(super) fn newcomer(at: Timestamp) -> Enrolment {
-    Enrolment {
-        state: State::Queued,
-        step: Step::Arrive,
-        since: at,
-        first_seen: at,
-        mark: at,
-        attempts: 0,
-        setbacks: 0,
-        answered: false,
-        code: None,
-        says: String::new(),
-        next_try: None,
-        key: None,
-        enrolled_key: None,
-        until: None,
-        enrolled_until: None,
-        approved: false,
-        next_entry: 0,
+impl Enrolment {
+    /// A first record of an identity.
+    pub(crate) fn newcomer(at: Timestamp) -> Self {
+        Self {
+            state: State::Queued,
+            step: Step::Arrive,
+            since: at,
+            first_seen: at,
+            mark: at,
+            attempts: 0,
+            setbacks: 0,
+            answered: false,
+            code: None,
+            says: String::new(),
+            next_try: None,
+            key: None,
+            enrolled_key: None,
+            until: None,
+            enrolled_until: None,
+            approved: false,
+            next_entry: 0,
+        }
     }
 }
 

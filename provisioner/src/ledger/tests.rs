@@ -442,7 +442,7 @@ async fn approval_frees_one_new_key() {
 #[test]
 fn reprovisioning_is_by_policy() {
     use Reprovision::{AfterExpiry, Never, SameKey, WithApproval};
-    let mut record = super::apply::newcomer(at(0));
+    let mut record = super::Enrolment::newcomer(at(0));
     record.enrolled_key = Some("k1".to_owned());
     record.enrolled_until = Some(at(1_000));
     // (policy, same key, other key before expiry, after it, approved)

@@ -55,6 +55,11 @@ impl Admission {
         asking * self.share.max(LEAST_SHARE) + waiting < free + AHEAD
     }
 
+    /// Whether most of those who are asked answer.
+    pub(crate) fn is_believable(&self) -> bool {
+        self.share > 0.5
+    }
+
     /// How long an answer may take: `least`, or more where answers are slow, up to `most`.
     pub(crate) fn limit(&self, least: Duration, most: Duration) -> Duration {
         self.slowest

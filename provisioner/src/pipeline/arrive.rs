@@ -16,6 +16,9 @@ use crate::ledger::Source;
 
 /// Ids of events remembered to know a repetition.
 const REMEMBERED: usize = 65_536;
+/// Seconds an event may be late without the node's clock being blamed; a token's
+/// times are forgiven as much.
+const SKEW: i64 = 60;
 
 /// A node was heard of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +38,17 @@ pub struct Arrival {
 pub enum Heard {
     /// A node wants to be enrolled.
     Arrival(Arrival),
+    /// A node wants to be enrolled whose clock is so many seconds behind ours, or
+    /// ahead where that is negative.
+    Skewed(Arrival, i64),
     /// A node took its configuration.
     Provisioned(Identity),
     /// A node stops or restarts.
     Shutdown(Identity),
     /// Not about a node in provisioning mode.
     Nothing,
-    /// Dropped, and why.
-    Dropped(Code),
+    /// Dropped, why and whose it was.
+    Dropped(Code, Identity),
 }
 
 /// Judges events one by one.
@@ -76,19 +82,24 @@ impl Listener {
             EventKind::Shutdown if self.is_timely(event.timestamp, now) => {
                 return Heard::Shutdown(event.identity);
             }
-            EventKind::Shutdown => return Heard::Dropped(Code::EventStale),
+            EventKind::Shutdown => return Heard::Dropped(Code::EventStale, event.identity),
             _ => return Heard::Nothing,
         };
         let fresh = self.is_timely(event.timestamp, now) && self.is_new(&event.id);
         if source == Source::Startup && !fresh {
-            return Heard::Dropped(Code::EventStale);
+            return Heard::Dropped(Code::EventStale, event.identity);
         }
-        Heard::Arrival(Arrival {
+        let arrival = Arrival {
             identity: event.identity,
             source,
             at: now,
             version: Some(version).filter(|v| !v.is_empty()),
-        })
+        };
+        let behind = now.as_second().saturating_sub(event.timestamp);
+        if source == Source::Startup && behind.abs() > SKEW {
+            return Heard::Skewed(arrival, behind);
+        }
+        Heard::Arrival(arrival)
     }
 
     fn is_timely(&self, seconds: i64, now: Timestamp) -> bool {
@@ -111,7 +122,7 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use super::*;
 
@@ -142,10 +153,30 @@ mod tests {
         let heard = hear(&mut listener, startup("a", NOW));
         assert!(matches!(heard, Heard::Arrival(a) if a.source == Source::Startup));
         let again = hear(&mut listener, startup("a", NOW));
-        assert_eq!(again, Heard::Dropped(Code::EventStale));
+        assert!(matches!(again, Heard::Dropped(Code::EventStale, _)));
         for then in [NOW - 301, NOW + 301, i64::MIN, i64::MAX] {
             let heard = hear(&mut listener, startup(&then.to_string(), then));
-            assert_eq!(heard, Heard::Dropped(Code::EventStale), "{then}");
+            assert!(
+                matches!(heard, Heard::Dropped(Code::EventStale, _)),
+                "{then}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_and_the_node_taken_in() {
+        let mut listener = Listener::new(Duration::from_secs(300));
+        for (then, wanted) in [
+            (NOW - 60, None),
+            (NOW - 61, Some(61)),
+            (NOW + 200, Some(-200)),
+        ] {
+            let found = match hear(&mut listener, startup(&then.to_string(), then)) {
+                Heard::Skewed(_, behind) => Some(behind),
+                Heard::Arrival(_) => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found, wanted, "{then}");
         }
     }
 

@@ -5,7 +5,8 @@
 //! way. Each source has a lane and the lanes take turns, so a flood from one
 //! source delays the others by one place at most. Parked identities wait here
 //! for their time. The number of identities waiting and parked is bounded; what
-//! does not fit is shed, said so, and brought back by the next sweep.
+//! does not fit is shed, said so, and brought back by the next sweep. Nodes that
+//! never answered have three quarters of the places: made-up names cannot fill it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -44,21 +45,35 @@ pub enum Offer {
     Known,
     /// There is no room.
     Full,
+    /// There is no room for those of whom only events tell.
+    Limited,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Waiting,
+    Waiting { lane: usize },
     Working,
     Parked { until: Timestamp, eager: bool },
+}
+
+/// Where an identity is, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    place: Place,
+    /// Only events tell of it: it never answered. Whoever may publish can make
+    /// up as many of these as they like.
+    hearsay: bool,
 }
 
 /// The queue.
 #[derive(Debug)]
 pub struct Queue {
     capacity: usize,
-    places: HashMap<Identity, Place>,
+    places: HashMap<Identity, Seat>,
+    waiting: usize,
     working: usize,
+    /// Identities waiting or parked that never answered.
+    hearsay: usize,
     lanes: [VecDeque<Ticket>; LANES.len()],
     turn: usize,
     parked: BTreeSet<(Timestamp, Identity)>,
@@ -71,7 +86,9 @@ impl Queue {
         Self {
             capacity,
             places: HashMap::new(),
+            waiting: 0,
             working: 0,
+            hearsay: 0,
             lanes: Default::default(),
             turn: 0,
             parked: BTreeSet::new(),
@@ -79,33 +96,53 @@ impl Queue {
     }
 
     /// Takes an arrival in. A parked identity that was only silent is queued at
-    /// once when it is heard of again.
+    /// once when it is heard of again. One that waits among those of whom only
+    /// events tell goes to another lane once it answers.
     pub fn offer(&mut self, arrival: &Arrival) -> Offer {
-        match self.places.get(&arrival.identity) {
-            Some(Place::Parked { until, eager: true }) if arrival.source != Source::Alive => {
-                let until = *until;
-                self.parked.remove(&(until, arrival.identity.clone()));
+        let answered = answers(arrival.source);
+        let Some(seat) = self.places.get(&arrival.identity).copied() else {
+            if self.places.len() - self.working >= self.capacity {
+                return Offer::Full;
             }
-            Some(_) => return Offer::Known,
-            None if self.places.len() - self.working >= self.capacity => return Offer::Full,
-            None => {}
+            if !answered && self.hearsay >= self.most_hearsay() {
+                return Offer::Limited;
+            }
+            self.enqueue(ticket(arrival), !answered);
+            return Offer::Queued;
+        };
+        let hearsay = seat.hearsay && !answered;
+        match seat.place {
+            Place::Parked { eager: true, .. } if arrival.source != Source::Alive => {
+                self.leave(&arrival.identity);
+                self.enqueue(ticket(arrival), hearsay);
+                Offer::Queued
+            }
+            Place::Waiting { .. } if hearsay != seat.hearsay => {
+                self.leave(&arrival.identity);
+                self.enqueue(ticket(arrival), false);
+                Offer::Known
+            }
+            _ => Offer::Known,
         }
-        self.enqueue(Ticket {
-            identity: arrival.identity.clone(),
-            source: arrival.source,
-            since: arrival.at,
-        });
-        Offer::Queued
     }
 
     /// The next identity to work on.
     pub fn take(&mut self) -> Option<Ticket> {
         for step in 0..LANES.len() {
             let lane = (self.turn + step) % LANES.len();
-            if let Some(ticket) = self.lanes[lane].pop_front() {
-                self.turn = (lane + 1) % LANES.len();
-                self.places.insert(ticket.identity.clone(), Place::Working);
+            while let Some(ticket) = self.lanes[lane].pop_front() {
+                // Some have left, or wait in another lane by now.
+                let Some(seat) = self.places.get_mut(&ticket.identity) else {
+                    continue;
+                };
+                if seat.place != (Place::Waiting { lane }) {
+                    continue;
+                }
+                seat.place = Place::Working;
+                self.hearsay -= usize::from(seat.hearsay);
+                self.waiting -= 1;
                 self.working += 1;
+                self.turn = (lane + 1) % LANES.len();
                 return Some(ticket);
             }
         }
@@ -115,50 +152,67 @@ impl Queue {
     /// Gives an identity back that is to be tried again at a time. `eager` when
     /// hearing of it earlier is reason enough to try earlier.
     pub fn park(&mut self, identity: &Identity, until: Timestamp, eager: bool) {
+        let before = self.places.get(identity);
+        let hearsay = eager && before.is_some_and(|seat| seat.hearsay);
         self.leave(identity);
         let place = Place::Parked { until, eager };
-        self.places.insert(identity.clone(), place);
+        self.places
+            .insert(identity.clone(), Seat { place, hearsay });
+        self.hearsay += usize::from(hearsay);
         self.parked.insert((until, identity.clone()));
+    }
+
+    /// A parked identity never answered, as far as the ledger knows.
+    pub fn doubt(&mut self, identity: &Identity) {
+        if let Some(seat) = self.places.get_mut(identity)
+            && !seat.hearsay
+            && seat.place != Place::Working
+        {
+            seat.hearsay = true;
+            self.hearsay += 1;
+        }
     }
 
     /// Gives an identity back that is done with, or waits for somebody else.
     pub fn leave(&mut self, identity: &Identity) {
-        match self.places.remove(identity) {
-            Some(Place::Working) => self.working -= 1,
-            Some(Place::Parked { until, .. }) => {
+        let Some(seat) = self.places.remove(identity) else {
+            return;
+        };
+        match seat.place {
+            Place::Working => self.working -= 1,
+            Place::Parked { until, .. } => {
                 self.parked.remove(&(until, identity.clone()));
             }
-            Some(Place::Waiting) => {
-                for lane in &mut self.lanes {
-                    lane.retain(|ticket| ticket.identity != *identity);
-                }
-            }
-            None => {}
+            // Its ticket is passed over when its turn comes.
+            Place::Waiting { .. } => self.waiting -= 1,
+        }
+        if seat.place != Place::Working {
+            self.hearsay -= usize::from(seat.hearsay);
         }
     }
 
     /// Queues an identity whose time has come before it was due; says whether it
     /// was not on its way already.
     pub fn hasten(&mut self, identity: &Identity, now: Timestamp) -> bool {
-        match self.places.get(identity) {
-            Some(Place::Waiting | Place::Working) => return false,
-            Some(Place::Parked { until, .. }) => {
-                self.parked.remove(&(*until, identity.clone()));
-            }
-            None => {}
+        let place = self.places.get(identity).map(|seat| seat.place);
+        if matches!(place, Some(Place::Waiting { .. } | Place::Working)) {
+            return false;
         }
-        self.enqueue(Ticket {
+        self.leave(identity);
+        let ticket = Ticket {
             identity: identity.clone(),
             source: Source::Ledger,
             since: now,
-        });
+        };
+        self.enqueue(ticket, false);
         true
     }
 
     /// Takes an identity out that waits or is parked. One that is being worked on
     /// stays: its flow is stopped by the ledger and gives it back.
     pub fn withdraw(&mut self, identity: &Identity) {
-        if !matches!(self.places.get(identity), Some(Place::Working)) {
+        let place = self.places.get(identity).map(|seat| seat.place);
+        if place != Some(Place::Working) {
             self.leave(identity);
         }
     }
@@ -170,12 +224,14 @@ impl Queue {
             if until > now {
                 break;
             }
-            self.parked.pop_first();
-            self.enqueue(Ticket {
+            let hearsay = self.places.get(&identity).is_some_and(|s| s.hearsay);
+            self.leave(&identity);
+            let ticket = Ticket {
                 identity,
                 source: Source::Ledger,
                 since: until,
-            });
+            };
+            self.enqueue(ticket, hearsay);
             woken += 1;
         }
         woken
@@ -189,8 +245,14 @@ impl Queue {
 
     /// Identities waiting for a place.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.lanes.iter().map(VecDeque::len).sum()
+    pub const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Identities waiting or parked that never answered.
+    #[must_use]
+    pub const fn hearsay(&self) -> usize {
+        self.hearsay
     }
 
     /// Identities parked.
@@ -208,14 +270,43 @@ impl Queue {
     /// Since when the longest-waiting identity waits.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
-        let fronts = self.lanes.iter().filter_map(VecDeque::front);
-        fronts.map(|ticket| ticket.since).min()
+        let waits = |(lane, ticket): (usize, &Ticket)| {
+            let seat = self.places.get(&ticket.identity)?;
+            (seat.place == Place::Waiting { lane }).then_some(ticket.since)
+        };
+        let fronts = self.lanes.iter().map(VecDeque::front).enumerate();
+        fronts
+            .filter_map(|(lane, front)| waits((lane, front?)))
+            .min()
     }
 
-    fn enqueue(&mut self, ticket: Ticket) {
+    /// Places for those of whom only events tell: three quarters. The rest is
+    /// kept for nodes that answered a sweep or an earlier question.
+    const fn most_hearsay(&self) -> usize {
+        self.capacity - self.capacity / 4
+    }
+
+    fn enqueue(&mut self, ticket: Ticket, hearsay: bool) {
         let lane = LANES.iter().position(|l| *l == ticket.source).unwrap_or(0);
-        self.places.insert(ticket.identity.clone(), Place::Waiting);
+        let place = Place::Waiting { lane };
+        self.places
+            .insert(ticket.identity.clone(), Seat { place, hearsay });
+        self.waiting += 1;
+        self.hearsay += usize::from(hearsay);
         self.lanes[lane].push_back(ticket);
+    }
+}
+
+/// Whether the node itself answered something, by which it was heard of.
+const fn answers(source: Source) -> bool {
+    matches!(source, Source::Sweep | Source::Late | Source::Ledger)
+}
+
+fn ticket(arrival: &Arrival) -> Ticket {
+    Ticket {
+        identity: arrival.identity.clone(),
+        source: arrival.source,
+        since: arrival.at,
     }
 }
 
@@ -284,6 +375,35 @@ mod tests {
     }
 
     #[test]
+    fn made_up_names_cannot_fill_it_and_who_answers_goes_first() {
+        let mut queue = Queue::new(8);
+        for n in 0..6 {
+            let made_up = arrival(&format!("f{n}"), Source::Startup);
+            assert_eq!(queue.offer(&made_up), Offer::Queued);
+        }
+        let honest = arrival("honest", Source::Startup);
+        assert_eq!(queue.offer(&honest), Offer::Limited);
+        let swept = arrival("honest", Source::Sweep);
+        assert_eq!(queue.offer(&swept), Offer::Queued);
+        // One that waits among the others is found by the sweep as well.
+        assert_eq!(queue.offer(&arrival("f5", Source::Sweep)), Offer::Known);
+        assert_eq!(queue.hearsay(), 5);
+        assert_eq!(
+            taken(&mut queue),
+            ["f0", "honest", "f1", "f5", "f2", "f3", "f4"]
+        );
+        // Parked and woken, they are still no more than hearsay.
+        for n in 0..5 {
+            queue.park(&id(&format!("f{n}")), at(10), true);
+        }
+        assert_eq!(queue.hearsay(), 5);
+        queue.wake(at(10));
+        assert_eq!((queue.hearsay(), queue.waiting()), (5, 5));
+        queue.withdraw(&id("f0"));
+        assert_eq!(queue.take().unwrap().identity, id("f1"));
+    }
+
+    #[test]
     fn parked_identities_come_back_in_time_or_when_heard_of() {
         let mut queue = Queue::new(10);
         for name in ["a", "b", "c"] {
@@ -327,6 +447,8 @@ mod tests {
                 prop_assert_eq!(queue.working(), working.len());
                 let inside = queue.waiting() + queue.parked() + queue.working();
                 prop_assert_eq!(queue.places.len(), inside);
+                let hearsay = |seat: &&Seat| seat.hearsay && seat.place != Place::Working;
+                prop_assert_eq!(queue.hearsay, queue.places.values().filter(hearsay).count());
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::code::{Class, Code, Refusal};
 use crate::ledger::{Act, Enrolment, LedgerError, Reprovision, Setback};
 use crate::step::{State, Step};
 
+/// So often in a row the same may be a mistake.
+const STUBBORN: u32 = 3;
+
 /// Why a node does not go on.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -87,8 +90,8 @@ pub(crate) async fn settle(
 
 async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refusal, new_key: bool) {
     let known = context.enrolment(node).ok().flatten();
-    let state = state(refusal.code);
-    let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), refusal.code));
+    let state = state(refusal.code, known.as_ref());
+    let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), &refusal));
     let pause = pause.flatten();
     let next_try = pause.map(|pause| context.now() + signed(pause));
     match next_try {
@@ -117,28 +120,33 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
 
 /// What a code makes of a node. Even what is refused is parked and tried again,
 /// later each time, because the node or the configuration may be repaired; only
-/// a hook's own "no" waits for the node to announce itself anew.
-fn state(code: Code) -> State {
+/// a hook's own "no" waits for the node to announce itself anew. What can hardly
+/// be a mistake when it comes again and again is frozen.
+fn state(code: Code, known: Option<&Enrolment>) -> State {
+    let again = known.is_some_and(|k| k.code == Some(code) && k.setbacks + 1 >= STUBBORN);
     match (code, code.class()) {
         (Code::HookRefused | Code::HookShutdown, _) => State::Refused,
         (_, Class::Quarantine) => State::Quarantined,
+        (Code::CsrCaRequested | Code::HookProtocol, _) if again => State::Quarantined,
         _ => State::Parked,
     }
 }
 
 /// How long a node is parked; `None` when only it can bring itself back.
-fn pause(context: &Context, known: Option<&Enrolment>, code: Code) -> Option<Duration> {
+fn pause(context: &Context, known: Option<&Enrolment>, refusal: &Refusal) -> Option<Duration> {
     let config = &context.site.config.retry;
+    let code = refusal.code;
     let setbacks = known.map_or(0, |k| k.setbacks) + 1;
     let never_answered = known.is_none_or(|k| !k.answered);
     if code == Code::RpcTimeout && never_answered && setbacks as usize >= config.forget_after {
         return None;
     }
-    match (code, code.class()) {
+    match (code, code.class(), refusal.retry_after) {
         // The answer to this one is a new key, and the node is there.
-        (Code::CaUnknownOutcome, _) => Some(Duration::ZERO),
+        (Code::CaUnknownOutcome, _, _) => Some(Duration::ZERO),
         // A person decides, or the certificate it has comes to its end.
-        (_, Class::Conflict) => until_expiry(context, known),
+        (_, Class::Conflict, _) => until_expiry(context, known),
+        (_, _, Some(wanted)) => Some(context.with_rng(|rng| retry::not_before(wanted, rng))),
         _ => Some(context.with_rng(|rng| retry::delay(config, setbacks, rng))),
     }
 }
@@ -164,4 +172,28 @@ fn is_absence(code: Code) -> bool {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_again_and_again_is_frozen() {
+        let mut known = Enrolment::newcomer(Timestamp::UNIX_EPOCH);
+        let after = |known: &Enrolment, code| state(code, Some(known));
+        for code in [Code::CsrCaRequested, Code::HookProtocol] {
+            (known.code, known.setbacks) = (Some(code), 1);
+            assert_eq!(after(&known, code), State::Parked);
+            known.setbacks = 2;
+            assert_eq!(after(&known, code), State::Quarantined);
+            assert_eq!(after(&known, Code::RpcTimeout), State::Parked);
+        }
+        known.code = Some(Code::HookExit);
+        assert_eq!(after(&known, Code::HookExit), State::Parked);
+        assert_eq!(after(&known, Code::HookRefused), State::Refused);
+        assert_eq!(after(&known, Code::KeyReused), State::Quarantined);
+    }
 }

@@ -42,6 +42,7 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         first_event: time(counters.get("first_event_us")),
         last_confirm: time(counters.get("last_confirm_us")),
         steps,
+        dropped: std::collections::BTreeMap::new(),
         errors: counters
             .under("code.")
             .map(|(c, n)| (c.to_owned(), n))

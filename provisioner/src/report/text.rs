@@ -63,9 +63,14 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         table.add_row(row);
     }
     writeln!(out, "\n{}", trimmed(&table))?;
-    if !status.errors.is_empty() {
-        writeln!(out, "\nsetbacks so far")?;
-        for (code, count) in &status.errors {
+    for (what, codes) in [
+        ("setbacks so far", &status.errors),
+        ("noticed or not taken in since the start", &status.dropped),
+    ] {
+        if !codes.is_empty() {
+            writeln!(out, "\n{what}")?;
+        }
+        for (code, count) in codes {
             writeln!(out, "  {count:>7}  {code}")?;
         }
     }

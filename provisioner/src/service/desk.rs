@@ -1,5 +1,6 @@
 //! What the running service does about what operators ask and tell.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use server_core::words::{Clock, Identity};
 use tokio::sync::Notify;
 
 use crate::control::Live;
+use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::pipeline::queue::Queue;
 use crate::ready::Readiness;
@@ -16,6 +18,7 @@ use crate::step::State;
 /// What answers and orders touch beside the ledger.
 pub(super) struct Desk {
     pub(super) ready: Arc<Readiness>,
+    pub(super) metrics: Metrics,
     pub(super) http: Option<String>,
     pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) queued: Arc<Notify>,
@@ -30,6 +33,10 @@ impl Live for Desk {
 
     fn missing(&self) -> Vec<String> {
         self.ready.missing()
+    }
+
+    fn dropped(&self) -> BTreeMap<String, u64> {
+        self.metrics.dropped_so_far()
     }
 
     fn http(&self) -> Option<String> {
@@ -52,6 +59,7 @@ impl Live for Desk {
 
     fn paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
+        self.metrics.paused.set(i64::from(paused));
         self.queued.notify_one();
     }
 }

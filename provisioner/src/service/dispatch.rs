@@ -86,6 +86,7 @@ pub(super) fn gauge(metrics: &Metrics, ready: &Readiness, queue: &Mutex<Queue>, 
     metrics.waiting.set(count(queue.waiting()));
     metrics.working.set(count(queue.working()));
     metrics.parked.set(count(queue.parked()));
+    metrics.hearsay.set(count(queue.hearsay()));
     let now = crate::pipeline::now(clock);
     let oldest = queue
         .oldest()

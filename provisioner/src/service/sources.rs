@@ -112,7 +112,9 @@ impl Sources {
             tokio::time::sleep(sweep.interval).await;
             // Every node that waits would answer, in the middle of the work, only to be known already.
             for _ in 0..PUT_OFF {
-                if self.context.with_queue(|queue| queue.waiting()) < CROWD {
+                let crowd = self.context.with_queue(|queue| queue.waiting()) >= CROWD;
+                // A crowd that does not answer is made up: the sweep finds who is really there.
+                if !crowd || !self.context.gate.with(|figures| figures.is_believable()) {
                     break;
                 }
                 tokio::time::sleep(sweep.interval).await;
@@ -158,7 +160,12 @@ impl Sources {
                     queued += 1;
                 }
                 (State::Parked, Some(until)) => {
-                    context.with_queue(|queue| queue.park(&identity, until, true));
+                    context.with_queue(|queue| {
+                        queue.park(&identity, until, true);
+                        if !enrolment.answered {
+                            queue.doubt(&identity);
+                        }
+                    });
                     parked += 1;
                 }
                 _ => {}
@@ -193,6 +200,14 @@ impl Sources {
     async fn heard(&self, heard: Heard) -> Result<(), ServiceError> {
         let signals = &self.context.signals;
         match heard {
+            Heard::Skewed(arrival, behind) => {
+                self.metrics.dropped(Code::NodeClockSkew);
+                tracing::debug!(
+                    node = %arrival.identity, code = %Code::NodeClockSkew, behind_s = behind,
+                    "its clock is off; it is enrolled all the same"
+                );
+                Box::pin(self.heard(Heard::Arrival(arrival))).await?;
+            }
             Heard::Arrival(arrival) => {
                 if arrival.source == Source::Startup {
                     signals.tell(&arrival.identity, |seen| seen.returned = true);
@@ -205,7 +220,10 @@ impl Sources {
             Heard::Shutdown(node) => {
                 signals.tell(&node, |seen| seen.shutdown = true);
             }
-            Heard::Dropped(code) => self.metrics.dropped(code),
+            Heard::Dropped(code, node) => {
+                self.metrics.dropped(code);
+                tracing::debug!(%node, %code, "an event was dropped");
+            }
             Heard::Nothing => {}
         }
         Ok(())
@@ -228,11 +246,8 @@ impl Sources {
         }
         match context.with_queue(|queue| queue.offer(&arrival)) {
             Offer::Known => return Ok(()),
-            Offer::Full => {
-                self.metrics.dropped(Code::QueueFull);
-                tracing::debug!(node = %arrival.identity, code = %Code::QueueFull, "shed");
-                return Ok(());
-            }
+            Offer::Full => return self.shed(&arrival, Code::QueueFull),
+            Offer::Limited => return self.shed(&arrival, Code::EventRateLimited),
             Offer::Queued => {}
         }
         self.metrics.arrived(arrival.source);
@@ -246,6 +261,15 @@ impl Sources {
             Err(_) => Err(LedgerError::Closed),
             Ok(()) => Ok(()),
         }
+    }
+}
+
+impl Sources {
+    /// Does not take an arrival in; the next sweep brings the node back.
+    fn shed(&self, arrival: &Arrival, code: Code) -> Result<(), LedgerError> {
+        self.metrics.dropped(code);
+        tracing::debug!(node = %arrival.identity, %code, "shed");
+        Ok(())
     }
 }
 

@@ -1,8 +1,12 @@
 //! What is wrong with a node is told by its code, and the service goes on.
 
+use server_core::bus::Dialer;
+use server_core::bus::nats::NatsDialer;
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
 
-use crate::support::{Impostor, Manners, Provisioner, Site, Swarm, make_token};
+use crate::support::{
+    Impostor, Manners, Provisioner, Site, Swarm, announce_unflushed, make_token, node_dial,
+};
 
 /// A request for a certificate for `name`, with a key of its own.
 fn csr(name: &str) -> String {
@@ -169,4 +173,53 @@ async fn an_enrolled_name_with_a_new_key_is_parked() {
     );
     let status = service.ask(&["status"]);
     assert_eq!(status["certificates_issued"], 1);
+}
+
+/// Made-up names at the gate: they cannot fill the queue, cost no more memory than
+/// there are places, and an honest node is enrolled meanwhile.
+async fn flood(events: usize, names: usize, places: usize) -> (u64, u64) {
+    let site = Site::start();
+    let more = format!("[limits]\nqueue = {places}\n[sweep]\ninterval = \"2s\"\n");
+    let service = Provisioner::start(&site.config(&more));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let before = service.resident_kib();
+    let dial = node_dial(&site.provisioning.url(), "forger", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    for n in 0..events {
+        announce_unflushed(
+            link.bus.as_ref(),
+            &format!("forged{}.example.net", n % names),
+        )
+        .await;
+        if n % 1_000 == 0 {
+            link.bus.flush().await.unwrap();
+        }
+        if n == events / 2 {
+            let honest = "honest.example.net";
+            let mut swarm = Swarm::new();
+            swarm.add(honest, &site.token);
+            service
+                .show_when(honest, |s| s["state"] == "confirmed")
+                .await;
+        }
+    }
+    link.bus.flush().await.unwrap();
+    let limited = |s: &serde_json::Value| s["dropped"]["event.rate_limited"].as_u64() > Some(0);
+    let status = service.status_when("a limit", limited).await;
+    assert_eq!(status["confirmed"], 1, "{status:#}");
+    (before, service.resident_kib())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_names_keep_no_honest_node_out() {
+    flood(20_000, 5_000, 1_000).await;
+}
+
+/// The size that was promised; run by hand.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, not a test"]
+async fn a_million_forged_events() {
+    let (before, after) = flood(1_000_000, 100_000, 100_000).await;
+    println!("{before} KiB before, {after} KiB after 1,000,000 forged events of 100,000 names");
+    assert!(after < 512 * 1024, "{after} KiB");
 }

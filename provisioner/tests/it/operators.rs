@@ -1,5 +1,7 @@
 //! What operators decide, told to a service that runs and to one that is stopped.
 
+use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
+
 use crate::support::{Provisioner, Site, Swarm};
 
 const NODE: &str = "web1.example.net";
@@ -75,9 +77,24 @@ async fn decisions_hold_while_it_runs_and_after() {
     let again = service.show_when(NODE, |s| s["state"] == "confirmed").await;
     assert_ne!(again["certificate"]["key"], show["certificate"]["key"]);
 
+    // What would become of one that asks for more than its name is said without asking anybody.
+    let key = KeyPair::generate(KeyAlgorithm::P256).unwrap();
+    let csr = site.path("node.csr");
+    std::fs::write(&csr, key.csr(NODE, &CsrSubject::default()).unwrap()).unwrap();
+    let simulate = |node: &str| service.ask(&["simulate", node, "--csr", csr.to_str().unwrap()]);
+    let would = simulate(NODE);
+    assert_eq!(would["decision"], "issue", "{would:#}");
+    assert_eq!(would["config"]["plugin.choria.server.provision"], "false");
+    let other = simulate("db1.example.net");
+    assert_eq!(
+        (&other["decision"], &other["reason_code"]),
+        (&"refuse".into(), &"csr.identity_mismatch".into())
+    );
+
     // Banned, it is no longer heard.
     drop(swarm);
     assert_eq!(service.ask(&["ban", NODE])["state"], "banned");
+    assert_eq!(simulate(NODE)["reason_code"], "identity.banned");
     let mut swarm = Swarm::new();
     swarm.add(NODE, &site.token);
     let banned = |text: &str| {

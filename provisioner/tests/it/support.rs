@@ -8,7 +8,7 @@ mod swarm;
 
 pub(crate) use brokers::Broker;
 pub(crate) use certificates::Pki;
-pub(crate) use impostor::{Impostor, Manners, announce};
+pub(crate) use impostor::{Impostor, Manners, announce, announce_unflushed};
 pub(crate) use provisioner::{Provisioner, provisioner};
 pub(crate) use swarm::{Swarm, node_dial};
 

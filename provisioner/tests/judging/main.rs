@@ -16,4 +16,5 @@ mod helpers;
 mod keys;
 mod names;
 mod requests;
+mod rules;
 mod site;

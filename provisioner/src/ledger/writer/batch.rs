@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
-use super::super::apply::{Outcome, apply, key_of, newcomer};
+use super::super::apply::{Outcome, apply, key_of};
 use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::super::store::{
@@ -269,7 +269,7 @@ impl<'t> Batch<'t> {
                 let place = (enrolment.state, enrolment.step);
                 Ok((enrolment, Some(place)))
             }
-            None => Ok((newcomer(change.at), None)),
+            None => Ok((Enrolment::newcomer(change.at), None)),
         }
     }
 

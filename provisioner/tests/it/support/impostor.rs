@@ -118,6 +118,12 @@ impl Manners {
 
 /// Publishes the startup event of a node in provisioning mode.
 pub(crate) async fn announce(bus: &dyn Bus, node: &str) {
+    announce_unflushed(bus, node).await;
+    bus.flush().await.unwrap();
+}
+
+/// The same without waiting until it has left.
+pub(crate) async fn announce_unflushed(bus: &dyn Bus, node: &str) {
     let identity = Identity::parse(node).unwrap();
     let kind = EventKind::Startup {
         version: "0.29.4".to_owned(),
@@ -125,5 +131,4 @@ pub(crate) async fn announce(bus: &dyn Bus, node: &str) {
     let event = Event::new(identity, PROVISION_MODE_SERVER, kind, SystemClock.unix());
     let bytes = event.encode(Format::CloudEvents).unwrap();
     bus.publish(&event.subject(), bytes.into()).await.unwrap();
-    bus.flush().await.unwrap();
 }

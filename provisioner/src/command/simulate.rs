@@ -1,0 +1,300 @@
+//! `provisioner simulate`: what would become of a node, with nothing asked of it and
+//! nothing signed.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::Exit;
+use crate::code::{Class, Code, Refusal};
+use crate::config::Config;
+use crate::control;
+use crate::hook::{CsrReply, Decision, HookAnswer, HookRequest};
+use crate::judge::{self, JudgedRequest, configuration};
+use crate::site::Site;
+use crate::step::{State, Step};
+use crate::template::Scope;
+
+/// More than this is not read of a file.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Say what would become of a node: rules, ledger, hook and templates, nothing signed
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  provisioner simulate web17.example.net --csr node.csr --inventory node.json
+  provisioner simulate web17.example.net --csr node.csr --token provisioning.jwt --json | jq .config
+
+Asks the hook with dry_run, so it needs one that can be asked so: the built-in authority, or a
+helper of our own contract. What the ledger knows of the node counts where there is a ledger.
+Exit status: 0 it would be enrolled, 1 it would not, 2 it cannot be said")]
+pub struct SimulateArgs {
+    /// The node
+    identity: String,
+    /// Its certificate request in PEM; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    csr: PathBuf,
+    /// Its inventory, a JSON object
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// Its provisioning token
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+    /// The folder of its TLS files
+    #[arg(long, value_name = "FOLDER", default_value = "/etc/choria/ssl")]
+    ssldir: String,
+    /// Answer with one JSON object: the decision as hooks write it
+    #[arg(long)]
+    json: bool,
+}
+
+/// The decision, in the words of the hook contract.
+#[derive(Debug, Default, Serialize)]
+struct Simulated {
+    identity: String,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Option<Code>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_s: Option<u64>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    config: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement: Option<String>,
+    validity_s: u64,
+}
+
+/// Where it ended before an answer, and why.
+type Stopped = (Step, Refusal);
+
+impl SimulateArgs {
+    /// Says what would become of the node.
+    ///
+    /// # Errors
+    /// A file cannot be read, the configuration is wrong, or the hook can only be asked in earnest.
+    pub fn run(&self, config: Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let site = match Site::load(config) {
+            Ok(site) => site,
+            Err(mistakes) => {
+                writeln!(out, "{mistakes}")?;
+                return Ok(Exit::Negative);
+            }
+        };
+        let simulated = match self.simulate(&site)? {
+            Ok(simulated) => simulated,
+            Err((step, refusal)) => Simulated {
+                decision: word(refusal.code),
+                step: Some(step),
+                reason_code: Some(refusal.code),
+                retry_after_s: refusal.retry_after.map(|pause| pause.as_secs()),
+                message: refusal.message,
+                ..Simulated::default()
+            },
+        };
+        let simulated = Simulated {
+            identity: self.identity.clone(),
+            ..simulated
+        };
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&simulated)?)?;
+        } else {
+            print(out, &simulated)?;
+        }
+        Ok(match simulated.decision {
+            "issue" => Exit::Success,
+            _ => Exit::Negative,
+        })
+    }
+
+    fn simulate(&self, site: &Site) -> anyhow::Result<Result<Simulated, Stopped>> {
+        let csr = read(&self.csr)?;
+        let inventory = match &self.inventory {
+            Some(file) => serde_json::from_slice(&read(file)?)
+                .with_context(|| format!("{} is no JSON", file.display()))?,
+            None => json!({}),
+        };
+        let token = self.token.as_deref().map(read).transpose()?;
+        let now = Timestamp::now();
+        let judged = self
+            .held(site)?
+            .and_then(|()| claims(site, token.as_ref().map(|token| token.as_slice()), now))
+            .and_then(|claims| {
+                let policy = &site.config.csr.policy;
+                let request = judge::judge(&csr, &self.identity, policy);
+                Ok((claims, request.map_err(at(Step::Csr))?))
+            });
+        let (claims, request) = match judged {
+            Ok(judged) => judged,
+            Err(stopped) => return Ok(Err(stopped)),
+        };
+        let question = question(request, &csr, &self.ssldir, inventory, claims, now);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let answer = match runtime.block_on(site.hook.rehearse(&question)) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => anyhow::bail!(
+                "the hook ({}) cannot be asked without having something signed",
+                site.hook.kind()
+            ),
+            Err(error) => return Ok(Err((Step::Sign, error.into()))),
+        };
+        Ok(self.answered(site, &question, answer))
+    }
+
+    /// What the ledger knows that keeps the node out.
+    fn held(&self, site: &Site) -> anyhow::Result<Result<(), Stopped>> {
+        let config = &site.config;
+        // Without a ledger nothing is known of any node.
+        let Ok(Some(show)) = control::show(&config.state_dir, &self.identity) else {
+            return Ok(Ok(()));
+        };
+        let node = show.node;
+        let held = node.state.is_tombstone() || node.state == State::Quarantined;
+        let code = node.code.unwrap_or(Code::IdentityBanned);
+        Ok(match held {
+            true => Err((node.step, Refusal::new(code, node.says))),
+            false => Ok(()),
+        })
+    }
+
+    fn answered(
+        &self,
+        site: &Site,
+        question: &HookRequest,
+        answer: HookAnswer,
+    ) -> Result<Simulated, Stopped> {
+        let (decision, reason_code) = match &answer.decision {
+            Decision::Issue(_) => ("issue", None),
+            Decision::Defer => ("defer", Some(Code::HookDeferred)),
+            Decision::Refuse => ("refuse", Some(Code::HookRefused)),
+            Decision::Quarantine => ("quarantine", Some(Code::HookQuarantined)),
+            Decision::Shutdown => ("shutdown", Some(Code::HookShutdown)),
+        };
+        let mut simulated = Simulated {
+            decision,
+            reason_code,
+            step: reason_code.map(|_| Step::Sign),
+            message: answer.message,
+            retry_after_s: answer.retry_after.map(|pause| pause.as_secs()),
+            ..Simulated::default()
+        };
+        if let Decision::Issue(issued) = answer.decision {
+            let scope = Scope {
+                identity: &self.identity,
+                ssldir: issued.ssldir.as_deref().unwrap_or(&self.ssldir),
+                inventory: &question.inventory,
+                claims: &question.claims,
+            };
+            let stopped = at(Step::Configure);
+            let settings = match issued.configuration {
+                Some(settings) => settings,
+                None => site.templates.settings(scope).map_err(&stopped)?,
+            };
+            let mut policies = site.templates.policies(scope).map_err(&stopped)?;
+            policies.extend(issued.action_policies);
+            let opa = issued.opa_policies;
+            let judged = configuration::judge(&self.identity, settings, policies, opa);
+            simulated.config = json!(judged.map_err(stopped)?.settings());
+            simulated.placement = issued.placement;
+            let wanted = issued.validity.unwrap_or(site.config.ca.validity);
+            simulated.validity_s = wanted.min(site.config.ca.validity).as_secs();
+        }
+        Ok(simulated)
+    }
+}
+
+/// The claims of the node's token, judged; none where no token is given.
+fn claims(site: &Site, token: Option<&[u8]>, now: Timestamp) -> Result<Value, Stopped> {
+    let Some(token) = token else {
+        return Ok(Value::Null);
+    };
+    let token = String::from_utf8_lossy(token);
+    let judged = judge::token::judge(token.trim(), &site.token_keys, &site.token_rules, now);
+    let judged = judged.map_err(at(Step::Inspect))?;
+    let mut claims = serde_json::to_value(judged.claims()).unwrap_or_default();
+    if let Some(claims) = claims.as_object_mut() {
+        claims.remove("cht");
+        claims.remove("chpwd");
+    }
+    Ok(claims)
+}
+
+fn question(
+    request: JudgedRequest,
+    csr: &[u8],
+    ssldir: &str,
+    inventory: Value,
+    claims: Value,
+    now: Timestamp,
+) -> HookRequest {
+    let csr = CsrReply {
+        csr: String::from_utf8_lossy(csr).into_owned(),
+        public_key: String::new(),
+        ssldir: ssldir.to_owned(),
+    };
+    HookRequest {
+        request,
+        csr,
+        inventory,
+        claims,
+        attempt: 1,
+        now,
+    }
+}
+
+fn at(step: Step) -> impl Fn(Refusal) -> Stopped {
+    move |refusal| (step, refusal)
+}
+
+/// The decision a code stands for.
+const fn word(code: Code) -> &'static str {
+    match code.class() {
+        Class::Refuse => "refuse",
+        Class::Quarantine | Class::Conflict => "quarantine",
+        Class::Defer | Class::Fatal => "defer",
+    }
+}
+
+fn print(out: &mut dyn Write, simulated: &Simulated) -> io::Result<()> {
+    let Simulated {
+        identity, decision, ..
+    } = simulated;
+    match (&simulated.reason_code, &simulated.step) {
+        (Some(code), Some(step)) => {
+            writeln!(out, "{identity}: {decision} in {step}: {code}")?;
+            writeln!(out, "  {}", simulated.message)?;
+        }
+        _ => writeln!(
+            out,
+            "{identity}: {decision}, for {} at most; nothing was signed",
+            humantime::format_duration(std::time::Duration::from_secs(simulated.validity_s))
+        )?,
+    }
+    for (key, value) in simulated.config.as_object().into_iter().flatten() {
+        writeln!(out, "  {key} = {}", value.as_str().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// A request may hold a private key by mistake, so what is read is wiped afterwards.
+fn read(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(MAX_FILE).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|open| open.take(MAX_FILE).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(bytes)
+}
