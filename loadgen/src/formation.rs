@@ -207,7 +207,7 @@ impl Formation {
         for wave in [others, leaves] {
             for laid in wave {
                 self.write_certificate(&laid.config)?;
-                let started = Broker::start(laid, &self.folder, server, mark)?;
+                let started = Broker::start(laid, &self.folder, (server, total), mark)?;
                 self.brokers.push(Manned {
                     post: started.post().clone(),
                     broker: Some(Arc::new(Mutex::new(started))),

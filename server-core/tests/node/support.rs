@@ -38,31 +38,24 @@ impl Broker {
     /// Anonymous TLS, the provisioning accounts.
     pub fn provisioning(authority: &Authority) -> Self {
         let tls = "tls { cert_file: \"broker.pem\", key_file: \"broker.key\", timeout: 10 }\n";
-        Self::start(Some(authority), &format!("{tls}{PROVISIONING}"))
+        Self::start(authority, &format!("{tls}{PROVISIONING}"))
     }
 
     /// Mutual TLS, no limits on subjects.
     pub fn production(authority: &Authority) -> Self {
         let tls = "tls { cert_file: \"broker.pem\", key_file: \"broker.key\", ca_file: \"ca.pem\", \
                    verify: true, timeout: 10 }\n";
-        Self::start(Some(authority), tls)
+        Self::start(authority, tls)
     }
 
-    /// No TLS, anybody.
-    pub fn plain() -> Self {
-        Self::start(None, "")
-    }
-
-    fn start(authority: Option<&Authority>, config: &str) -> Self {
+    fn start(authority: &Authority, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        if let Some(authority) = authority {
-            let broker = authority.broker();
-            let write =
-                |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-            write("broker.pem", &broker.certificate);
-            write("broker.key", &broker.key);
-            write("ca.pem", &authority.pem());
-        }
+        let broker = authority.broker();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("broker.pem", &broker.certificate);
+        write("broker.key", &broker.key);
+        write("ca.pem", &authority.pem());
         // Another process may take the free port first: try again with another one.
         for _ in 0..5 {
             let port = free_port();
@@ -79,10 +72,6 @@ impl Broker {
 
     pub fn tls_url(&self) -> String {
         format!("tls://127.0.0.1:{}", self.port)
-    }
-
-    pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
     }
 
     pub fn host(&self) -> String {
