@@ -18,6 +18,7 @@
 //! - [`ready`], [`metrics`], `http`: how the service is watched
 //! - [`report`]: what the service tells about itself
 //! - [`control`]: asking it from another process
+//! - [`untrusted`]: every parser of bytes somebody else wrote, for fuzzing
 //! - [`cli`], [`command`]: what a person meets on the command line
 
 pub mod audit;
@@ -39,3 +40,4 @@ pub mod service;
 pub mod site;
 pub mod step;
 pub mod template;
+pub mod untrusted;

@@ -104,7 +104,7 @@ struct Answer {
 /// # Errors
 /// `hook.protocol`, saying where the JSON is wrong or which key is; `hook.key`,
 /// `hook.unsupported`.
-pub(super) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
+pub(crate) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
     match output.trim_ascii_start().first() {
         None => return Err(protocol("it printed nothing")),
         // A list, which the decoder would take for the values of the keys in order.

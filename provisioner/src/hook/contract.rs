@@ -182,6 +182,16 @@ struct Answer {
     validity_s: Option<u64>,
 }
 
+/// Reads any bytes as the answer to whatever question they name.
+pub(crate) fn read_any_answer(answer: &[u8]) -> Result<HookAnswer, HookError> {
+    let question = Question {
+        request_id: echo(answer).unwrap_or_default(),
+        json: Vec::new(),
+        dry_run: false,
+    };
+    read_answer(&question, answer)
+}
+
 /// Reads the answer to a question about a node.
 ///
 /// # Errors

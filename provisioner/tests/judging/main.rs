@@ -18,3 +18,4 @@ mod names;
 mod requests;
 mod rules;
 mod site;
+mod untrusted;
