@@ -18,7 +18,7 @@ use crate::audit;
 use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 
-pub use ca::{Backend, Ca, CaKind, Helper, Http, HttpApi};
+pub use ca::{Backend, Ca, CaKind, Helper, Http, HttpApi, Passphrase};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
 

@@ -80,7 +80,17 @@ impl Authority {
     /// # Errors
     /// `ca.config`, naming the file and what to do.
     pub fn load(settings: &AuthoritySettings) -> Result<Self, Refusal> {
+        Self::open(settings, None)
+    }
+
+    /// The same for a key that is encrypted with a passphrase (PKCS #8 or legacy PEM).
+    ///
+    /// # Errors
+    /// `ca.config`, naming the file and what to do.
+    pub fn open(settings: &AuthoritySettings, passphrase: Option<&str>) -> Result<Self, Refusal> {
         let key_pem = keyfile::read(&settings.key)?;
+        let key_pem = keyfile::opened(key_pem, passphrase)
+            .map_err(|refusal| wrong(format!("{}: {}", settings.key.display(), refusal.message)))?;
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path)
                 .map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))

@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
+mod constraint;
 mod path;
 
 pub(crate) use path::path;
@@ -154,6 +155,10 @@ pub fn judge_chain(
         path(&given, trust, now + SOON)?;
     }
     judge_extras(&given, ca, &chain, trust)?;
+    if !names_alternatives(&leaf) {
+        let above = chain.iter().skip(1).chain(trust.anchors_of(&chain));
+        constraint::judge(request.identity(), above)?;
+    }
 
     Ok(JudgedChain {
         chain_pem: chain
@@ -302,6 +307,11 @@ fn judge_alt_names(leaf: &Certificate, request: &JudgedRequest) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+fn names_alternatives(leaf: &Certificate) -> bool {
+    let extensions = leaf.tbs_certificate().extensions();
+    extensions.is_some_and(|all| all.iter().any(|one| one.extn_id == SUBJECT_ALT_NAME))
 }
 
 fn judge_signature(leaf: &Certificate) -> Result<(), Refusal> {

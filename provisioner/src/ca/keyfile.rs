@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::unistd::Uid;
+use openssl::pkey::PKey;
 use zeroize::Zeroizing;
 
 use crate::code::{Code, Refusal};
@@ -45,6 +46,44 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Refusal> {
         .read_to_string(&mut text)
         .map_err(|error| refuse(format!("cannot be read: {error}")))?;
     Ok(text)
+}
+
+/// A private key in PEM without encryption, from one that has it or not.
+///
+/// # Errors
+/// `ca.config` when there is encryption and no passphrase, or the other way round, or the
+/// passphrase is another one.
+pub(crate) fn opened(
+    key: Zeroizing<String>,
+    passphrase: Option<&str>,
+) -> Result<Zeroizing<String>, Refusal> {
+    let refuse = |what: String| Err(Refusal::new(Code::CaConfig, what));
+    match (key.contains("ENCRYPTED"), passphrase) {
+        (false, None) => Ok(key),
+        (true, None) => refuse(
+            "the private key is encrypted; name its passphrase with `key_passphrase_file` or \
+             `key_passphrase_env` in [ca]"
+                .to_owned(),
+        ),
+        (false, Some(_)) => refuse(
+            "the private key is not encrypted though [ca] has a passphrase for it; encrypt it \
+             with: openssl pkcs8 -topk8, or remove the passphrase"
+                .to_owned(),
+        ),
+        (true, Some(passphrase)) => {
+            let opened =
+                PKey::private_key_from_pem_passphrase(key.as_bytes(), passphrase.as_bytes())
+                    .and_then(|key| key.private_key_to_pem_pkcs8());
+            let Ok(opened) = opened else {
+                return refuse("the passphrase does not open the private key".to_owned());
+            };
+            let opened = Zeroizing::new(opened);
+            match std::str::from_utf8(&opened) {
+                Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+                Err(error) => refuse(error.to_string()),
+            }
+        }
+    }
 }
 
 /// Writes a file that must not exist yet, with this mode, and makes it durable.

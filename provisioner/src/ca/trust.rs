@@ -56,6 +56,20 @@ impl TrustStore {
         &self.anchors
     }
 
+    /// The anchors that may have signed the last certificate of a chain.
+    pub(crate) fn anchors_of(
+        &self,
+        chain: &[CertificateDer<'static>],
+    ) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let read = |der: &CertificateDer<'static>| Certificate::from_der(der).ok();
+        let issuer = chain.last().and_then(read);
+        let issuer = issuer.map(|last| last.tbs_certificate().issuer().clone());
+        self.anchors.iter().filter(move |anchor| {
+            let anchor = Certificate::from_der(anchor).ok();
+            anchor.map(|anchor| anchor.tbs_certificate().subject().clone()) == issuer
+        })
+    }
+
     pub(crate) fn intermediates(&self) -> &[CertificateDer<'static>] {
         &self.intermediates
     }

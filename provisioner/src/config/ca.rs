@@ -28,6 +28,8 @@ pub enum CaKind {
         certificate: Located<PathBuf>,
         /// Its private key, mode 0600.
         key: Located<PathBuf>,
+        /// What opens that key, where it is encrypted.
+        passphrase: Option<Passphrase>,
     },
     /// One helper process per node.
     Exec {
@@ -53,6 +55,15 @@ pub enum CaKind {
     },
     /// A server.
     Http(Box<Http>),
+}
+
+/// Where the passphrase of a key comes from.
+#[derive(Clone, Debug)]
+pub enum Passphrase {
+    /// The configuration or a file.
+    Secret(SecretSource),
+    /// A variable of the service's environment.
+    Env(Located<String>),
 }
 
 /// A helper program.

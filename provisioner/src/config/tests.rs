@@ -63,6 +63,7 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "timeout",
             "environment",
             "contract",
+            "key_passphrase_env",
             "profile",
             "api",
             "url",

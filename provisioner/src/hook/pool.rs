@@ -215,12 +215,13 @@ impl Hook for PoolHook {
         self.settings.program.check()
     }
 
-    /// Waits until one helper runs and said that it can work.
+    /// Waits until one helper runs and said that it can work, or could not be started.
     async fn health(&self) -> Result<(), HookError> {
         let mut board = self.running().board.clone();
-        let live = board.wait_for(|board| board.live > 0);
-        if matches!(timeout(self.settings.start_timeout, live).await, Ok(Ok(_))) {
-            return Ok(());
+        let news = board.wait_for(|board| board.live > 0 || board.last_error.is_some());
+        match timeout(self.settings.start_timeout, news).await {
+            Ok(Ok(board)) if board.live > 0 => return Ok(()),
+            _ => {}
         }
         let last = board.borrow().last_error.clone();
         Err(last.unwrap_or_else(|| {

@@ -7,7 +7,9 @@ use server_core::words::Seed;
 
 use super::Loader;
 use crate::ca::{Authority, AuthoritySettings, TrustStore};
-use crate::config::{Backend, CaKind, Config, Helper, Http, HttpApi, SecretSource};
+use crate::config::{
+    Backend, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret, SecretSource,
+};
 use crate::hook::exec::Program;
 use crate::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
 use crate::hook::{
@@ -63,23 +65,44 @@ impl Loader {
     }
 
     fn built_in(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
-        let CaKind::BuiltIn { certificate, key } = &config.ca.kind else {
+        let CaKind::BuiltIn {
+            certificate,
+            key,
+            passphrase,
+        } = &config.ca.kind
+        else {
             return None;
+        };
+        let passphrase = match passphrase {
+            Some(source) => Some(self.passphrase(source)?),
+            None => None,
         };
         let there = [&config.ca.roots, certificate, key].map(|file| self.read(file).is_some());
         if there.contains(&false) {
             return None;
         }
-        let authority = Authority::load(&AuthoritySettings {
+        let settings = AuthoritySettings {
             certificate: certificate.value.clone(),
             key: key.value.clone(),
             roots: config.ca.roots.value.clone(),
             validity: config.ca.validity,
             server_auth: false,
-        });
+        };
+        let authority = Authority::open(&settings, passphrase.as_ref().map(Secret::reveal));
         let authority = self.keep(certificate, "cannot be used", authority)?;
         let trust = authority.trust().clone();
         Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
+    }
+
+    fn passphrase(&mut self, source: &Passphrase) -> Option<Secret> {
+        match source {
+            Passphrase::Secret(source) => self.secret(source),
+            Passphrase::Env(variable) => {
+                let value = std::env::var(&variable.value).map(Secret::new);
+                let says = format!("names the variable {}", variable.value);
+                self.keep(variable, &says, value)
+            }
+        }
     }
 
     /// What the certificates of somebody else's authority are held against.
@@ -115,7 +138,7 @@ impl Loader {
             } => {
                 let key = secret.as_ref().map(|secret| self.secret(secret));
                 let key = key.map_or(Some(None), |key| key.map(Some))?;
-                let key = key.as_ref().map(crate::config::Secret::reveal);
+                let key = key.as_ref().map(Secret::reveal);
                 let api = Cfssl::new(profile.clone(), label.clone(), key);
                 let api = match secret {
                     Some(SecretSource::File(file)) => self.keep(file, "cannot be the key", api),

@@ -12,5 +12,6 @@ mod conformance;
 mod guard;
 mod node;
 mod pool;
+mod real;
 mod secure;
 mod server;

@@ -262,7 +262,7 @@ async fn what_answers_nothing_ends_the_helper_and_what_is_odd_only_its_question(
 #[tokio::test]
 async fn a_hanging_helper_is_replaced_with_its_children_after_the_others_had_their_time() {
     let mut settings = settings(HELPER, "86501");
-    settings.timeout = Duration::from_millis(600);
+    settings.timeout = Duration::from_millis(1_500);
     let pool = Arc::new(PoolHook::new(settings, 1));
     pool.health().await.unwrap();
     let before = works(&pool).await;
@@ -270,11 +270,11 @@ async fn a_hanging_helper_is_replaced_with_its_children_after_the_others_had_the
         let pool = Arc::clone(&pool);
         tokio::spawn(async move { ask(&pool, "hangs").await })
     };
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(works(&pool).await, before, "it answers others meanwhile");
     let error = hanging.await.unwrap().unwrap_err();
     assert_eq!(error.code, Code::HookTimeout);
-    assert!(error.message.contains("600ms"), "{error}");
+    assert!(error.message.contains("1.5s"), "{error}");
     soon("the hanging helper", || {
         !Path::new("/proc").join(&before).exists()
     })
@@ -320,7 +320,9 @@ sys.stdin.read()
         ),
     ] {
         let mut settings = settings(text, "86503");
-        settings.start_timeout = Duration::from_secs(1);
+        // A busy machine is slow to start even those that answer.
+        let start = if code == Code::HookTimeout { 1 } else { 20 };
+        settings.start_timeout = Duration::from_secs(start);
         settings.timeout = Duration::from_secs(1);
         let pool = PoolHook::new(settings, 1);
         pool.self_test().unwrap();

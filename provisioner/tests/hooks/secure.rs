@@ -19,7 +19,7 @@ use crate::server::{Fault, Identity, Server};
 
 fn webhook(url: &str, tls: Arc<rustls::ClientConfig>) -> HttpHook<Webhook> {
     let target = Target::parse(url).unwrap();
-    let client = HttpClient::new(target, tls, Duration::from_secs(2));
+    let client = HttpClient::new(target, tls, Duration::from_secs(10));
     let secret = Secret::new("it is a secret".to_owned());
     let bearer = Secret::new("b34r3r".to_owned());
     HttpHook::new(

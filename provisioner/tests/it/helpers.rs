@@ -103,3 +103,68 @@ async fn bad_helpers_park_their_node_and_good_ones_enrol() {
     assert!(service.is_alive());
     assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
 }
+
+/// Signs in our contract, line by line; dies at its first sight of one node, and puts another off.
+const POOLED: &str = r#"#!/usr/bin/env python3
+import json, os, subprocess, sys, tempfile
+here = os.path.dirname(os.path.abspath(__file__))
+def sign(q):
+    with tempfile.TemporaryDirectory() as folder:
+        csr, ext = os.path.join(folder, "csr.pem"), os.path.join(folder, "ext")
+        open(csr, "w").write(q["csr_pem"])
+        open(ext, "w").write("subjectAltName=DNS:" + q["identity"] + "\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n")
+        return subprocess.run(["openssl", "x509", "-req", "-in", csr, "-CA", here + "/intermediate.pem",
+            "-CAkey", here + "/intermediate.key", "-days", "30", "-extfile", ext],
+            check=True, capture_output=True, text=True).stdout
+for line in sys.stdin:
+    q = json.loads(line)
+    answer = {"request_id": q["request_id"], "decision": "ok"}
+    if q["op"] == "sign":
+        what = q["identity"].split(".")[0]
+        if what == "dies" and q["attempt"] == 1:
+            os._exit(9)
+        if what == "later":
+            answer.update(decision="defer", reason_code="maintenance", message="not before noon")
+        elif what == "foreign":
+            answer.update(decision="refuse", reason_code="not_ours")
+        else:
+            answer.update(decision="issue", cert_chain_pem=sign(q))
+    print(json.dumps(answer), flush=True)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pooled_helpers_enrol_and_are_replaced_when_they_die() {
+    let site = Site::start();
+    let helper = site.path("pooled.py");
+    std::fs::write(&helper, POOLED).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ca = "[ca]\nkind = \"pool\"\ncommand = [\"./pooled.py\"]\nroots = \"ca.pem\"\n\
+              intermediates = \"intermediate.pem\"\nhelpers = 1\n";
+    let more = "[retry]\nfirst = \"1s\"\nmax = \"2s\"\n";
+    let mut service = Provisioner::start(&site.config_with_ca(ca, more));
+    let mut swarm = Swarm::new();
+    for node in ["good1", "good2", "dies", "later", "foreign"] {
+        swarm.add(&format!("{node}.example.net"), &site.token);
+    }
+    for node in ["good1", "good2", "dies"] {
+        let node = format!("{node}.example.net");
+        service
+            .show_when(&node, |s| s["state"] == "confirmed")
+            .await;
+    }
+    let later = service
+        .show_when("later.example.net", |s| s["state"] == "parked")
+        .await;
+    assert_eq!(later["code"], "hook.deferred", "{later:#}");
+    assert!(
+        later.to_string().contains("maintenance: not before noon"),
+        "{later:#}"
+    );
+    let foreign = service
+        .show_when("foreign.example.net", |s| s["state"] == "refused")
+        .await;
+    assert_eq!(foreign["code"], "hook.refused", "{foreign:#}");
+    assert!(service.is_alive());
+    assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
+    assert!(service.log().contains("a pooled helper is started again"));
+}

@@ -11,6 +11,7 @@
 mod authority;
 mod certificates;
 mod commands;
+mod encrypted;
 mod forge;
 mod helpers;
 mod keys;

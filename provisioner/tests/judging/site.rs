@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::x509::extension::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
 };
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::x509::{X509, X509Extension, X509NameBuilder};
 use provisioner::ca::{CertificatePolicy, JudgedChain, TrustStore, judge_chain};
 use provisioner::code::{Code, Refusal};
 use provisioner::judge::JudgedRequest;
@@ -62,6 +63,20 @@ impl Spec {
     }
 
     pub(crate) fn sign(&self, key: &Key, issuer: Option<(&X509, &Key)>) -> X509 {
+        self.sign_with(key, issuer, None)
+    }
+
+    /// An authority that may certify some names only, as OpenSSL's configuration has it.
+    pub(crate) fn sign_constrained(&self, key: &Key, issuer: (&X509, &Key), names: &str) -> X509 {
+        self.sign_with(key, Some(issuer), Some(names))
+    }
+
+    fn sign_with(
+        &self,
+        key: &Key,
+        issuer: Option<(&X509, &Key)>,
+        constraint: Option<&str>,
+    ) -> X509 {
         let mut builder = X509::builder().unwrap();
         builder.set_version(2).unwrap();
         let mut serial = BigNum::new().unwrap();
@@ -117,6 +132,12 @@ impl Spec {
             let context = builder.x509v3_context(None, None);
             let names = names.build(&context).unwrap();
             builder.append_extension(names).unwrap();
+        }
+        if let Some(constraint) = constraint {
+            #[expect(deprecated, reason = "the only way to text in OpenSSL's own words")]
+            let constraint =
+                X509Extension::new_nid(None, None, Nid::NAME_CONSTRAINTS, constraint).unwrap();
+            builder.append_extension(constraint).unwrap();
         }
         let (signer, digest) = match issuer {
             Some((_, signer)) => (signer, self.digest),

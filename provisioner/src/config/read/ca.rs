@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{DAY, SECOND, located, needed_path, secret};
 use crate::config::reader::Section;
-use crate::config::{Backend, Ca, CaKind, Helper, Http, HttpApi, Located, Secret, SecretSource};
+use crate::config::{
+    Backend, Ca, CaKind, Helper, Http, HttpApi, Located, Passphrase, Secret, SecretSource,
+};
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
 use crate::hook::http::Target;
@@ -36,6 +38,7 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
         _ => CaKind::BuiltIn {
             certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
             key: needed_path(&section, "key", "\"intermediate.key\""),
+            passphrase: passphrase(&section),
         },
     };
     let ca = Ca {
@@ -50,6 +53,18 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
     };
     section.finish();
     ca
+}
+
+fn passphrase(section: &Section<'_, '_>) -> Option<Passphrase> {
+    let variable = section.text("key_passphrase_env", "\"MUSTER_CA_PASSPHRASE\"");
+    match (secret(section, "key_passphrase"), variable) {
+        (Some(_), Some(variable)) => {
+            section.report(&variable, "and `key_passphrase` are both there; keep one");
+            None
+        }
+        (Some(source), None) => Some(Passphrase::Secret(source)),
+        (None, variable) => variable.map(Passphrase::Env),
+    }
 }
 
 fn helper(section: &Section<'_, '_>) -> Helper {
