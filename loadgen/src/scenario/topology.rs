@@ -72,15 +72,17 @@ fn read_tier(reader: &Reader<'_>, manage: Manage, cx: &mut Context) -> Option<Ti
         .map_or(Role::Production, |at| at.value);
     let default_tls = match (manage, role) {
         (Manage::External, _) if has_plain_address(reader) => Tls::None,
+        (Manage::External, Role::Production) if reader.has("issuer") => Tls::Mutual,
         (Manage::External, _) | (_, Role::Provisioning) => Tls::Server,
         (_, Role::Production) => Tls::Mutual,
     };
     let tls = reader.choice("tls", cx).map_or(default_tls, |at| at.value);
-    if manage == Manage::External && tls == Tls::Mutual {
+    if manage == Manage::External && tls == Tls::Mutual && !reader.has("issuer") {
         cx.mistake(
             reader.place_of("tls"),
             "somebody else's brokers do not trust the certificates that are made for nodes; write \
-             tls = \"server\", and let their listener not verify",
+             issuer and issuer_key, whose certificates they trust, or tls = \"server\", and let their \
+             listener not verify",
         );
     } else if role == Role::Provisioning && tls == Tls::Mutual && reader.has("tls") {
         cx.mistake(
