@@ -65,6 +65,43 @@ async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_have_certificates_that_somebody_elses_brokers_trust() {
+    let outside = tempfile::tempdir().unwrap();
+    let tiers = [tier("hub", Role::Production, Tls::Mutual, 1)];
+    let (server, mark) = (nats_server(), RunMark::unique());
+    let mut formation = Formation::start("outside", &tiers, outside.path(), &server, &mark)
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = formation.authority.intermediate();
+    let files = [
+        ("ca.pem", formation.roots()),
+        ("issuer.pem", issuer.certificate.clone()),
+        ("issuer.key", issuer.key.clone()),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let url = formation.posts().next().unwrap().url();
+    // With an issuer, mutual TLS goes without saying.
+    let topology = format!(
+        "[topology]\nmanage = \"external\"\n[[topology.broker]]\nname = \"theirs\"\n\
+         servers = [\"{url}\"]\nca = \"ca.pem\"\nissuer = \"issuer.pem\"\n\
+         issuer_key = \"issuer.key\"\n"
+    );
+    let text = asked(&topology, "[[fleet]]\nname = \"nodes\"\nnodes = 12\n");
+    let ran = tokio::task::spawn_blocking(move || run(Stage::within(folder, &text)))
+        .await
+        .unwrap();
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert_eq!(
+        ran.json("summary.json")["rounds"]["ask/ping"]["replies"],
+        36
+    );
+    formation.stop().await;
+}
+
 #[test]
 fn a_broker_that_is_not_there_is_told_before_anything_starts() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
