@@ -62,7 +62,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     behaviours: Behaviour::ALL,
     starts: &[Start::Unprovisioned, Start::Production],
     brokers: &[Manage::Local, Manage::External],
-    provisioners: &[Manage::Local, Manage::None],
+    provisioners: &[Manage::Local, Manage::External, Manage::None],
     most_provisioners: 1,
     formations: &["single", "cluster", "leafnodes", "gateways", "external"],
     sources: &[SourceAddress::Unbound, SourceAddress::BindNoPort],

@@ -124,17 +124,23 @@ impl Site {
         let token = ProvisioningToken::new(&urls, (&login.user, &login.password), now)?;
         let path = self.folder.join("provisioning.jwt");
         files::write_secret(&path, &token.jwt).map_err(file_error(&path))?;
-        let (Manage::Local, Some(program)) = (scenario.provisioner.manage, &programs.provisioner)
-        else {
-            self.token = Some(token);
-            return Ok(());
-        };
+        let manage = scenario.provisioner.manage;
         let config = self.provisioner_config(scenario, &token)?;
         self.token = Some(token);
+        if manage == Manage::None {
+            return Ok(());
+        }
         let path = self.folder.join("provisioner.toml");
         let text = config.render().map_err(std::io::Error::other);
         text.and_then(|text| files::write_secret(&path, &text))
             .map_err(file_error(&path))?;
+        let (Manage::Local, Some(program)) = (manage, &programs.provisioner) else {
+            tracing::info!(
+                file = %path.display(),
+                "what a provisioner has to know of this run; it must be started by somebody else"
+            );
+            return Ok(());
+        };
         let mut provisioner = Provisioner::new("provisioner-1", program.clone(), path);
         provisioner.launch(mark)?;
         let ready = provisioner.wait_ready().await;

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::measure::{OpKey, Recorder, Snapshot, micros};
 use crate::message::{Assignment, FromWorker, ToWorker, WorkerProgress};
-use crate::scenario::{Action, Op, Phase};
+use crate::scenario::{Action, Manage, Op, Phase};
 use crate::view::Logs;
 
 use cell::Book;
@@ -110,7 +110,9 @@ impl Worker {
     async fn new(assignment: Assignment, outbox: Outbox, logs: Logs) -> Result<Self, String> {
         let fleets = assignment.plan.scenario.fleets.iter();
         let names = fleets.map(|fleet| fleet.name.clone());
-        let book = Arc::new(Book::new(assignment.clock, names));
+        let theirs = assignment.plan.scenario.provisioner.manage == Manage::External;
+        let book = Book::new(assignment.clock, names).arrival_confirms(theirs);
+        let book = Arc::new(book);
         let ops = || {
             let phases = assignment.plan.scenario.phases.iter();
             phases.flat_map(|phase| &phase.ops)

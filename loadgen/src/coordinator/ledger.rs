@@ -8,7 +8,7 @@ use crate::measure::{
 use crate::message::{Tally, WorkerProgress};
 use crate::plan::Plan;
 use crate::provisioner::Status;
-use crate::scenario::{Action, Reached, Start};
+use crate::scenario::{Action, Manage, Reached, Start};
 
 use super::machine::Progress;
 
@@ -21,6 +21,8 @@ pub struct Expected {
     /// Per phase: fleets that connect or are enrolled in it or before, by place in the scenario.
     connected: Vec<Vec<bool>>,
     fleets: Vec<ExpectedFleet>,
+    /// The provisioner is somebody else's: only our nodes tell how far it is.
+    theirs: bool,
     to_enrol: u64,
     /// Provision operations, whose latencies tell of enrolment as nodes see it.
     provision_ops: Vec<OpKey>,
@@ -64,6 +66,7 @@ impl Expected {
         Self {
             connected,
             fleets: fleets.collect(),
+            theirs: scenario.provisioner.manage == Manage::External,
             to_enrol: plan.expected_confirmed,
             provision_ops,
         }
@@ -113,13 +116,51 @@ impl Expected {
             }
         }
         let mut own = 0;
-        for worker in workers {
+        for worker in workers.clone() {
             progress.connected += worker.fleets.iter().map(|f| self.connected(f)).sum::<u64>();
             own += worker.tally.confirmed;
         }
         let ledger = status.map_or(0, |status| status.confirmed);
-        progress.confirmed = own.min(ledger);
+        progress.confirmed = if self.theirs {
+            self.enrolled(workers)
+        } else {
+            own.min(ledger)
+        };
         progress
+    }
+
+    /// Nodes on the production network that should get there.
+    fn enrolled<'a>(&self, workers: impl Iterator<Item = &'a WorkerProgress> + Clone) -> u64 {
+        let fleets = self.fleets.iter().filter(|fleet| fleet.confirmed > 0);
+        fleets
+            .map(|fleet| arrived(&fleet.name, workers.clone()))
+            .sum()
+    }
+
+    /// The enrolment as far as nodes tell it, where the provisioner is somebody else's.
+    pub fn enrolment_seen<'a>(
+        &self,
+        workers: impl Iterator<Item = &'a WorkerProgress> + Clone,
+        totals: &Totals,
+    ) -> Option<Enrolment> {
+        let confirmed = self.enrolled(workers);
+        self.theirs.then(|| Enrolment {
+            expected: self.to_enrol,
+            confirmed,
+            stuck: self.to_enrol.saturating_sub(confirmed),
+            to_restart: self.seen_by_nodes(totals, Series::ToRestart),
+            to_confirmed: self.seen_by_nodes(totals, Series::Actual),
+            ..Enrolment::default()
+        })
+    }
+
+    fn seen_by_nodes(&self, totals: &Totals, series: Series) -> Option<Hist> {
+        let mut all = Hist::new();
+        for key in &self.provision_ops {
+            let found = totals.ops.get(key).and_then(|op| op.series.get(&series));
+            found.into_iter().for_each(|hist| all.merge(hist));
+        }
+        (!all.is_empty()).then_some(all)
     }
 
     fn connected(&self, counts: &FleetCounts) -> u64 {
@@ -148,14 +189,6 @@ impl Expected {
                 })
             }),
         });
-        let seen_by_nodes = |series: Series| {
-            let mut all = Hist::new();
-            for key in &self.provision_ops {
-                let found = totals.ops.get(key).and_then(|op| op.series.get(&series));
-                found.into_iter().for_each(|hist| all.merge(hist));
-            }
-            (!all.is_empty()).then_some(all)
-        };
         Enrolment {
             expected: self.to_enrol,
             confirmed: status.confirmed,
@@ -167,10 +200,17 @@ impl Expected {
             first_event_to_last_confirm_us: status.first_event_to_last_confirm_us(),
             outcomes: Vec::new(),
             steps: steps.collect(),
-            to_restart: seen_by_nodes(Series::ToRestart),
-            to_confirmed: seen_by_nodes(Series::Actual),
+            to_restart: self.seen_by_nodes(totals, Series::ToRestart),
+            to_confirmed: self.seen_by_nodes(totals, Series::Actual),
         }
     }
+}
+
+/// Nodes of a fleet that have got to the production network and are there.
+pub(super) fn arrived<'a>(fleet: &str, workers: impl Iterator<Item = &'a WorkerProgress>) -> u64 {
+    let counts = workers.flat_map(|worker| &worker.fleets);
+    let own = counts.filter(|counts| counts.fleet == fleet);
+    own.map(|counts| counts.of(NodeState::Confirmed)).sum()
 }
 
 /// Where the ledger and our own nodes tell different stories. Either way somebody is wrong, and

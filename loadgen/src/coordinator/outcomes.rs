@@ -64,6 +64,28 @@ impl Outcomes {
         judged.collect()
     }
 
+    /// The same as far as nodes themselves tell it: how many of each fleet `arrived` on the
+    /// production network. Why the others did not, only their provisioner knows.
+    pub(super) fn seen(&self, arrived: impl Fn(&str) -> u64) -> Vec<FleetOutcome> {
+        let seen = self.fleets.iter().map(|wanted| {
+            let mut told = wanted.told.clone();
+            let enrolled = arrived(&told.fleet).min(told.nodes);
+            let others = told.nodes - enrolled;
+            told.code = None;
+            told.as_expected = match wanted.expect {
+                Outcome::Confirmed => enrolled,
+                _ => others,
+            };
+            for (what, nodes) in [("enrolled", enrolled), ("not enrolled", others)] {
+                if nodes > 0 {
+                    told.found.insert(what.to_owned(), nodes);
+                }
+            }
+            told
+        });
+        seen.collect()
+    }
+
     /// Nodes that have come to what is expected of them, and how many should, over the fleets
     /// that `have_joined` by their place in the scenario.
     pub(super) fn settled(
@@ -158,6 +180,23 @@ mod tests {
         assert_eq!(settled, 2);
         let all: u64 = judged.iter().map(|of| of.nodes).sum();
         assert_eq!(expected, all - of("twice").nodes);
+    }
+
+    #[test]
+    fn without_the_provisioners_word_it_counts_who_got_there() {
+        let text = include_str!("../../../scenarios/hostile-nodes.toml");
+        let scenario = parse(Path::new("hostile-nodes.toml"), text, &[]).unwrap();
+        let outcomes = Outcomes::of(&Plan::new(scenario)).unwrap();
+        let seen = outcomes.seen(|fleet| if fleet == "honest" { 39 } else { 2 });
+        let of = |fleet: &str| seen.iter().find(|of| of.fleet == fleet).unwrap();
+        assert_eq!(of("honest").unexpected(), 1);
+        assert_eq!(of("slow").unexpected(), 0);
+        assert_eq!(
+            of("wrong-name").unexpected(),
+            2,
+            "they should not be enrolled"
+        );
+        assert_eq!(of("wrong-name").found["enrolled"], 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::results::Ending;
 use crate::scenario::Reached;
 
 use super::conduct::{Conductor, LEAD};
+use super::ledger;
 use super::machine::{Effect, Input, PhaseEnd, Progress};
 
 /// How long nodes may take to go in order at the end.
@@ -197,7 +198,7 @@ impl Conductor<'_> {
     /// Asks the ledger itself, so that what is told of a phase is not half a second old.
     async fn read_ledger(&mut self) {
         let Some(command) = self.drive.site.status_command() else {
-            return;
+            return self.read_nodes();
         };
         let mut enrolment = match command.ask().await {
             Ok(status) => self.expected.enrolment(&status, &self.totals),
@@ -208,6 +209,19 @@ impl Conductor<'_> {
                 Ok(nodes) => enrolment.outcomes = outcomes.judge(&nodes),
                 Err(error) => tracing::warn!(%error, "the ledger's nodes could not be read"),
             }
+        }
+        self.totals.enrolment = Some(enrolment);
+    }
+
+    /// Without a ledger of ours to ask, our nodes tell what they have seen.
+    fn read_nodes(&mut self) {
+        let workers = self.progress.values();
+        let Some(mut enrolment) = self.expected.enrolment_seen(workers, &self.totals) else {
+            return;
+        };
+        if let Some(outcomes) = &self.outcomes {
+            let workers = || self.progress.values();
+            enrolment.outcomes = outcomes.seen(|fleet| ledger::arrived(fleet, workers()));
         }
         self.totals.enrolment = Some(enrolment);
     }

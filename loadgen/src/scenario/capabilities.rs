@@ -78,6 +78,10 @@ impl Capabilities {
             at,
             "provisioner manage",
         );
+        if provisioner.manage == Manage::External && scenario.topology.manage == Manage::External {
+            let what = "a provisioner of somebody else on brokers of somebody else";
+            missing.tell(at, what, &["its provisioner on brokers that we start"]);
+        }
         if provisioner.count > self.most_provisioners {
             let most = format!("up to {}", self.most_provisioners);
             missing.tell(at, &format!("{} provisioners", provisioner.count), &[&most]);
@@ -125,6 +129,12 @@ impl Capabilities {
                 if theirs && fault.of == FaultOf::Brokers {
                     let what = "a fault on brokers of somebody else";
                     missing.tell(&op.location, what, &["faults on brokers that we start"]);
+                    continue;
+                }
+                let theirs = scenario.provisioner.manage == Manage::External;
+                if theirs && fault.of == FaultOf::Provisioners {
+                    let what = "a fault on a provisioner of somebody else";
+                    missing.tell(&op.location, what, &["faults on those that we start"]);
                     continue;
                 }
                 let (kinds, of) = match fault.of {

@@ -29,6 +29,8 @@ pub struct Book {
     lost_replies: AtomicU64,
     links: Guarded<Links>,
     standing: Guarded<Standing>,
+    /// Whether being on the production network is all that is known of an enrolment.
+    arrival_confirms: bool,
 }
 
 impl Book {
@@ -40,7 +42,16 @@ impl Book {
             lost_replies: AtomicU64::new(0),
             links: Guarded::default(),
             standing: Guarded::new(Standing::of(fleets)),
+            arrival_confirms: false,
         }
+    }
+
+    /// Counts a node as enrolled as soon as it is on the production network: a provisioner of
+    /// somebody else may never ask it for more.
+    #[must_use]
+    pub fn arrival_confirms(mut self, confirms: bool) -> Self {
+        self.arrival_confirms = confirms;
+        self
     }
 
     /// Nodes by fleet and state.
@@ -299,6 +310,9 @@ impl Cell {
         };
         if let Some(pending) = inner.connect.take() {
             self.succeed(&pending, pending.began, now);
+        }
+        if self.book.arrival_confirms {
+            self.answered(inner, now);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Hostile nodes of every kind among honest ones, and what our provisioner makes of each.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 
 use loadgen::scenario::{Behaviour, Outcome};
 use serde_json::json;
 
-use super::support::{Stage, shipped};
+use super::support::{Stage, eventually, provisioner, said, shipped};
 
 #[test]
 fn every_kind_of_hostile_node_gets_its_own_answer_and_the_honest_are_enrolled() {
@@ -52,10 +53,9 @@ fn another_outcome_than_the_expected_one_fails_the_run_and_is_told() {
     let wanted = format!("{fleet}code      = \"csr.pem_format\"\n");
     let text = text.replace(fleet, &wanted).replace("\"90s\"", "\"8s\"");
     let stage = Stage::new(&text);
-    let program = super::support::provisioner();
     let args = ["--set", "honest=2", "--set", "each=1", "--provisioner"];
-    let output = stage.run(&args).arg(program).output().unwrap();
-    let said = super::support::said(&output);
+    let output = stage.run(&args).arg(provisioner()).output().unwrap();
+    let said = said(&output);
     assert_ne!(output.status.code(), Some(0), "{said}");
     assert!(
         said.contains("phase enrol timed out at 17 of 18 nodes"),
@@ -66,4 +66,45 @@ fn another_outcome_than_the_expected_one_fails_the_run_and_is_told() {
     let of = told.iter().find(|of| of["fleet"] == "wrong-name").unwrap();
     assert_eq!(of["as_expected"], 0);
     assert_eq!(of["found"], json!({ "parked csr.identity_mismatch": 1 }));
+}
+
+#[test]
+fn a_provisioner_of_somebody_else_is_judged_by_who_gets_to_production() {
+    let text = shipped("hostile-nodes.toml")
+        .replace(
+            "[provisioner]\nmanage = \"local\"",
+            "[provisioner]\nmanage = \"external\"",
+        )
+        .replace(
+            "every = \"settled\", ratio = 1.0",
+            "every = \"confirmed\", settle = \"3s\"",
+        )
+        .replace(", \"enrol.keys_signed_twice == 0\"", "");
+    let stage = Stage::new(&text);
+    let run = stage
+        .run(&["--set", "honest=10", "--set", "each=1"])
+        .spawn()
+        .unwrap();
+    // Here somebody else is our own, started by hand with what the run has written for it.
+    let config = stage.out().join("site/provisioner.toml");
+    eventually("the run's provisioner.toml is written", || config.is_file());
+    let mut theirs = Command::new(provisioner())
+        .args(["run", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = run.wait_with_output().unwrap();
+    theirs.kill().unwrap();
+    theirs.wait().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let summary = stage.json("summary.json");
+    assert_eq!(summary["nodes"]["confirmed"], 11, "{said}");
+    assert!(summary["enrolment"]["certificates_issued"].is_null());
+    let told = summary["enrolment"]["outcomes"].as_array().unwrap();
+    let of = told.iter().find(|of| of["fleet"] == "wrong-name").unwrap();
+    assert_eq!(of["found"], json!({ "not enrolled": 1 }));
 }
