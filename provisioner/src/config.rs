@@ -6,6 +6,7 @@
 //! carry the place of the key that names the file.
 
 mod ca;
+mod ledger;
 mod mistake;
 mod read;
 mod reader;
@@ -19,6 +20,7 @@ use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 
 pub use ca::{Backend, Ca, CaKind, Helper, Http, HttpApi, Passphrase};
+pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Folder of the ledger and the status socket.
     pub state_dir: PathBuf,
+    /// Who keeps what is known of the nodes.
+    pub ledger: Ledger,
     /// The sender nodes see; by default the common name of the caller certificate.
     pub identity: Option<Located<String>>,
     /// The network of nodes without credentials.

@@ -3,7 +3,7 @@
 //! The ledger's file belongs to one process at a time. A running service
 //! answers on a socket (mode 0600) in the state folder, one JSON line in, one
 //! JSON document out; when no service runs, the same answers are read from the
-//! file. Whoever asks does not need to know which.
+//! file, or from the bucket of a shared ledger. Whoever asks does not need to know which.
 //!
 //! Operators tell the service what to do in the same way ([`Command`]), and the
 //! kernel says who they are. What is told to a stopped service is written into
@@ -11,6 +11,7 @@
 
 mod person;
 mod place;
+mod stopped;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::audit::Anchor;
-use crate::ledger::{Committed, Ledger, LedgerError, Rules, Store};
+use crate::config::Config;
+use crate::ledger::{Ledger, LedgerError, Store};
 use crate::report::{self, Node, Service, Show, Status};
 use crate::step::State;
 use person::Said;
@@ -122,77 +124,86 @@ pub enum ControlError {
     /// The command could not be carried out on a stopped service's ledger.
     #[error("the ledger cannot be written here: {0}")]
     Runtime(io::Error),
+    /// No service of this folder runs, and the bucket of its ledger cannot be read.
+    #[error("no service of {} runs, and {says}", state_dir.display())]
+    Bucket {
+        /// The state folder.
+        state_dir: PathBuf,
+        /// What went wrong.
+        says: String,
+    },
     /// An answer of another version.
     #[error("the running service answers in another form than this version: {0}")]
     Form(#[from] serde_json::Error),
 }
 
-/// The status of the service of this state folder.
+/// The status of the service of this configuration.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there.
-pub fn status(state_dir: &Path) -> Result<Status, ControlError> {
-    ask(state_dir, &Query::Status)
+pub fn status(config: &Config) -> Result<Status, ControlError> {
+    ask(config, &Query::Status)
 }
 
 /// Its nodes.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there.
-pub fn nodes(state_dir: &Path, state: Option<State>) -> Result<Vec<Node>, ControlError> {
-    ask(state_dir, &Query::Nodes { state })
+pub fn nodes(config: &Config, state: Option<State>) -> Result<Vec<Node>, ControlError> {
+    ask(config, &Query::Nodes { state })
 }
 
 /// One node; `None` when it was never heard of.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there.
-pub fn show(state_dir: &Path, identity: &str) -> Result<Option<Show>, ControlError> {
+pub fn show(config: &Config, identity: &str) -> Result<Option<Show>, ControlError> {
     let identity = identity.to_owned();
-    ask(state_dir, &Query::Show { identity })
+    ask(config, &Query::Show { identity })
 }
 
 /// The known name most like one that was never heard of.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there.
-pub fn nearest(state_dir: &Path, identity: &str) -> Result<Option<String>, ControlError> {
+pub fn nearest(config: &Config, identity: &str) -> Result<Option<String>, ControlError> {
     let identity = identity.to_owned();
-    ask(state_dir, &Query::Nearest { identity })
+    ask(config, &Query::Nearest { identity })
 }
 
 /// The last line of the audit log that the ledger knows.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there.
-pub fn anchor(state_dir: &Path) -> Result<Option<Anchor>, ControlError> {
-    ask(state_dir, &Query::Anchor)
+pub fn anchor(config: &Config) -> Result<Option<Anchor>, ControlError> {
+    service_or(&config.state_dir, &Line::Query(Query::Anchor), || {
+        let store = stopped::own(config)?;
+        Ok(serde_json::from_value(answer(
+            &store,
+            &Query::Anchor,
+            None,
+        )?)?)
+    })
 }
 
-/// Tells the service of this state folder, or its ledger when none runs, to do
-/// something. `rules` are the configured ones.
+/// Tells the service of this configuration, or its ledger when none runs, to do
+/// something.
 ///
 /// # Errors
 /// Neither a service nor a ledger is there, or it is somebody else's.
-pub fn tell(state_dir: &Path, rules: Rules, command: &Command) -> Result<Told, ControlError> {
+pub fn tell(config: &Config, command: &Command) -> Result<Told, ControlError> {
     let line = Line::Command {
         command: command.clone(),
         said: Said::here(),
     };
-    service_or(state_dir, &line, || {
-        // Opened once for reading, which never makes a ledger that is not there.
-        drop(Store::open(state_dir)?);
-        let ledger = Ledger::open(state_dir, rules, |_: &[Committed]| {})?;
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(ControlError::Runtime)?;
-        let told = tell::carry_out(&ledger, command.clone(), person::here(), None);
-        Ok(runtime.block_on(told)?)
+    service_or(&config.state_dir, &line, || {
+        stopped::carry_out(config, command)
     })
 }
 
-fn ask<T: DeserializeOwned>(state_dir: &Path, query: &Query) -> Result<T, ControlError> {
-    service_or(state_dir, &Line::Query(query.clone()), || {
-        let store = Store::open(state_dir)?;
+fn ask<T: DeserializeOwned>(config: &Config, query: &Query) -> Result<T, ControlError> {
+    service_or(&config.state_dir, &Line::Query(query.clone()), || {
+        let store = stopped::read(config)?;
         Ok(serde_json::from_value(answer(&store, query, None)?)?)
     })
 }

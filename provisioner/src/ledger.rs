@@ -13,10 +13,15 @@
 //!
 //! What a transaction decides is in the audit log ([`crate::audit`]) before the
 //! transaction is committed. Where the log cannot be written, nothing is decided.
+//!
+//! The file of the embedded ledger belongs to one service. Several services share a bucket
+//! instead (`shared`): the same changes, applied by the same function, written with a revision
+//! that only one of them can have. A [`Ledger`] is used the same way in both cases.
 
 mod apply;
 mod order;
 mod record;
+mod shared;
 mod standing;
 mod store;
 mod writer;
@@ -33,11 +38,13 @@ pub use record::{
     Act, Applied, Ask, Change, Enrolment, Entry, Evidence, Issuance, KeyRecord, Setback, Source,
     What,
 };
+pub use shared::{Broker, BucketError, Duty, Group, JetStream, Pair, read as read_bucket};
 pub use standing::Pause;
 pub use store::{Counters, LedgerError, Store};
 pub(crate) use writer::LONGEST_US;
 pub use writer::{Committed, Observer};
 
+use server_core::words::Seed;
 use writer::{Job, Work, Writer};
 
 /// Changes waiting for the writer; beyond it whoever changes waits.
@@ -66,6 +73,44 @@ impl Default for Rules {
 pub struct Ledger {
     store: Arc<Store>,
     jobs: mpsc::Sender<Job>,
+    group: Option<Arc<Group>>,
+}
+
+/// A shared ledger whose bucket is not there yet. Changes wait until it is joined.
+#[derive(Debug)]
+pub struct Joining {
+    store: Arc<Store>,
+    rules: Rules,
+    audit: Audit,
+    group: Arc<Group>,
+    waiting: mpsc::Receiver<Job>,
+}
+
+impl Joining {
+    /// Takes the bucket in and begins to write to it; returns once everything that is in it
+    /// can be read. `able` says whether this member can enrol, `observer` sees every change
+    /// of this member after it is durable.
+    ///
+    /// # Errors
+    /// The bucket is lost again, or holds what this version does not understand.
+    pub async fn join(
+        self,
+        bucket: JetStream,
+        able: impl Fn() -> bool + Send + Sync + 'static,
+        observer: impl Observer,
+        seed: Seed,
+    ) -> Result<(), LedgerError> {
+        let with = shared::With {
+            store: self.store,
+            group: self.group,
+            reprovision: self.rules.reprovision,
+            audit: self.audit,
+            able: Arc::new(able),
+            observer: Box::new(observer),
+            seed,
+        };
+        shared::start(with, bucket, self.waiting).await
+    }
 }
 
 impl Ledger {
@@ -85,7 +130,42 @@ impl Ledger {
             observer,
         };
         writer::start(writer, waiting)?;
-        Ok(Self { store, jobs })
+        Ok(Self {
+            store,
+            jobs,
+            group: None,
+        })
+    }
+
+    /// A ledger shared with others, as the member `me`; `dir` has the replica. Nothing is in
+    /// it and nothing is written before [`Joining::join`].
+    ///
+    /// # Errors
+    /// The folder cannot be used, another process uses it, or it has an embedded ledger.
+    pub fn shared(
+        dir: &Path,
+        me: &str,
+        pair: Pair,
+        rules: Rules,
+    ) -> Result<(Self, Joining), LedgerError> {
+        let store = Arc::new(shared::open_replica(dir)?);
+        let (jobs, waiting) = mpsc::channel(WAITING_CHANGES);
+        let group = Arc::new(Group::new(me, pair));
+        let joining = Joining {
+            audit: Audit::new(audit::folder_in(dir), store.anchor()?, rules.audit),
+            store: Arc::clone(&store),
+            rules,
+            group: Arc::clone(&group),
+            waiting,
+        };
+        let group = Some(group);
+        Ok((Self { store, jobs, group }, joining))
+    }
+
+    /// The others, where the ledger is shared.
+    #[must_use]
+    pub fn group(&self) -> Option<&Arc<Group>> {
+        self.group.as_ref()
     }
 
     /// Whether something could be decided now: proves that ledger and audit log can

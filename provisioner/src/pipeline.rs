@@ -45,6 +45,8 @@ pub(crate) async fn enrol(context: Arc<Context>, ticket: Ticket, probe: Probe) {
 
 async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confirmed, (Step, Stop)> {
     let at = |step| move |stop| (step, stop);
+    let ours = context.take_over(&ticket.identity).await;
+    ours.map_err(at(Step::Queue))?;
     let found = inspect::run(context, ticket, probe).await;
     let restarted = match found.map_err(at(Step::Inspect))? {
         Found::Beyond(restarted) => restarted,

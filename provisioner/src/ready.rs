@@ -14,14 +14,17 @@ pub enum Part {
     Provisioning,
     /// The production network is connected.
     Production,
+    /// It is known who else enrols here, and a shared ledger can be reached.
+    Group,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Ledger,
         Self::Hook,
         Self::Provisioning,
         Self::Production,
+        Self::Group,
     ];
 }
 
@@ -53,6 +56,7 @@ impl Readiness {
                 Part::Hook => "hook",
                 Part::Provisioning => "provisioning network",
                 Part::Production => "production network",
+                Part::Group => "group",
             };
             format!("{part}: {why}")
         };

@@ -10,7 +10,10 @@
 mod connect;
 mod desk;
 mod dispatch;
+mod roll_call;
+pub(crate) mod shared;
 mod sources;
+mod watcher;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::control;
 use crate::http;
-use crate::ledger::{Committed, Ledger, LedgerError, Observer};
+use crate::ledger::{BucketError, Joining, Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
@@ -33,6 +36,7 @@ use crate::pipeline::{Context, Places};
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
 use desk::Desk;
+use watcher::Watcher;
 
 /// How long the last service may take to let go of the ledger.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +51,26 @@ pub enum ServiceError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The bucket of a shared ledger.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// Another service with another ledger.
+    #[error(
+        "{name} enrols on this network already, and its ledger is another ({theirs}; this one: \
+         {own}): neither would know what the other decides. Stop one of them, or let both share \
+         one with [ledger] kind = \"shared\" and the same bucket"
+    )]
+    Company {
+        /// Who.
+        name: String,
+        /// Its ledger.
+        theirs: String,
+        /// Ours.
+        own: String,
+    },
+    /// A group that presents itself to nodes in two ways.
+    #[error("{0}")]
+    Pair(String),
     /// The address of `[http] listen`.
     #[error("[http] listen = \"{address}\" cannot be used: {source}")]
     Http {
@@ -97,7 +121,8 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     let site = Arc::new(site);
     let metrics = Metrics::new();
     let ready = Arc::new(Readiness::default());
-    let ledger = open_ledger(&site, &metrics, &ready).await?;
+    let (ledger, joining) = open_ledger(&site, outside.seed, &metrics, &ready).await?;
+    let group = ledger.group().cloned();
     let queue = Arc::new(Mutex::new(Queue::new(site.config.limits.queue)));
 
     let mut tasks = JoinSet::new();
@@ -125,6 +150,7 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     tasks.spawn(socket.serve(ledger.clone(), Arc::new(desk)));
     let shared = Shared {
         ledger,
+        joining,
         metrics,
         ready,
         queue,
@@ -138,6 +164,7 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     };
     shutdown.cancel();
     tasks.shutdown().await;
+    shared::leave(group).await;
     tracing::info!("stopped");
     ended
 }
@@ -145,6 +172,7 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
 /// What enrolling shares with those who watch the service and tell it what to do.
 struct Shared {
     ledger: Ledger,
+    joining: Option<Joining>,
     metrics: Metrics,
     ready: Arc<Readiness>,
     queue: Arc<Mutex<Queue>>,
@@ -156,13 +184,18 @@ struct Shared {
 async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), ServiceError> {
     let Shared {
         ledger,
+        joining,
         metrics,
         ready,
         queue,
         queued,
         paused,
     } = shared;
-    tokio::join!(self_test(&site, &ready), durable(&ledger));
+    let seed = outside.seed;
+    self_test(&site, &ready).await;
+    if joining.is_none() {
+        durable(&ledger).await;
+    }
     let clients = connect::both(&site, &outside, &ready).await?;
     let (late, late_answers) = mpsc::channel(LATE_ANSWERS);
     let token = site.node_token.clone();
@@ -174,7 +207,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         production: Arc::new(production),
         ledger,
         clock: outside.clock,
-        rng: Mutex::new(outside.seed.stream(0)),
+        rng: Mutex::new(seed.stream(0)),
         signals: Signals::default(),
         queue,
         gate: Gate::new(Arc::clone(&queued)),
@@ -183,10 +216,13 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         hold: outside.hold,
         site,
     });
-    let sources = sources::Sources::new(Arc::clone(&context), metrics);
+    let sources = sources::Sources::new(Arc::clone(&context), metrics.clone());
     // Both networks are listened to before anything is asked or resumed.
     let production = sources.production().await?;
     let provisioning = sources.provisioning().await?;
+    let company = shared::company(&context, &clients, seed, joining, &metrics, &ready);
+    let (call, bucket) = company.await?;
+    let successions = sources.successions();
     sources.resume()?;
     tracing::info!("enrolling");
     tokio::select! {
@@ -194,45 +230,34 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         ended = provisioning => ended,
         ended = sources.late(late_answers) => ended,
         () = sources.sweep() => Ok(()),
+        ended = successions => ended,
+        () = call.answer() => Ok(()),
+        () = shared::watch(bucket.as_ref(), &ready) => Ok(()),
+        () = shared::pauses(&context) => Ok(()),
         () = dispatch::run(Arc::clone(&context)) => Ok(()),
         () = connect::watch(&clients, &ready) => Ok(()),
         () = keep_signed(&context) => Ok(()),
     }
 }
 
-/// Watches the ledger for metrics and readiness.
-struct Watcher {
-    metrics: Metrics,
-    ready: Arc<Readiness>,
-}
-
-impl Observer for Watcher {
-    fn committed(&self, batch: &[Committed]) {
-        self.metrics.committed(batch);
-        if self.ready.met(Part::Ledger) {
-            tracing::info!("ledger and audit log can be written");
-        }
-    }
-
-    fn failed(&self, error: &LedgerError) {
-        self.metrics.dropped(error.code());
-        self.ready
-            .missed(Part::Ledger, format!("{}: {error}", error.code()));
-    }
-}
-
 async fn open_ledger(
     site: &Site,
+    seed: Seed,
     metrics: &Metrics,
     ready: &Arc<Readiness>,
-) -> Result<Ledger, ServiceError> {
+) -> Result<(Ledger, Option<Joining>), ServiceError> {
     let begin = Instant::now();
     loop {
-        let watcher = Watcher {
-            metrics: metrics.clone(),
-            ready: Arc::clone(ready),
+        let opened = match shared::open(site, seed) {
+            Ok(None) => {
+                let (dir, rules) = (&site.config.state_dir, site.config.rules());
+                let watcher = Watcher::new(metrics, ready);
+                Ledger::open(dir, rules, watcher).map(|ledger| (ledger, None))
+            }
+            Ok(Some((ledger, joining))) => Ok((ledger, Some(joining))),
+            Err(error) => Err(error),
         };
-        match Ledger::open(&site.config.state_dir, site.config.rules(), watcher) {
+        match opened {
             Err(LedgerError::InUse(_)) if begin.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

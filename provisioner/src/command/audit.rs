@@ -47,7 +47,7 @@ impl VerifyArgs {
         let (dir, ledger) = match (&self.dir, config) {
             (Some(dir), _) => (dir.clone(), None),
             (None, Some(config)) => {
-                let ledger = control::anchor(&config.state_dir)?;
+                let ledger = control::anchor(config)?;
                 (audit::folder_in(&config.state_dir), ledger)
             }
             (None, None) => {

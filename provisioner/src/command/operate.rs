@@ -71,7 +71,7 @@ impl OrderArgs {
                 why: self.words.reason.clone(),
                 in_advance,
             };
-            let told = control::tell(&config.state_dir, config.rules(), &command)?;
+            let told = control::tell(config, &command)?;
             if !matches!(told, Told::Done(_)) {
                 exit = Exit::Negative;
             }
@@ -110,7 +110,7 @@ impl ServiceArgs {
         } else {
             Command::Resume { why }
         };
-        let told = control::tell(&config.state_dir, config.rules(), &command)?;
+        let told = control::tell(config, &command)?;
         let exit = match told {
             Told::Service { .. } => Exit::Success,
             _ => Exit::Negative,

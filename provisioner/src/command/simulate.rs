@@ -156,7 +156,7 @@ impl SimulateArgs {
     fn held(&self, site: &Site) -> anyhow::Result<Result<(), Stopped>> {
         let config = &site.config;
         // Without a ledger nothing is known of any node.
-        let Ok(Some(show)) = control::show(&config.state_dir, &self.identity) else {
+        let Ok(Some(show)) = control::show(config, &self.identity) else {
             return Ok(Ok(()));
         };
         let node = show.node;

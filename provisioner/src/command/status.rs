@@ -64,7 +64,7 @@ impl StatusArgs {
     /// # Errors
     /// When neither a service nor a ledger is there.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let status = control::status(&config.state_dir)?;
+        let status = control::status(config)?;
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&status)?)?;
         } else {
@@ -80,7 +80,7 @@ impl NodesArgs {
     /// # Errors
     /// When neither a service nor a ledger is there.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let nodes = control::nodes(&config.state_dir, self.state)?;
+        let nodes = control::nodes(config, self.state)?;
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&nodes)?)?;
         } else {
@@ -96,11 +96,11 @@ impl ShowArgs {
     /// # Errors
     /// When neither a service nor a ledger is there.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let Some(show) = control::show(&config.state_dir, &self.identity)? else {
+        let Some(show) = control::show(config, &self.identity)? else {
             if self.json {
                 writeln!(out, "null")?;
             } else {
-                let nearest = control::nearest(&config.state_dir, &self.identity)?;
+                let nearest = control::nearest(config, &self.identity)?;
                 let meant = nearest.map(|name| format!(" Did you mean {name}?"));
                 writeln!(
                     out,

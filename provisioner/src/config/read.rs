@@ -34,6 +34,7 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
     let config = Config {
         file: file.to_path_buf(),
         state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
+        ledger: super::ledger::read(root.section("ledger")),
         identity: root.text("identity", "\"provisioner1.example.net\""),
         provisioning: provisioning(network.section("provisioning")),
         production: production(network.section("production")),
@@ -190,7 +191,7 @@ fn parsed<T>(
 }
 
 /// Broker URLs: at least one, each `nats://` or `tls://`.
-fn servers(section: &Section<'_, '_>, example: &str) -> Vec<String> {
+pub(super) fn servers(section: &Section<'_, '_>, example: &str) -> Vec<String> {
     let Some(servers) = section.texts("servers", example) else {
         if !section.has("servers") {
             section.missing("servers", example);

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CaKind, Config, Tls};
+use super::{CaKind, Config, Ledger, Tls};
 
 const EXAMPLE: &str = include_str!("../../example.toml");
 
@@ -44,6 +44,34 @@ fn a_helper_s_path_is_relative_to_the_file_and_its_environment_is_named() {
     assert_eq!(environment, ["VAULT_ADDR"]);
     let mistakes = exec("command = [\"sh\"]\nenvironment = [\"A=1\"]").unwrap_err();
     assert!(mistakes.to_string().contains("\"A=1\""), "{mistakes}");
+}
+
+#[test]
+fn a_ledger_is_one_services_own_unless_a_bucket_is_named() {
+    let ledger = |text: &str| {
+        let text = EXAMPLE.replace("[ledger]", &format!("[ledger]\n{text}"));
+        Config::parse(Path::new("p.toml"), &text).map(|config| config.ledger)
+    };
+    assert!(matches!(ledger("").unwrap(), Ledger::Embedded));
+    let Ledger::Shared(shared) = ledger("kind = \"shared\"\nreplicas = 3").unwrap() else {
+        panic!("not embedded");
+    };
+    assert_eq!(
+        (shared.bucket.as_str(), shared.replicas),
+        ("provisioner", 3)
+    );
+    for (wrong, says) in [
+        ("kind = \"shred\"", "did you mean `shared`?"),
+        ("bucket = \"b\"", "unknown key `bucket`"),
+        (
+            "kind = \"shared\"\nbucket = \"a.b\"",
+            "letters, digits, - and _",
+        ),
+        ("kind = \"shared\"\nreplicas = 9", "outside 1 to 5"),
+    ] {
+        let said = ledger(wrong).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 /// Every commented-out default, taken at its word, changes nothing and is known.
@@ -90,6 +118,9 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "roots",
             "ca",
             "tls",
+            "bucket",
+            "replicas",
+            "member",
         ];
         let key = bare.split(' ').next().unwrap_or_default();
         let again = line.starts_with("# validity") && line.contains("longest");

@@ -66,6 +66,11 @@ pub enum Act {
         /// Begin of the wait.
         since: Timestamp,
     },
+    /// Another member worked on it and is gone; this one goes on where it stands.
+    TakenOver {
+        /// The member that is gone.
+        from: String,
+    },
     /// Its token is good and its inventory read.
     Inspected {
         /// What was seen, for people.
@@ -293,6 +298,11 @@ pub enum What {
         /// What was seen.
         says: String,
     },
+    /// Another member of the group goes on with it.
+    TakenOver {
+        /// The member that is gone.
+        from: String,
+    },
     /// An authority was asked.
     Asked {
         /// Kind of hook.
@@ -348,4 +358,6 @@ pub enum Applied {
     Unfit(String),
     /// Refused: nothing is known of the identity.
     Unknown,
+    /// Refused: another member of the group holds the enrolment.
+    HeldBy(String),
 }

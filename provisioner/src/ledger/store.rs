@@ -19,6 +19,8 @@ use crate::step::{State, Step};
 
 /// Version of what the tables hold.
 const FORMAT: u64 = 1;
+/// Name of the file of a replica.
+const REPLICA: &str = "replica.redb";
 /// Memory for pages kept in the cache.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -62,6 +64,16 @@ pub enum LedgerError {
     /// The audit log cannot be written, so nothing is decided.
     #[error("the audit log: {0}")]
     Audit(#[from] AuditError),
+    /// The folder has a ledger of the other kind.
+    #[error(
+        "{} holds the enrolments of [ledger] kind = \"embedded\", which a shared ledger would not \
+         know; go on with that kind, or move the file away to begin anew",
+        .0.display()
+    )]
+    OtherKind(PathBuf),
+    /// The bucket of a shared ledger cannot be used now.
+    #[error("the bucket of the shared ledger: {0}")]
+    Bucket(String),
     /// The writer has ended after an error it could not go on from.
     #[error("the ledger is closed")]
     Closed,
@@ -73,6 +85,7 @@ impl LedgerError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Audit(_) => Code::AuditUnavailable,
+            Self::Bucket(_) => Code::BrokerDown,
             _ => Code::LedgerUnavailable,
         }
     }
@@ -116,6 +129,49 @@ impl Store {
     /// # Errors
     /// The folder cannot be made, or another process has the ledger open.
     pub fn create(dir: &Path) -> Result<Self, LedgerError> {
+        let store = Self::make(dir, Self::file_in(dir))?;
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// The replica of a shared ledger, empty.
+    pub(super) fn replica(dir: &Path) -> Result<Self, LedgerError> {
+        let store = Self::make(dir, dir.join(REPLICA))?;
+        let write = store.database.begin_write().map_err(store.failed())?;
+        write.delete_table(ENROLMENTS).map_err(store.failed())?;
+        write.delete_table(ENTRIES).map_err(store.failed())?;
+        write.delete_table(KEYS).map_err(store.failed())?;
+        write.delete_table(SERIALS).map_err(store.failed())?;
+        write.delete_table(COUNTERS).map_err(store.failed())?;
+        write.delete_table(LATENCIES).map_err(store.failed())?;
+        store.set_pause(&write, None)?;
+        write.commit().map_err(store.failed())?;
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// The replica a member of a group has left behind: for its own affairs only, since the
+    /// bucket knows better about nodes.
+    ///
+    /// # Errors
+    /// There is none, or it is in use.
+    pub fn open_replica(dir: &Path) -> Result<Self, LedgerError> {
+        Self::open_file(dir.join(REPLICA))
+    }
+
+    /// An empty ledger that is gone with the process.
+    pub(super) fn in_memory(name: &str) -> Result<Self, LedgerError> {
+        let file = PathBuf::from(name);
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder()
+            .create_with_backend(backend)
+            .map_err(|error| opening(&file, &error))?;
+        let store = Self { file, database };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    fn make(dir: &Path, file: PathBuf) -> Result<Self, LedgerError> {
         let at = |file: &Path| {
             let file = file.to_path_buf();
             move |error: std::io::Error| LedgerError::File {
@@ -128,15 +184,12 @@ impl Store {
             .mode(0o700)
             .create(dir)
             .map_err(at(dir))?;
-        let file = Self::file_in(dir);
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(&file)
             .map_err(|error| opening(&file, &error))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(at(&file))?;
-        let store = Self { file, database };
-        store.prepare()?;
-        Ok(store)
+        Ok(Self { file, database })
     }
 
     /// Opens an existing ledger for reading after its service stopped. A ledger
@@ -145,7 +198,10 @@ impl Store {
     /// # Errors
     /// No ledger, or one that is in use.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
-        let file = Self::file_in(dir);
+        Self::open_file(Self::file_in(dir))
+    }
+
+    fn open_file(file: PathBuf) -> Result<Self, LedgerError> {
         if !file.exists() {
             return Err(LedgerError::Missing(file));
         }

@@ -20,6 +20,7 @@ use crate::audit::{self, Anchor, Audit, Event};
 use crate::code::Code;
 use crate::step::{State, Step};
 use batch::Batch;
+pub(super) use batch::HISTORY;
 
 /// Changes in one transaction.
 const BATCH: usize = 2_048;
@@ -116,7 +117,7 @@ impl<O: Observer> Writer<O> {
                 Ok((applied, committed)) => {
                     self.observer.committed(&committed);
                     for (job, applied) in jobs.drain(..).zip(applied) {
-                        answer(job, Ok(applied));
+                        answer(job.done, Ok(applied));
                     }
                 }
                 Err(error) => {
@@ -126,7 +127,7 @@ impl<O: Observer> Writer<O> {
                     );
                     self.observer.failed(&error);
                     for job in jobs.drain(..) {
-                        answer(job, Err(error.clone()));
+                        answer(job.done, Err(error.clone()));
                     }
                 }
             }
@@ -201,9 +202,9 @@ fn gather(waiting: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>, pause: Duratio
     }
 }
 
-fn answer(job: Job, result: Result<Applied, LedgerError>) {
+pub(super) fn answer(done: Option<Done>, result: Result<Applied, LedgerError>) {
     // Whoever asked may be gone by now, and the change stands all the same.
-    if let Some(done) = job.done {
+    if let Some(done) = done {
         let _ = done.send(result);
     }
 }

@@ -54,6 +54,7 @@ pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured,
 
     let mut conversation = inspected.conversation;
     conversation.check()?;
+    context.still_ours(&node)?;
     let mut watch = context.signals.watch(&node);
     let by = send(context, &mut conversation, &mut watch, &question).await?;
     let says = format!("{} settings, {}", judged.settings().len(), by.says());

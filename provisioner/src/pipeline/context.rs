@@ -83,8 +83,31 @@ impl Context {
     pub(crate) async fn commit(&self, node: &Identity, act: Act) -> Result<Applied, Stop> {
         match self.ledger.commit(self.change(node.as_str(), act)).await? {
             Applied::NotNow(state) => Err(Stop::Held(state)),
+            Applied::HeldBy(member) => Err(Stop::Lost(member)),
             applied => Ok(applied),
         }
+    }
+
+    /// Makes a node this service's own where it was a member's that is gone, and stops where
+    /// it is a living member's. Nothing to do for a ledger of one.
+    pub(crate) async fn take_over(&self, node: &Identity) -> Result<(), Stop> {
+        let Some(group) = self.ledger.group() else {
+            return Ok(());
+        };
+        if let Some(member) = group.held_by_other(node.as_str()) {
+            return Err(Stop::Lost(member));
+        }
+        if let Some(from) = group.orphaned_by(node.as_str()) {
+            self.commit(node, Act::TakenOver { from }).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops where another member took the node over meanwhile; asked before anything leaves.
+    pub(crate) fn still_ours(&self, node: &Identity) -> Result<(), Stop> {
+        let group = self.ledger.group();
+        let other = group.and_then(|group| group.held_by_other(node.as_str()));
+        other.map_or(Ok(()), |member| Err(Stop::Lost(member)))
     }
 
     /// Writes a change without waiting for the disk.

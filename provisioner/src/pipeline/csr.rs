@@ -50,8 +50,9 @@ pub(crate) async fn run(
         says: format!("{says}: {}", request.key()),
     };
     match context.commit(&node, act).await? {
-        // A request has no serial number that could be taken.
-        Applied::Done | Applied::SerialUsed => {}
+        // A request has no serial number that could be taken, and what another member holds
+        // is stopped by `commit`.
+        Applied::Done | Applied::SerialUsed | Applied::HeldBy(_) => {}
         Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
         Applied::EnrolledWith(enrolled) => return Err(exists(&enrolled)),
         // These are answers to others than a request, or stopped it before.

@@ -162,6 +162,23 @@ impl Queue {
         self.parked.insert((until, identity.clone()));
     }
 
+    /// Takes an arrival in whose turn is another's first: it is queued at a time, unless it has
+    /// left by then.
+    pub fn stand_by(&mut self, arrival: &Arrival, until: Timestamp) -> Offer {
+        let identity = &arrival.identity;
+        if self.places.contains_key(identity) {
+            return Offer::Known;
+        }
+        let offer = self.offer(arrival);
+        if offer == Offer::Queued {
+            self.park(identity, until, false);
+            if !answers(arrival.source) {
+                self.doubt(identity);
+            }
+        }
+        offer
+    }
+
     /// A parked identity never answered, as far as the ledger knows.
     pub fn doubt(&mut self, identity: &Identity) {
         if let Some(seat) = self.places.get_mut(identity)

@@ -53,6 +53,7 @@ pub(crate) async fn run(context: &Context, configured: Configured) -> Result<Res
     // Taken before the node leaves: it must not come up unawaited.
     let place = Context::permit(&context.places.confirm).await?;
     watch.reset();
+    context.still_ours(&node)?;
     let by = settle(context, &mut conversation, &mut watch).await?;
     drop(working);
     context.queued.notify_one();

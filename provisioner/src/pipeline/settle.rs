@@ -26,6 +26,8 @@ pub(crate) enum Stop {
     },
     /// The ledger holds it.
     Held(State),
+    /// Another member of the group has it: nothing more may leave from here.
+    Lost(String),
     /// The ledger cannot be written or read, so nothing is decided.
     Ledger(LedgerError),
     /// The service ends.
@@ -76,6 +78,10 @@ pub(crate) async fn settle(
         }
         Err((step, Stop::Held(state))) => {
             tracing::debug!(%node, %step, %state, "held by the ledger");
+            context.with_queue(|queue| queue.leave(node));
+        }
+        Err((step, Stop::Lost(member))) => {
+            tracing::warn!(%node, %step, member, code = %Code::LeaseLost, "another provisioner has it");
             context.with_queue(|queue| queue.leave(node));
         }
         Err((step, Stop::Ledger(error))) => {

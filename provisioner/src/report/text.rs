@@ -117,6 +117,12 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
         match &entry.what {
             What::Done { says } => writeln!(out, "  {step:<10} {at}  {took:>9}  {says}")?,
             What::Asked { by, .. } => writeln!(out, "  {step:<10} {at}  {took:>9}  asked {by}")?,
+            What::TakenOver { from } => {
+                writeln!(
+                    out,
+                    "  {step:<10} {at}  {took:>9}  taken over from {from}, which is gone"
+                )?;
+            }
             What::Declined { .. } => {
                 writeln!(out, "  {step:<10} {at}  {took:>9}  no certificate")?;
             }

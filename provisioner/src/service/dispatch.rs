@@ -59,7 +59,15 @@ fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
     let now = context.now();
     context.with_queue(|queue| {
         queue.wake(now);
-        queue.take()
+        loop {
+            let ticket = queue.take()?;
+            let group = context.ledger.group();
+            // Another member took it while it waited here.
+            match group.and_then(|group| group.held_by_other(ticket.identity.as_str())) {
+                Some(_) => queue.leave(&ticket.identity),
+                None => return Some(ticket),
+            }
+        }
     })
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::ServiceError;
 use crate::code::Code;
-use crate::ledger::{Act, Enrolment, LedgerError, Source};
+use crate::ledger::{Act, Duty, Enrolment, LedgerError, Source};
 use crate::metrics::Metrics;
 use crate::pipeline::Context;
 use crate::pipeline::arrive::{Arrival, Heard, Listener};
@@ -33,6 +33,9 @@ const CROWD: usize = 2_000;
 const PUT_OFF: usize = 5;
 /// An answer from before its restart does not make a node just confirmed one that came back.
 const AFTERGLOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long the member of a group that is not the first for a node leaves it to the one that is.
+const STAND_BY: SignedDuration = SignedDuration::from_secs(2);
 
 /// The sources of arrivals.
 pub(super) struct Sources {
@@ -83,6 +86,7 @@ impl Sources {
     /// Asks who is there, at start and at intervals; less often while a crowd waits.
     pub(super) async fn sweep(&self) {
         let sweep = self.context.site.config.sweep;
+        let mut gone = self.context.ledger.group().map(|group| group.gone());
         loop {
             let until = Discovery::Window {
                 first: sweep.window,
@@ -109,7 +113,11 @@ impl Sources {
                 }
                 Err(error) => tracing::warn!(%error, "the sweep could not be made"),
             }
-            tokio::time::sleep(sweep.interval).await;
+            tokio::select! {
+                () = tokio::time::sleep(sweep.interval) => {}
+                // What it heard and nobody else did is heard again.
+                () = one_is_gone(&mut gone) => {}
+            }
             // Every node that waits would answer, in the middle of the work, only to be known already.
             for _ in 0..PUT_OFF {
                 let crowd = self.context.with_queue(|queue| queue.waiting()) >= CROWD;
@@ -139,9 +147,13 @@ impl Sources {
     }
 
     /// Takes up what the ledger holds: what was queued or worked on is queued,
-    /// what was parked is parked.
+    /// what was parked is parked. What is in a shared ledger is taken up by
+    /// [`Sources::successions`].
     pub(super) fn resume(&self) -> Result<(), LedgerError> {
         let context = &self.context;
+        if context.ledger.group().is_some() {
+            return Ok(());
+        }
         let (mut queued, mut parked) = (0_u64, 0_u64);
         context.ledger.store().each(|name, enrolment| {
             let Ok(identity) = Identity::parse(name) else {
@@ -174,6 +186,58 @@ impl Sources {
         })?;
         if queued + parked > 0 {
             tracing::info!(queued, parked, "taken up from the ledger");
+        }
+        Ok(())
+    }
+
+    /// Goes on with what other members of a group had begun, each time one of them is gone.
+    pub(super) fn successions(&self) -> impl Future<Output = Result<(), ServiceError>> + '_ {
+        let mut gone = self.context.ledger.group().map(|group| group.gone());
+        async move {
+            loop {
+                self.take_up()?;
+                one_is_gone(&mut gone).await;
+            }
+        }
+    }
+
+    /// Queues what nobody alive holds: at once where this member is the first for it.
+    fn take_up(&self) -> Result<(), LedgerError> {
+        let context = &self.context;
+        let Some(group) = context.ledger.group() else {
+            return Ok(());
+        };
+        let (mut queued, mut left) = (0_u64, 0_u64);
+        for name in group.orphans() {
+            let Ok(identity) = Identity::parse(&name) else {
+                continue;
+            };
+            let Some(enrolment) = context.ledger.store().enrolment(&name)? else {
+                continue;
+            };
+            let first = group.is_first_for(&name);
+            let now = context.now();
+            let due = match enrolment.state {
+                State::Parked => enrolment.next_try,
+                _ => Some(now),
+            };
+            let Some(due) = due else {
+                continue;
+            };
+            let due = if first { due } else { due.max(now) + STAND_BY };
+            let count = if first { &mut queued } else { &mut left };
+            *count += 1;
+            let arrival = Arrival {
+                identity,
+                source: Source::Ledger,
+                at: due,
+                version: None,
+            };
+            context.with_queue(|queue| queue.stand_by(&arrival, due));
+        }
+        if queued + left > 0 {
+            tracing::info!(queued, left_to_others = left, "taken over");
+            context.queued.notify_one();
         }
         Ok(())
     }
@@ -244,7 +308,20 @@ impl Sources {
             }
             return Ok(());
         }
-        match context.with_queue(|queue| queue.offer(&arrival)) {
+        let name = arrival.identity.as_str();
+        let group = context.ledger.group();
+        let offer = match group.map_or(Duty::Ours, |group| group.duty(name)) {
+            Duty::Ours => context.with_queue(|queue| queue.offer(&arrival)),
+            Duty::Theirs => return Ok(()),
+            Duty::StandBy => {
+                let until = context.now() + STAND_BY;
+                match context.with_queue(|queue| queue.stand_by(&arrival, until)) {
+                    Offer::Queued => return Ok(()),
+                    other => other,
+                }
+            }
+        };
+        match offer {
             Offer::Known => return Ok(()),
             Offer::Full => return self.shed(&arrival, Code::QueueFull),
             Offer::Limited => return self.shed(&arrival, Code::EventRateLimited),
@@ -271,6 +348,16 @@ impl Sources {
         tracing::debug!(node = %arrival.identity, %code, "shed");
         Ok(())
     }
+}
+
+/// Returns when a member of the group is gone; never where there is no group.
+async fn one_is_gone(gone: &mut Option<tokio::sync::watch::Receiver<u64>>) {
+    if let Some(gone) = gone
+        && gone.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Whether hearing of a node changes nothing.

@@ -9,6 +9,7 @@
 
 mod enrol;
 mod fleet;
+mod group;
 mod helpers;
 mod hostile;
 mod operators;

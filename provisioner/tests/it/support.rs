@@ -37,10 +37,23 @@ pub(crate) struct Site {
 impl Site {
     /// Starts the brokers and makes keys, certificates and the token.
     pub(crate) fn start() -> Self {
+        Self::begin(false)
+    }
+
+    /// The same with a production broker that keeps buckets.
+    pub(crate) fn start_with_buckets() -> Self {
+        Self::begin(true)
+    }
+
+    fn begin(buckets: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::make(dir.path());
         let provisioning = Broker::start(dir.path(), "provisioning", &brokers::provisioning(&pki));
-        let production = Broker::start(dir.path(), "production", &brokers::production(&pki));
+        let mut config = brokers::production(&pki);
+        if buckets {
+            config["jetstream"] = serde_json::json!({ "store_dir": dir.path().join("buckets") });
+        }
+        let production = Broker::start(dir.path(), "production", &config);
         let token = make_token(dir.path(), &provisioning.url(), "signer.key");
         Self {
             dir,
@@ -52,6 +65,21 @@ impl Site {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The configuration of one of several, which share a ledger.
+    pub(crate) fn member(&self, name: &str, more: &str) -> PathBuf {
+        let ledger = format!("[ledger]\nkind = \"shared\"\nmember = \"{name}\"\n{more}");
+        self.config_named(name, &ledger)
+    }
+
+    /// A configuration in a file and with a state folder of this name.
+    pub(crate) fn config_named(&self, name: &str, more: &str) -> PathBuf {
+        let text = std::fs::read_to_string(self.config(more)).unwrap();
+        let text = text.replace("state_dir = \"state\"", &format!("state_dir = \"{name}\""));
+        let file = self.path(&format!("{name}.toml"));
+        std::fs::write(&file, text).unwrap();
+        file
     }
 
     /// A configuration with the built-in authority; `more` is added at its end.

@@ -10,6 +10,8 @@ use super::{CallerId, Collective, Identity};
 pub const LIFECYCLE_ALL: &str = "choria.lifecycle.event.>";
 /// Where nodes without configuration publish their registration data.
 pub const PROVISIONING_REGISTRATION: &str = "provisioning.registration.data";
+/// Where provisioners tell each other on the production network that they are there.
+pub const PROVISIONERS: &str = "muster.provisioners";
 /// The reply subject of requests which want no reply.
 pub const NO_REPLY: &str = "dev.null";
 

@@ -17,7 +17,7 @@ use super::{Committed, LONGEST_US};
 use crate::step::{State, Step};
 
 /// Entries kept for one identity; the oldest go first.
-const HISTORY: u64 = 200;
+pub(in crate::ledger) const HISTORY: u64 = 200;
 
 /// Where an enrolment stands.
 type Place = (State, Step);

@@ -28,7 +28,7 @@ impl Provisioner {
 
     /// Starts it with these environment variables.
     pub(crate) fn start_with(config: &Path, variables: &[(&str, &str)]) -> Self {
-        let log = config.with_file_name("provisioner.log");
+        let log = config.with_extension("log");
         let file = std::fs::File::options()
             .create(true)
             .append(true)

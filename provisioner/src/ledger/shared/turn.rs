@@ -1,0 +1,218 @@
+//! One turn at one enrolment: the changes that wait for it become one write.
+//!
+//! A write is refused where somebody else wrote meanwhile; then the changes are applied to
+//! what is there now, or refused by it. Where an acknowledgement is lost the stamp tells whether
+//! the write was stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use server_core::words::{Backoff, Seed};
+use tokio::time::Instant;
+
+use super::super::order::Reprovision;
+use super::super::record::{Act, Applied, Change};
+use super::super::store::LedgerError;
+use super::super::writer::{Committed, Done};
+use super::bucket::{Shelf, ShelfError, node_key};
+use super::group::Group;
+use super::value::{Stamp, Terms, Value, change};
+
+/// How long a change may wait for a bucket that cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pauses between two tries, milliseconds.
+const PAUSES: [u64; 6] = [10, 25, 50, 100, 250, 500];
+
+/// What turns are made with.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub(super) shelf: Arc<dyn Shelf>,
+    pub(super) group: Arc<Group>,
+    pub(super) reprovision: Reprovision,
+    pub(super) seed: Seed,
+}
+
+/// A change, and who waits for it.
+pub(super) type Wanted = (Change, Option<Done>);
+
+/// A turn that is over.
+pub(super) struct Turned {
+    pub(super) identity: String,
+    pub(super) jobs: Vec<Wanted>,
+    /// What is in the bucket now, and what became of each change.
+    pub(super) result: Result<(Current, Vec<Outcome>), LedgerError>,
+}
+
+/// A value with its revision; none of an enrolment that is not there.
+pub(super) type Current = Option<(u64, Value)>;
+pub(super) type Outcome = (Applied, Option<Committed>);
+
+/// Makes one turn. `number` is unique among the writes of this member.
+pub(super) async fn turn(
+    hands: Hands,
+    identity: String,
+    known: Current,
+    jobs: Vec<Wanted>,
+    number: u64,
+) -> Turned {
+    let changes: Vec<_> = jobs.iter().map(|(change, _)| change).collect();
+    let result = write(&hands, &identity, known, &changes, number).await;
+    Turned {
+        identity,
+        jobs,
+        result,
+    }
+}
+
+async fn write(
+    hands: &Hands,
+    identity: &str,
+    mut known: Current,
+    changes: &[&Change],
+    number: u64,
+) -> Result<(Current, Vec<Outcome>), LedgerError> {
+    let mut patience = Patience::new(hands.seed, number);
+    let stamp = Stamp {
+        by: hands.group.me().to_owned(),
+        write: number,
+    };
+    let key = node_key(identity);
+    let mut done: Option<Vec<Outcome>> = None;
+    loop {
+        let (revision, value) = known.clone().unzip();
+        let revision = revision.unwrap_or(0);
+        // An earlier try may have been stored though nobody said so.
+        if value.as_ref().is_some_and(|value| value.stamp == stamp)
+            && let Some(done) = done.take()
+        {
+            return Ok((known, done));
+        }
+        let mut next = value.clone();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            outcomes.push(one(hands, &mut next, change, &mut patience).await?);
+        }
+        let Some(mut next) = next.filter(|next| Some(next) != value.as_ref()) else {
+            return Ok((known, outcomes));
+        };
+        next.stamp = stamp.clone();
+        let bytes = serde_json::to_vec(&next).map_err(|error| bucket(&error.to_string()))?;
+        let stored = hands.shelf.write(&key, bytes.into(), revision).await;
+        match stored {
+            Ok(revision) => return Ok((Some((revision, next)), outcomes)),
+            Err(ShelfError::Conflict) => {}
+            Err(ShelfError::Unknown(says)) => patience.wait(&says).await?,
+        }
+        done = Some(outcomes);
+        known = read(hands, &key, &mut patience).await?;
+    }
+}
+
+/// Applies one change, after what it needs to be unique is.
+async fn one(
+    hands: &Hands,
+    value: &mut Option<Value>,
+    wanted: &Change,
+    patience: &mut Patience,
+) -> Result<Outcome, LedgerError> {
+    let group = &hands.group;
+    let terms = Terms {
+        me: group.me(),
+        alive: &|member| group.is_alive(member),
+        reprovision: hands.reprovision,
+    };
+    let mut next = value.clone();
+    let outcome = change(&mut next, wanted, &terms);
+    if next != *value {
+        let refused = match &wanted.act {
+            Act::Requested { key, .. } => {
+                let taken = take(hands, &format!("key.{key}"), &wanted.identity, patience).await?;
+                taken.map(Applied::KeyHeldBy)
+            }
+            Act::Signed { key, issuance } => {
+                let place = format!("serial.{}", issuance.serial);
+                let taken = take(hands, &place, key, patience).await?;
+                taken.map(|_| Applied::SerialUsed)
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Ok((refused, None));
+        }
+        *value = next;
+    }
+    Ok(outcome)
+}
+
+/// Takes a unique name for `holder`; tells who has it where it is taken.
+async fn take(
+    hands: &Hands,
+    key: &str,
+    holder: &str,
+    patience: &mut Patience,
+) -> Result<Option<String>, LedgerError> {
+    loop {
+        let bytes = Bytes::copy_from_slice(holder.as_bytes());
+        match hands.shelf.write(key, bytes, 0).await {
+            Ok(_) => return Ok(None),
+            Err(ShelfError::Conflict) => {}
+            Err(ShelfError::Unknown(says)) => patience.wait(&says).await?,
+        }
+        let found = loop {
+            match hands.shelf.read(key).await {
+                Ok(found) => break found,
+                Err(ShelfError::Conflict) => {}
+                Err(ShelfError::Unknown(says)) => patience.wait(&says).await?,
+            }
+        };
+        if let Some((_, found)) = found {
+            let found = String::from_utf8_lossy(&found).into_owned();
+            return Ok((found != holder).then_some(found));
+        }
+        patience.wait("a name is neither free nor taken").await?;
+    }
+}
+
+async fn read(hands: &Hands, key: &str, patience: &mut Patience) -> Result<Current, LedgerError> {
+    loop {
+        match hands.shelf.read(key).await {
+            Ok(None) => return Ok(None),
+            Ok(Some((revision, bytes))) => {
+                let value = serde_json::from_slice(&bytes);
+                let value = value.map_err(|error| bucket(&format!("{key}: {error}")))?;
+                return Ok(Some((revision, value)));
+            }
+            Err(ShelfError::Conflict) => {}
+            Err(ShelfError::Unknown(says)) => patience.wait(&says).await?,
+        }
+    }
+}
+
+fn bucket(says: &str) -> LedgerError {
+    LedgerError::Bucket(says.to_owned())
+}
+
+/// How long a turn still waits for the bucket.
+struct Patience {
+    until: Instant,
+    pauses: Backoff,
+}
+
+impl Patience {
+    fn new(seed: Seed, number: u64) -> Self {
+        let pauses = PAUSES.map(Duration::from_millis);
+        Self {
+            until: Instant::now() + PATIENCE,
+            pauses: Backoff::custom(&pauses, Seed(seed.0 ^ number)),
+        }
+    }
+
+    async fn wait(&mut self, says: &str) -> Result<(), LedgerError> {
+        if Instant::now() >= self.until {
+            return Err(bucket(says));
+        }
+        tokio::time::sleep(self.pauses.next_delay()).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! One enrolment as the bucket holds it, and what a change makes of it: pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::apply::{apply, key_of};
+use super::super::order::Reprovision;
+use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
+use super::super::store::{state_counter, step_counter};
+use super::super::writer::Committed;
+use crate::hook::CsrReply;
+use crate::step::State;
+
+/// Entries of the history that a value keeps; older ones are only counted.
+const HISTORY: usize = 60;
+/// Keys that can be used again beside those in use; of older ones only that they were signed for
+/// is kept, and a node that comes with one has to make another.
+const FORMER_KEYS: usize = 8;
+
+/// Everything about one enrolment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Value {
+    /// Who wrote this value, so that a write whose acknowledgement was lost is recognised.
+    pub(super) stamp: Stamp,
+    /// The member that works on it, or did last.
+    pub(super) holder: Option<String>,
+    /// The summary.
+    pub(super) enrolment: Enrolment,
+    /// Its public keys by the SHA-256 of their SPKI.
+    pub(super) keys: BTreeMap<String, KeyRecord>,
+    /// The end of its history.
+    pub(super) entries: Vec<Entry>,
+    /// Counters of what is no longer in `entries` and `keys`.
+    pub(super) older: BTreeMap<String, u64>,
+    /// Somebody had it forgotten: only what was signed for its keys stays known.
+    #[serde(default)]
+    pub(super) forgotten: bool,
+}
+
+/// One write of one member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// The member.
+    pub(super) by: String,
+    /// Which of its writes.
+    pub(super) write: u64,
+}
+
+/// What an act needs of whoever does it.
+enum Need {
+    /// It becomes the holder, where no living member works on the node.
+    Take,
+    /// It has to be the holder.
+    Hold,
+    /// A decision about the node, whoever works on it.
+    Nothing,
+}
+
+impl Value {
+    pub(super) fn newcomer(at: Timestamp) -> Self {
+        Self {
+            stamp: Stamp::default(),
+            holder: None,
+            enrolment: Enrolment::newcomer(at),
+            keys: BTreeMap::new(),
+            entries: Vec::new(),
+            older: BTreeMap::new(),
+            forgotten: false,
+        }
+    }
+
+    /// Whether somebody has to go on with it.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.enrolment.state;
+        !self.forgotten && matches!(state, State::Queued | State::Working | State::Parked)
+    }
+
+    /// It has to be enrolled as if nothing was known of it.
+    fn forget(&mut self) {
+        self.count_entries(self.entries.len());
+        self.keys.retain(|_, key| !key.asks.is_empty());
+        self.holder = None;
+        self.forgotten = true;
+    }
+
+    /// The same node when it is heard of again.
+    fn begun_anew(self, at: Timestamp) -> Self {
+        Self {
+            keys: self.keys,
+            older: self.older,
+            ..Self::newcomer(at)
+        }
+    }
+
+    /// Counts the first entries and lets go of them.
+    fn count_entries(&mut self, surplus: usize) {
+        for entry in self.entries.drain(..surplus) {
+            if let Some(name) = counter_of(&entry) {
+                *self.older.entry(name).or_default() += 1;
+            }
+        }
+    }
+
+    /// The number of the first entry that is still here.
+    pub(super) fn first_entry(&self) -> u64 {
+        self.enrolment.next_entry - self.entries.len() as u64
+    }
+
+    /// Its share in every counter of the ledger.
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = self.older.clone();
+        let mut count = |name: String, by: u64| *counts.entry(name).or_default() += by;
+        for entry in &self.entries {
+            if let Some(name) = counter_of(entry) {
+                count(name, 1);
+            }
+        }
+        for key in self.keys.values() {
+            count("certificates".to_owned(), key.serials.len() as u64);
+            count(
+                "keys_signed_twice".to_owned(),
+                u64::from(key.serials.len() > 1),
+            );
+        }
+        if self.forgotten {
+            return counts;
+        }
+        let (state, step) = (self.enrolment.state, self.enrolment.step);
+        count(state_counter(state), 1);
+        if matches!(state, State::Queued | State::Working) {
+            count(step_counter(step), 1);
+        }
+        counts
+    }
+
+    /// Lets go of what is too old to be carried along.
+    fn trim(&mut self) {
+        self.count_entries(self.entries.len().saturating_sub(HISTORY));
+        let (key, enrolled) = (&self.enrolment.key, &self.enrolment.enrolled_key);
+        let in_use = |name: &String| Some(name) == key.as_ref() || Some(name) == enrolled.as_ref();
+        let former = self.keys.iter_mut().filter(|(name, _)| !in_use(name));
+        let mut former: Vec<_> = former.map(|(_, record)| record).collect();
+        former.sort_by_key(|record| record.asks.last().map(|ask| ask.at));
+        let surplus = former.len().saturating_sub(FORMER_KEYS);
+        former.into_iter().take(surplus).for_each(retire);
+    }
+}
+
+/// Leaves of a key of long ago what keeps it from being signed for once more.
+fn retire(key: &mut KeyRecord) {
+    key.csr = CsrReply::default();
+    key.issuance = None;
+    key.asks.drain(..key.asks.len().saturating_sub(1));
+    for ask in &mut key.asks {
+        (ask.prepared, ask.settled) = (None, false);
+    }
+}
+
+/// The counter an entry belongs to.
+fn counter_of(entry: &Entry) -> Option<String> {
+    match &entry.what {
+        What::Done { .. } => Some(format!("done.{}", entry.step)),
+        What::SetBack { code, .. } => Some(format!("code.{code}")),
+        What::Ordered { verb, .. } => verb.code().map(|code| format!("code.{code}")),
+        _ => None,
+    }
+}
+
+/// Who changes a value, and by which terms.
+pub(super) struct Terms<'a> {
+    /// This member.
+    pub(super) me: &'a str,
+    /// Which others are alive.
+    pub(super) alive: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether an enrolled node may be enrolled once more.
+    pub(super) reprovision: Reprovision,
+}
+
+/// Applies a change.
+pub(super) fn change(
+    value: &mut Option<Value>,
+    change: &Change,
+    terms: &Terms<'_>,
+) -> (Applied, Option<Committed>) {
+    let need = need(&change.act);
+    if let Some(other) = refusing(value.as_ref(), &need, terms) {
+        return (Applied::HeldBy(other), None);
+    }
+    let mut next = match value.clone() {
+        None => Value::newcomer(change.at),
+        Some(found) if found.forgotten => found.begun_anew(change.at),
+        Some(found) => found,
+    };
+    let name = key_of(&change.act);
+    let mut key = name.and_then(|name| next.keys.get(name).cloned());
+    let outcome = apply(change, &mut next.enrolment, &mut key, terms.reprovision);
+    let Some(entry) = outcome.entry else {
+        return (outcome.applied, None);
+    };
+    next.entries.push(entry);
+    next.enrolment.next_entry += 1;
+    if let (Some(name), Some(record), true) = (name, key, outcome.key_changed) {
+        next.keys.insert(name.to_owned(), record);
+    }
+    // What a person wants tried now is tried by whoever was told.
+    let to_try = matches!(change.act, Act::Ordered(_)) && next.enrolment.state == State::Queued;
+    if to_try || matches!(need, Need::Take | Need::Hold) {
+        next.holder = Some(terms.me.to_owned());
+    }
+    next.trim();
+    if outcome.forget {
+        next.forget();
+    }
+    let (state, step) = (next.enrolment.state, next.enrolment.step);
+    *value = Some(next);
+    if outcome.forget {
+        return (outcome.applied, None);
+    }
+    let setback = match &change.act {
+        Act::SetBack(s) => Some((s.step, s.state, s.code)),
+        Act::Ordered(order) => order.verb.code().map(|code| (step, state, code)),
+        _ => None,
+    };
+    let committed = Committed {
+        identity: change.identity.clone(),
+        completed: outcome.completed,
+        setback,
+    };
+    (outcome.applied, Some(committed))
+}
+
+fn need(act: &Act) -> Need {
+    match act {
+        Act::Arrived { .. } | Act::Taken { .. } | Act::TakenOver { .. } => Need::Take,
+        Act::SetBack(setback) if setback.state == State::Quarantined => Need::Nothing,
+        Act::Ordered(_) => Need::Nothing,
+        Act::Inspected { .. }
+        | Act::Requested { .. }
+        | Act::Asked { .. }
+        | Act::Declined { .. }
+        | Act::Signed { .. }
+        | Act::Configured { .. }
+        | Act::Restarted { .. }
+        | Act::Confirmed { .. }
+        | Act::SetBack(_) => Need::Hold,
+    }
+}
+
+/// Who stands against the change, if anybody does.
+fn refusing(value: Option<&Value>, need: &Need, terms: &Terms<'_>) -> Option<String> {
+    let holder = value.and_then(|value| value.holder.as_deref());
+    match (need, holder) {
+        (Need::Nothing, _) => None,
+        (_, Some(holder)) if holder == terms.me => None,
+        (Need::Take, None) => None,
+        (Need::Take, Some(other)) => {
+            // What only waits may be taken from a living member; what is worked on may not.
+            let working = value.is_some_and(|value| value.enrolment.state == State::Working);
+            (working && (terms.alive)(other)).then(|| other.to_owned())
+        }
+        // A flow that is no longer the holder's, or of an enrolment nobody began.
+        (Need::Hold, Some(other)) => Some(other.to_owned()),
+        (Need::Hold, None) => None,
+    }
+}

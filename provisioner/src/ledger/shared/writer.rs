@@ -1,0 +1,330 @@
+//! The writer of the shared ledger: many turns at once, one at a time for each enrolment.
+//!
+//! What comes for an enrolment whose turn is under way waits and becomes its next turn, so
+//! that changes noted along the way share a write. Nobody is answered before the bucket has
+//! acknowledged and the replica shows it.
+
+mod hear;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use server_core::words::Seed;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::super::order::Reprovision;
+use super::super::record::Applied;
+use super::super::standing::Pause;
+use super::super::store::{LedgerError, Store};
+use super::super::writer::{Committed, Done, Job, Observer, Work, answer};
+use super::bucket::{JetStream, News, PAUSE, member_key};
+use super::group::Group;
+use super::replica;
+use super::roll::BEAT;
+use super::turn::{Current, Hands, Turned, Wanted, turn};
+use super::value::Value;
+use crate::audit::{self, Anchor, Audit, Event};
+use crate::step::State;
+
+/// Turns under way at most.
+const TURNS: usize = 1_024;
+/// Changes taken in one go.
+const BATCH: usize = 1_024;
+/// News that may wait to be taken in.
+const WAITING_NEWS: usize = 4_096;
+
+/// A turn under way.
+type Turning = futures::future::BoxFuture<'static, Turned>;
+/// Whether this member can enrol at the moment.
+pub(crate) type Able = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What the writer of a shared ledger works with.
+pub(in crate::ledger) struct With {
+    pub(in crate::ledger) store: Arc<Store>,
+    pub(in crate::ledger) group: Arc<Group>,
+    pub(in crate::ledger) reprovision: Reprovision,
+    pub(in crate::ledger) able: Able,
+    pub(in crate::ledger) audit: Audit,
+    pub(in crate::ledger) observer: Box<dyn Observer>,
+    pub(in crate::ledger) seed: Seed,
+}
+
+/// Takes the bucket into the replica, then starts the writer on a thread of its own. It ends
+/// when every sender of changes is gone.
+pub(in crate::ledger) async fn start(
+    with: With,
+    bucket: JetStream,
+    waiting: mpsc::Receiver<Job>,
+) -> Result<(), LedgerError> {
+    let (news, mut told) = mpsc::channel(WAITING_NEWS);
+    tokio::spawn(bucket.clone().follow(news));
+    let mut writer = Writer {
+        store: with.store,
+        hands: Hands {
+            shelf: Arc::new(bucket),
+            group: with.group,
+            reprovision: with.reprovision,
+            seed: with.seed,
+        },
+        able: with.able,
+        audit: with.audit,
+        observer: with.observer,
+        numbers: AtomicU64::new(0),
+        hot: HashMap::new(),
+        busy: HashMap::new(),
+    };
+    while !writer.hear_some(&mut told).await? {}
+    // Two members that start at the same time see each other before either works.
+    let key = member_key(writer.hands.group.me());
+    let beat = writer.beat();
+    let announced = writer.hands.shelf.put(&key, beat).await;
+    announced.map_err(|error| LedgerError::Bucket(format!("{error:?}")))?;
+    let failed = |error: std::io::Error| LedgerError::Bucket(error.to_string());
+    let runtime = tokio::runtime::Handle::current();
+    let joined = Arc::clone(&writer.hands.group);
+    let run = move || runtime.block_on(writer.run(waiting, told));
+    let thread = thread::Builder::new().name("ledger".to_owned()).spawn(run);
+    thread.map(drop).map_err(failed)?;
+    joined.has_joined();
+    Ok(())
+}
+
+struct Writer {
+    store: Arc<Store>,
+    hands: Hands,
+    able: Able,
+    audit: Audit,
+    observer: Box<dyn Observer>,
+    numbers: AtomicU64,
+    /// Values of nodes this member works on, so that they need not be read back.
+    hot: HashMap<String, (u64, Value)>,
+    /// Enrolments whose turn is under way, with what waits for their next.
+    busy: HashMap<String, Vec<Wanted>>,
+}
+
+impl Writer {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>, mut told: mpsc::Receiver<News>) {
+        let mut turns = FuturesUnordered::new();
+        let mut jobs = Vec::with_capacity(BATCH);
+        let mut ticks = tokio::time::interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                taken = waiting.recv_many(&mut jobs, BATCH), if turns.len() < TURNS => {
+                    if taken == 0 {
+                        break;
+                    }
+                    turns.extend(self.begin(&mut jobs));
+                }
+                Some(turned) = turns.next(), if !turns.is_empty() => {
+                    let mut over = vec![turned];
+                    while let Some(Some(turned)) = turns.next().now_or_never() {
+                        over.push(turned);
+                    }
+                    turns.extend(self.end(over));
+                }
+                heard = self.hear_some(&mut told) => {
+                    if let Err(error) = heard {
+                        tracing::error!(%error, "the replica of the shared ledger cannot be written");
+                    }
+                }
+                _ = ticks.tick() => {
+                    let (shelf, beat) = (Arc::clone(&self.hands.shelf), self.beat());
+                    let key = member_key(self.hands.group.me());
+                    // Late is as good as not at all: the next one comes soon.
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(BEAT * 2, shelf.put(&key, beat)).await;
+                    });
+                }
+            }
+        }
+        while let Some(turned) = turns.next().await {
+            turns.extend(self.end(vec![turned]));
+        }
+        self.leave().await;
+        self.audit.close();
+        self.hands.group.has_left();
+    }
+
+    /// Takes leave, so that nobody waits for this member's death.
+    async fn leave(&self) {
+        let key = member_key(self.hands.group.me());
+        let _ = tokio::time::timeout(BEAT * 2, self.hands.shelf.remove(&key)).await;
+    }
+
+    fn beat(&self) -> bytes::Bytes {
+        let beat = self.hands.group.own_beat((self.able)());
+        // Three fields of plain types.
+        serde_json::to_vec(&beat).unwrap_or_default().into()
+    }
+
+    /// Begins a turn for each enrolment that has none under way.
+    fn begin(&mut self, jobs: &mut Vec<Job>) -> Vec<Turning> {
+        let mut fresh: HashMap<String, Vec<Wanted>> = HashMap::new();
+        for Job { work, done } in jobs.drain(..) {
+            let change = match work {
+                Work::Change(change) => change,
+                Work::Pause { on, pause } => {
+                    self.pause(on, &pause, done);
+                    continue;
+                }
+                Work::Probe => {
+                    let told = self.tell(&[]).and_then(|anchor| self.absorb(&[], anchor));
+                    self.observe(&told, &[]);
+                    answer(done, told.map(|()| Applied::Done));
+                    continue;
+                }
+            };
+            match self.busy.get_mut(&change.identity) {
+                Some(later) => later.push((change, done)),
+                None => {
+                    let first = fresh.entry(change.identity.clone()).or_default();
+                    first.push((change, done));
+                }
+            }
+        }
+        let begun = fresh.into_iter().filter_map(|(identity, jobs)| {
+            self.busy.insert(identity.clone(), Vec::new());
+            self.turn(identity, jobs)
+        });
+        begun.collect()
+    }
+
+    fn turn(&mut self, identity: String, jobs: Vec<Wanted>) -> Option<Turning> {
+        let known = match self.known(&identity) {
+            Ok(known) => known,
+            Err(error) => {
+                self.busy.remove(&identity);
+                for (_, done) in jobs {
+                    answer(done, Err(error.clone()));
+                }
+                return None;
+            }
+        };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        Some(turn(self.hands.clone(), identity, known, jobs, number).boxed())
+    }
+
+    /// Tells the whole group.
+    fn pause(&mut self, on: bool, pause: &Pause, done: Option<Done>) {
+        let event = (pause.since, Event::pause(on, pause));
+        let told = self
+            .tell(&[event])
+            .and_then(|anchor| self.absorb(&[], anchor));
+        self.observe(&told, &[]);
+        if let Err(error) = told {
+            return answer(done, Err(error));
+        }
+        let shelf = Arc::clone(&self.hands.shelf);
+        let value = serde_json::to_vec(&on.then_some(pause)).unwrap_or_default();
+        tokio::spawn(async move {
+            let put = shelf.put(PAUSE, value.into()).await;
+            let failed = |error| LedgerError::Bucket(format!("{error:?}"));
+            answer(done, put.map(|()| Applied::Done).map_err(failed));
+        });
+    }
+
+    /// Tells the audit log; whatever is not in it is told to nobody and leaves nobody.
+    fn tell(&mut self, events: &[(Timestamp, Event<'_>)]) -> Result<Anchor, LedgerError> {
+        Ok(self.audit.append(events)?)
+    }
+
+    /// Takes values into the replica, with how far the audit log is.
+    fn absorb(
+        &mut self,
+        batch: &[(String, u64, Value)],
+        anchor: Anchor,
+    ) -> Result<(), LedgerError> {
+        replica::absorb(&self.store, batch, Some(&anchor))?;
+        self.audit.known(anchor);
+        Ok(())
+    }
+
+    fn observe(&self, result: &Result<(), LedgerError>, committed: &[Committed]) {
+        match result {
+            Ok(()) => self.observer.committed(committed),
+            Err(error) => {
+                tracing::error!(code = %error.code(), %error, "the ledger cannot be written");
+                self.observer.failed(error);
+            }
+        }
+    }
+
+    fn known(&mut self, identity: &str) -> Result<Current, LedgerError> {
+        let Some(revision) = self.hands.group.revision(identity) else {
+            return Ok(None);
+        };
+        match self.hot.remove(identity) {
+            Some(hot) if hot.0 == revision => Ok(Some(hot)),
+            _ => replica::value(&self.store, identity),
+        }
+    }
+
+    /// Ends turns: audit log and replica first, then whoever waits, then the next turns.
+    fn end(&mut self, over: Vec<Turned>) -> Vec<Turning> {
+        let mut batch = Vec::new();
+        let mut committed = Vec::new();
+        let mut events = Vec::new();
+        for turned in &over {
+            let Ok((current, outcomes)) = &turned.result else {
+                continue;
+            };
+            if let Some((revision, value)) = current
+                && self.hands.group.learn(&turned.identity, *revision, value)
+            {
+                batch.push((turned.identity.clone(), *revision, value.clone()));
+            }
+            for ((change, _), (applied, seen)) in turned.jobs.iter().zip(outcomes) {
+                events.extend(audit::event(change, applied).map(|event| (change.at, event)));
+                committed.extend(seen.clone());
+            }
+        }
+        let told = match events.as_slice() {
+            [] => Ok(None),
+            events => self.audit.append(events).map(Some),
+        };
+        // What is in the bucket is known here, audited or not.
+        let anchor = told.as_ref().ok().and_then(Option::as_ref);
+        let absorbed = replica::absorb(&self.store, &batch, anchor);
+        if let (Ok(()), Some(anchor)) = (&absorbed, anchor) {
+            self.audit.known(anchor.clone());
+        }
+        let absorbed = told.map(drop).map_err(LedgerError::from).and(absorbed);
+        for (identity, revision, value) in batch {
+            let ours = value.holder.as_deref() == Some(self.hands.group.me());
+            if ours && value.enrolment.state == State::Working {
+                self.hot.insert(identity, (revision, value));
+            }
+        }
+        self.observe(&absorbed, &committed);
+        let mut next = Vec::new();
+        for turned in over {
+            let result = absorbed.clone().and(turned.result);
+            match result {
+                Ok((_, outcomes)) => {
+                    for ((_, done), (applied, _)) in turned.jobs.into_iter().zip(outcomes) {
+                        answer(done, Ok(applied));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, node = turned.identity, "the shared ledger cannot be written");
+                    for (_, done) in turned.jobs {
+                        answer(done, Err(error.clone()));
+                    }
+                }
+            }
+            let later = self.busy.remove(&turned.identity).unwrap_or_default();
+            if !later.is_empty() {
+                self.busy.insert(turned.identity.clone(), Vec::new());
+                next.extend(self.turn(turned.identity, later));
+            }
+        }
+        next
+    }
+}
