@@ -17,6 +17,17 @@ pub(super) const THREADS: &str = "LOADGEN_WORKER_THREADS";
 #[derive(Debug, Default)]
 pub(super) struct Children(BTreeMap<u32, Process>);
 
+/// A local worker that is there no more.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its number.
+    pub(super) worker: u32,
+    /// It ended of itself and says that all is well: its last words may still be on the way.
+    pub(super) in_order: bool,
+    /// Its end in words.
+    pub(super) why: String,
+}
+
 impl Children {
     /// Starts `count` workers that join at `address`; their logs are in `folder`.
     pub(super) fn start(
@@ -55,23 +66,25 @@ impl Children {
     }
 
     /// Those that ended, with their end in words; each is told once.
-    pub(super) fn ended(&mut self) -> Vec<(u32, String)> {
+    pub(super) fn ended(&mut self) -> Vec<Ended> {
         let mut ended = Vec::new();
         for (worker, process) in &mut self.0 {
             if let Some(status) = process.ended() {
                 let (pid, log) = (process.pid(), process.log());
                 let said = last_words(log).map_or("none".to_owned(), |line| format!("{line:?}"));
+                let in_order = status.success();
                 let (status, log) = (ending(status), log.display());
-                ended.push((
-                    *worker,
-                    format!(
+                ended.push(Ended {
+                    worker: *worker,
+                    in_order,
+                    why: format!(
                         "worker {worker} (process {pid}) ended with {status} during the run; its \
                          last words: {said} (log: {log})"
                     ),
-                ));
+                });
             }
         }
-        for (worker, _) in &ended {
+        for Ended { worker, .. } in &ended {
             self.0.remove(worker);
         }
         ended

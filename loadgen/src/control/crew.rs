@@ -212,6 +212,7 @@ impl Crew {
             link: Some(link),
             broker: plan.broker.ok(),
             children,
+            leaving: Vec::new(),
             clock: plan.clock,
             limits: plan.limits,
             invitation: invitation.clone(),

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{CrewEvent, Limits, Member, Order};
 use crate::control::broker::ControlBroker;
-use crate::control::children::Children;
+use crate::control::children::{Children, Ended};
 use crate::control::envelope::{EnvelopeError, open};
 use crate::control::link::{Heard, Link, Speaker};
 use crate::control::seats::Seats;
@@ -22,6 +22,9 @@ use crate::worker::clock::RunClock;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long local workers may take to leave once they are told.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// How long what a worker said before its orderly end may be on its way: it fills the network with
+/// thousands of connections that close.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long the end of a lost control broker is waited for, as it says more than its silence.
 const BROKER_ENDS_WITHIN: Duration = Duration::from_millis(500);
 /// Workers of other releases that are remembered, so that each is told of once.
@@ -35,6 +38,8 @@ pub(super) struct Desk {
     /// The control broker, when it is ours.
     pub(super) broker: Option<ControlBroker>,
     pub(super) children: Children,
+    /// Workers that ended in order and have not been heard of to the end, and until when they may be.
+    pub(super) leaving: Vec<(Duration, Ended)>,
     pub(super) clock: RunClock,
     pub(super) limits: Limits,
     pub(super) invitation: Option<String>,
@@ -198,9 +203,7 @@ impl Desk {
             }
             self.broker = None;
         }
-        for (worker, why) in self.children.ended() {
-            self.lose(worker, why).await;
-        }
+        self.look_for_ended().await;
         // Without a link nobody can be heard, and it has been told.
         if self.link.is_none() {
             return;
@@ -229,6 +232,21 @@ impl Desk {
             self.lose(worker, why).await;
         }
         self.look_for_missing(now).await;
+    }
+
+    async fn look_for_ended(&mut self) {
+        let now = self.clock.now();
+        let until = |ended: &Ended| match ended.in_order {
+            true => now + LAST_WORDS,
+            false => now,
+        };
+        let ended = self.children.ended().into_iter();
+        self.leaving.extend(ended.map(|one| (until(&one), one)));
+        let over = self.leaving.extract_if(.., |(until, _)| *until <= now);
+        let over: Vec<Ended> = over.map(|(_, ended)| ended).collect();
+        for Ended { worker, why, .. } in over {
+            self.lose(worker, why).await;
+        }
     }
 
     async fn look_for_missing(&mut self, now: Duration) {
