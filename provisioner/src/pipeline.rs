@@ -25,7 +25,7 @@ pub(crate) mod settle;
 pub(crate) mod sign;
 pub(crate) mod signals;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use context::{Context, Places, now};
 pub(crate) use settle::Stop;
@@ -34,13 +34,34 @@ use crate::step::Step;
 use admission::Probe;
 use confirm::Confirmed;
 use inspect::Found;
-use queue::Ticket;
+use queue::{Queue, Ticket};
+use server_core::words::Identity;
 
 /// Takes one node all the way, or says why not and parks it.
 pub(crate) async fn enrol(context: Arc<Context>, ticket: Ticket, probe: Probe) {
     let node = ticket.identity.clone();
+    let _seat = Seat {
+        queue: &context.queue,
+        node: &node,
+    };
     let outcome = Box::pin(steps(&context, ticket, probe)).await;
     settle::settle(&context, &node, outcome).await;
+}
+
+/// The place in the queue of a node that is worked on, given back should its flow end by a defect:
+/// it would stay taken for ever, and the node never be tried again.
+struct Seat<'a> {
+    queue: &'a Mutex<Queue>,
+    node: &'a Identity,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.leave(self.node);
+        }
+    }
 }
 
 async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confirmed, (Step, Stop)> {
@@ -65,4 +86,46 @@ async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confir
     confirm::run(context, restarted)
         .await
         .map_err(at(Step::Confirm))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::panic::catch_unwind;
+
+    use jiff::Timestamp;
+
+    use super::arrive::Arrival;
+    use super::queue::Offer;
+    use super::*;
+    use crate::ledger::Source;
+
+    #[test]
+    fn a_flow_that_ends_by_a_defect_gives_its_place_back() {
+        let arrival = Arrival {
+            identity: Identity::parse("n1.example.net").unwrap(),
+            source: Source::Startup,
+            at: Timestamp::UNIX_EPOCH,
+            version: None,
+        };
+        let queue = Mutex::new(Queue::new(8));
+        let seat = Seat {
+            queue: &queue,
+            node: &arrival.identity,
+        };
+        queue.lock().unwrap().offer(&arrival);
+        queue.lock().unwrap().take().unwrap();
+        drop(seat);
+        assert_eq!(queue.lock().unwrap().offer(&arrival), Offer::Known);
+        let ended = catch_unwind(|| {
+            let _seat = Seat {
+                queue: &queue,
+                node: &arrival.identity,
+            };
+            panic!("a defect");
+        });
+        assert!(ended.is_err());
+        assert_eq!(queue.lock().unwrap().offer(&arrival), Offer::Queued);
+    }
 }

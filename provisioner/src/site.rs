@@ -140,8 +140,7 @@ impl Loader {
             hook,
             trust,
             certificates: CertificatePolicy {
-                // The built-in authority backdates by five minutes.
-                max_lifetime: config.ca.validity + std::time::Duration::from_secs(600),
+                max_lifetime: config.ca.validity,
                 ..CertificatePolicy::default()
             },
             templates: templates?,

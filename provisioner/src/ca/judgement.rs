@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use der::{Decode, Encode};
+use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
@@ -33,6 +34,8 @@ const MAX_CHAIN: usize = 10;
 const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// Authorities start validity a while before they sign; that does not count as lifetime.
 const BACKDATING: SignedDuration = SignedDuration::from_hours(24);
+/// The authority's clock may be this much ahead of ours.
+const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Signature algorithms a certificate may carry: SHA-2 with RSA (both forms), ECDSA, Ed25519.
 const SIGNATURES: &[&str] = &[
@@ -49,7 +52,8 @@ const SIGNATURES: &[&str] = &[
 /// Policy for returned certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificatePolicy {
-    /// The longest a certificate may live, a day of backdating not counted.
+    /// The longest a certificate may live: a day more in all, for its backdating, but only a few
+    /// minutes more from now on.
     pub max_lifetime: Duration,
     /// The least time it must have left.
     pub min_remaining: Duration,
@@ -155,10 +159,8 @@ pub fn judge_chain(
         path(&given, trust, now + SOON)?;
     }
     judge_extras(&given, ca, &chain, trust)?;
-    if !names_alternatives(&leaf) {
-        let above = chain.iter().skip(1).chain(trust.anchors_of(&chain));
-        constraint::judge(request.identity(), above)?;
-    }
+    let above = chain.iter().skip(1).chain(trust.anchors_of(&chain));
+    constraint::judge(request.identity(), above)?;
 
     Ok(JudgedChain {
         chain_pem: chain
@@ -309,11 +311,6 @@ fn judge_alt_names(leaf: &Certificate, request: &JudgedRequest) -> Result<(), Re
     Ok(())
 }
 
-fn names_alternatives(leaf: &Certificate) -> bool {
-    let extensions = leaf.tbs_certificate().extensions();
-    extensions.is_some_and(|all| all.iter().any(|one| one.extn_id == SUBJECT_ALT_NAME))
-}
-
 fn judge_signature(leaf: &Certificate) -> Result<(), Refusal> {
     let algorithm = leaf.signature_algorithm().oid.to_string();
     if SIGNATURES.contains(&algorithm.as_str()) {
@@ -350,11 +347,14 @@ fn judge_time(
     let lives = not_after.duration_since(not_before);
     let left = not_after.duration_since(now);
     let limit = |limit: Duration| SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    let what = if lives > limit(policy.max_lifetime).saturating_add(BACKDATING) {
+    let most = limit(policy.max_lifetime);
+    let what = if lives > most.saturating_add(BACKDATING) || left > most.saturating_add(SKEW) {
+        let seconds = u64::try_from(lives.as_secs()).unwrap_or_default();
         format!(
-            "it lives {} days, longer than the {} that are allowed",
-            lives.as_hours() / 24,
-            policy.max_lifetime.as_secs() / 86_400
+            "it lives for {} and has {} seconds left, longer than the {} that are allowed",
+            format_duration(Duration::from_secs(seconds)),
+            left.as_secs(),
+            format_duration(policy.max_lifetime)
         )
     } else if left < limit(policy.min_remaining) {
         format!(

@@ -43,6 +43,8 @@ pub(super) struct Breaker {
     failures: u32,
     /// Nobody asks before this.
     until: Option<Instant>,
+    /// A pause is over, and one question is under way to see whether the backend works.
+    trying: bool,
     /// The backend's own word on when to come back.
     throttled: Option<Instant>,
 }
@@ -53,6 +55,7 @@ impl Breaker {
             settings,
             failures: 0,
             until: None,
+            trying: false,
             throttled: None,
         }
     }
@@ -69,6 +72,7 @@ impl Breaker {
         }
         if self.until.is_some() {
             self.until = Some(now + self.settings.pause);
+            self.trying = true;
         }
         Ok(())
     }
@@ -76,12 +80,17 @@ impl Breaker {
     /// An answer came, whatever it was; true when that ends a pause.
     pub(super) fn succeeded(&mut self) -> bool {
         self.failures = 0;
+        self.trying = false;
         self.until.take().is_some()
     }
 
     /// No answer came; the pause when this begins one. `chance` is within 0 and 1 and spreads
-    /// pauses by half.
+    /// pauses by half, up to the longest.
     pub(super) fn failed(&mut self, now: Instant, chance: f64) -> Option<Duration> {
+        // What was asked before the pause tells nothing new: it is the same outage.
+        if self.until.is_some() && !std::mem::take(&mut self.trying) {
+            return None;
+        }
         self.failures = self.failures.saturating_add(1);
         let beyond = self.failures.checked_sub(self.settings.failures)?;
         let pause = self
@@ -89,7 +98,8 @@ impl Breaker {
             .pause
             .saturating_mul(1 << beyond.min(16))
             .min(self.settings.pause_max)
-            .mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
+            .mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)
+            .min(self.settings.pause_max);
         self.until = Some(now + pause);
         Some(pause)
     }
@@ -145,8 +155,22 @@ mod tests {
         assert!(breaker.succeeded());
         assert_eq!(breaker.admit(now), Ok(()));
         assert_eq!(breaker.admit(now), Ok(()));
+    }
+
+    #[test]
+    fn one_outage_is_one_pause_however_many_were_asked_before_it() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
         broken(&mut breaker, now, 100);
-        assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND * 60)));
+        for secs in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND * secs)));
+            now += SECOND * secs;
+            assert_eq!(breaker.admit(now), Ok(()));
+            broken(&mut breaker, now, 32);
+        }
+        now += SECOND * 60;
+        assert_eq!(breaker.admit(now), Ok(()));
+        assert_eq!(breaker.failed(now, 1.0), Some(SECOND * 60), "and no more");
     }
 
     #[test]

@@ -203,7 +203,9 @@ pub(super) fn texts(
         .collect()
 }
 
+/// What a helper should not have answered; `what` may quote it.
 pub(super) fn protocol(what: &str) -> HookError {
+    let what = shown(what.as_bytes(), &[]);
     Refusal::new(
         Code::HookProtocol,
         format!("the helper does not keep to the contract: {what}"),

@@ -20,8 +20,8 @@ use crate::judge::request::sha256;
 const VERSION: u8 = 1;
 /// Claims of a provisioning token that are secrets themselves.
 const SECRET_CLAIMS: [&str; 2] = ["cht", "chpwd"];
-/// The longest pause a hook may ask for; beyond it a node would be forgotten.
-const LONGEST_PAUSE: u64 = 30 * 86_400;
+/// The longest pause a hook may ask for, whatever it speaks; beyond it a node would be forgotten.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 86_400);
 
 /// A question as it is sent, and what its answer has to repeat.
 #[derive(Debug)]
@@ -263,7 +263,7 @@ fn message(answer: &Answer) -> Result<(String, Option<Duration>), HookError> {
     );
     let pause = answer
         .retry_after_s
-        .map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE)));
+        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE));
     let Some(code) = answer
         .reason_code
         .as_deref()

@@ -77,9 +77,18 @@ struct Job {
     request_id: String,
     line: Vec<u8>,
     deadline: Instant,
-    /// Set before the question is given to a helper.
-    asked: Arc<AtomicBool>,
+    /// Whether somebody has decided what becomes of the question: its keeper, who gives it to a
+    /// helper, or whoever asked, and gives up. The first one counts.
+    claimed: Arc<AtomicBool>,
     answer: oneshot::Sender<Result<Vec<u8>, HookError>>,
+}
+
+impl Job {
+    /// Whether the question is to be given to a helper now: it has this much time left at least,
+    /// and whoever asked it still waits and counts on it from here on.
+    fn claim(&self, now: Instant, least: Duration) -> bool {
+        self.deadline.duration_since(now) >= least && !self.claimed.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Where keepers take their jobs from; one waits at a time, the others queue behind it.
@@ -140,13 +149,13 @@ impl PoolHook {
     async fn ask(&self, question: &Question, about: &str) -> Result<Vec<u8>, HookError> {
         let limit = self.settings.timeout;
         let deadline = Instant::now() + limit;
-        let asked = Arc::new(AtomicBool::new(false));
+        let claimed = Arc::new(AtomicBool::new(false));
         let (answer, answered) = oneshot::channel();
         let job = Job {
             request_id: question.request_id.clone(),
             line: question.json.clone(),
             deadline,
-            asked: Arc::clone(&asked),
+            claimed: Arc::clone(&claimed),
             answer,
         };
         let sent = timeout_at(deadline, self.running().jobs.send(job)).await;
@@ -155,13 +164,14 @@ impl PoolHook {
         }
         match timeout_at(deadline, answered).await {
             Ok(Ok(answer)) => answer,
-            _ if !asked.load(Ordering::Acquire) => Err(self.nobody_free(about)),
-            Ok(Err(_)) => Err(self.settings.program.failed(
+            _ if !claimed.swap(true, Ordering::AcqRel) => Err(self.nobody_free(about)),
+            Ok(Err(_)) if Instant::now() < deadline => Err(self.settings.program.failed(
                 Code::HookUnavailable,
                 &format!("was ended with the service while it was asked about {about}"),
                 "",
             )),
-            Err(_) => Err(self.settings.program.failed(
+            // The keeper's clock may be the first to strike.
+            _ => Err(self.settings.program.failed(
                 Code::HookTimeout,
                 &format!("did not answer within {limit:?} for {about}"),
                 "",
@@ -254,5 +264,30 @@ impl Hook for PoolHook {
 
     async fn rehearse(&self, request: &HookRequest) -> Result<Option<HookAnswer>, HookError> {
         self.ask_about(request, true).await.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_claimed_once_and_in_time() {
+        let now = Instant::now();
+        let (second, least) = (Duration::from_secs(1), Duration::from_millis(250));
+        let job = |claimed| Job {
+            request_id: "1".to_owned(),
+            line: Vec::new(),
+            deadline: now + second,
+            claimed: Arc::new(AtomicBool::new(claimed)),
+            answer: oneshot::channel().0,
+        };
+        assert!(!job(true).claim(now, least), "whoever asked gave up");
+        let late = job(false);
+        assert!(!late.claim(now + second * 2, least) && !late.claim(now + second, least));
+        assert!(!late.claimed.load(Ordering::Acquire), "nobody was asked");
+        let job = job(false);
+        assert!(job.claim(now + second * 3 / 4, least));
+        assert!(!job.claim(now, least));
     }
 }

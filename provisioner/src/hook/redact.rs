@@ -2,6 +2,11 @@
 
 /// How much of a text is shown: its end, where programs say why they failed.
 const LONGEST: usize = 4 * 1024;
+/// More than a private key has in PEM: after so much without its end something else was begun.
+const LONGEST_KEY: usize = 16 * 1024;
+/// The boundaries of a block of PEM, up to its label (RFC 7468 §2).
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
 
 /// The end of a program's text on one line, with private keys and the given secrets blacked out.
 pub(super) fn shown(text: &[u8], secrets: &[&str]) -> String {
@@ -25,27 +30,59 @@ pub(super) fn shown(text: &[u8], secrets: &[&str]) -> String {
     line
 }
 
-/// Every block from `-----BEGIN … PRIVATE KEY` to its end, or to the end of the text.
+/// The text without its private keys. What is kept of a text may begin or end within one.
 fn without_private_keys(text: &str) -> String {
-    const BEGIN: &str = "-----BEGIN ";
-    const MARK: &str = "PRIVATE KEY-----";
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(BEGIN) {
-        let (before, block) = rest.split_at(at);
-        kept.push_str(before);
-        let label = block.lines().next().unwrap_or_default();
-        if !label.contains(MARK) {
-            kept.push_str(BEGIN);
-            rest = &block[BEGIN.len()..];
-            continue;
+    let begin = boundary(text, BEGIN).map(|(before, _)| before.len());
+    let (hidden, rest) = match boundary(text, END) {
+        Some((before, rest)) if begin.is_none_or(|begin| before.len() < begin) => {
+            ("[private key]", rest)
         }
-        kept.push_str("[private key]");
-        let body = &block[label.len()..];
-        rest = body.find(MARK).map_or("", |end| &body[end + MARK.len()..]);
+        _ => ("", text),
+    };
+    format!("{hidden}{}", Blackout::default().pass(rest))
+}
+
+/// Blacks private keys out of a text that comes piece by piece.
+#[derive(Debug, Default)]
+pub(super) struct Blackout {
+    /// How much more is hidden at most: a key has begun and not ended.
+    hidden: usize,
+}
+
+impl Blackout {
+    /// The next piece, with every block from `-----BEGIN … PRIVATE KEY` to its end blacked out.
+    pub(super) fn pass(&mut self, piece: &str) -> String {
+        let mut rest = piece;
+        if self.hidden > 0 {
+            let Some((_, after)) = boundary(piece, END) else {
+                self.hidden = self.hidden.saturating_sub(piece.len());
+                return String::new();
+            };
+            (self.hidden, rest) = (0, after);
+        }
+        let mut kept = String::with_capacity(rest.len());
+        while let Some((before, block)) = boundary(rest, BEGIN) {
+            kept.push_str(before);
+            kept.push_str("[private key]");
+            let Some((_, after)) = boundary(block, END) else {
+                self.hidden = LONGEST_KEY.saturating_sub(block.len());
+                return kept;
+            };
+            rest = after;
+        }
+        kept.push_str(rest);
+        kept
     }
-    kept.push_str(rest);
-    kept
+}
+
+/// What is before and after the first boundary of a private key that starts like this.
+fn boundary<'t>(text: &'t str, start: &str) -> Option<(&'t str, &'t str)> {
+    const DASHES: &str = "-----";
+    text.match_indices(start).find_map(|(at, _)| {
+        let (label, after) = text[at + start.len()..].split_once(DASHES)?;
+        let is_key = label.contains("PRIVATE KEY") && !label.contains('\n');
+        is_key.then(|| (&text[..at], after))
+    })
 }
 
 #[cfg(test)]
@@ -64,6 +101,29 @@ mod tests {
             "x [private key]"
         );
         assert!(shown(b"-----BEGIN CERTIFICATE-----\nMIIE", &[]).contains("MIIE"));
+        let tail = b"MIIE\n-----END EC PRIVATE KEY-----\nbye -----BEGIN PRIVATE KEY-----\nMIIF";
+        assert_eq!(shown(tail, &[]), "[private key]\u{23ce}bye [private key]");
+    }
+
+    #[test]
+    fn a_key_that_comes_line_by_line_is_blacked_out_to_its_end() {
+        let text = "cannot load this:\n-----BEGIN PRIVATE KEY-----\nMIIE\nAbCd\n\
+                    -----END PRIVATE KEY----- sorry\n-----BEGIN CERTIFICATE-----\nMIIC\n";
+        let mut blackout = Blackout::default();
+        let passed: String = text
+            .split_inclusive('\n')
+            .map(|line| blackout.pass(line))
+            .collect();
+        let wanted = "cannot load this:\n[private key] sorry\n-----BEGIN CERTIFICATE-----\nMIIC\n";
+        assert_eq!(passed, wanted);
+        // Who only speaks of keys is heard again.
+        assert_eq!(
+            blackout.pass("no -----BEGIN PRIVATE KEY----- in it\n"),
+            "no [private key]"
+        );
+        let line = format!("{}\n", "x".repeat(99));
+        let silent = (0..1_000).take_while(|_| blackout.pass(&line).is_empty());
+        assert!(silent.count() < 200);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use server_core::words::Identity;
 
 use super::confirm::Confirmed;
@@ -86,7 +86,7 @@ pub(crate) async fn settle(
         }
         Err((step, Stop::Ledger(error))) => {
             tracing::error!(%node, %step, %error, code = %error.code(), "nothing is decided");
-            let until = context.now() + signed(context.site.config.retry.first);
+            let until = after(context.now(), context.site.config.retry.first);
             context.with_queue(|queue| queue.park(node, until, false));
         }
         Err((_, Stop::Ended)) => context.with_queue(|queue| queue.leave(node)),
@@ -99,7 +99,7 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     let state = state(refusal.code, known.as_ref());
     let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), &refusal));
     let pause = pause.flatten();
-    let next_try = pause.map(|pause| context.now() + signed(pause));
+    let next_try = pause.map(|pause| after(context.now(), pause));
     match next_try {
         Some(until) => {
             let eager = is_absence(refusal.code);
@@ -176,15 +176,24 @@ fn is_absence(code: Code) -> bool {
     )
 }
 
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+/// This much later, or the last moment there is.
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    now.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+
+    #[test]
+    fn no_pause_is_too_long_for_the_calendar() {
+        let now = Timestamp::UNIX_EPOCH;
+        let second = Duration::from_secs(1);
+        assert_eq!(after(now, second).as_second(), 1);
+        for pause in [Duration::MAX, second * u32::MAX * 100] {
+            assert_eq!(after(now, pause), Timestamp::MAX);
+        }
+    }
 
     #[test]
     fn what_comes_again_and_again_is_frozen() {

@@ -193,13 +193,14 @@ fn rule_35_time() {
 #[test]
 fn rule_35_a_configured_lifetime() {
     let site = Site::new();
-    let leaf = site.issue(&Spec {
-        until: 31 * DAY,
-        ..Spec::leaf()
-    });
-    let lifetime = |days: u64| {
+    let lifetime = |from: i64, until: i64, most: i64| {
+        let leaf = site.issue(&Spec {
+            from,
+            until,
+            ..Spec::leaf()
+        });
         let policy = CertificatePolicy {
-            max_lifetime: Duration::from_secs(days * 86_400),
+            max_lifetime: Duration::from_secs(most.unsigned_abs()),
             ..CertificatePolicy::default()
         };
         let answer = pem(&[&leaf, &site.intermediate]);
@@ -208,9 +209,15 @@ fn rule_35_a_configured_lifetime() {
             .err()
             .map(|refusal| refusal.code)
     };
-    // Backdating by minutes does not make a certificate too long.
-    assert_eq!(lifetime(31), None);
-    assert_eq!(lifetime(29), Some(Code::CertLifetime));
+    let too_long = Some(Code::CertLifetime);
+    // Backdating by minutes does not make a certificate too long, nor does that of hours.
+    assert_eq!(lifetime(-300, 31 * DAY, 31 * DAY), None);
+    assert_eq!(lifetime(-DAY + 300, 600, 600), None);
+    assert_eq!(lifetime(-2 * DAY, 600, 600), too_long);
+    // It does not lend its time to what is still to come, but for clocks that differ.
+    assert_eq!(lifetime(-300, 31 * DAY, 30 * DAY), too_long);
+    assert_eq!(lifetime(0, 1_199, 600), None);
+    assert_eq!(lifetime(0, 1_201, 600), too_long);
 }
 
 #[test]
@@ -453,16 +460,17 @@ fn rule_33_name_constraints_hold_for_a_common_name_alone() {
     ] {
         let between =
             Spec::authority("Between").sign_constrained(&signer, (&root, &root_key), constraint);
-        for names in [&[IDENTITY][..], &[]] {
+        for (names, nameless) in [(&[IDENTITY][..], false), (&[], false), (&[], true)] {
             let leaf = Spec {
                 names,
+                nameless,
                 ..Spec::leaf()
             };
             let leaf = leaf.sign(&site.node, Some((&between, &signer)));
             let verdict = judge_all(&site, &[&leaf, &between], &[&root], &[]);
             let code = verdict.err().map(|refusal| refusal.code);
             let wanted = (!allowed).then_some(Code::CertUntrusted);
-            assert_eq!(code, wanted, "{constraint}, names {names:?}");
+            assert_eq!(code, wanted, "{constraint}, names {names:?} {nameless}");
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) names: &'static [&'static str],
     pub(crate) uri: Option<&'static str>,
+    /// Its extension for alternative names is there and names nothing.
+    pub(crate) nameless: bool,
     pub(crate) from: i64,
     pub(crate) until: i64,
     pub(crate) authority: bool,
@@ -39,6 +41,7 @@ impl Spec {
             name: IDENTITY,
             names: &[IDENTITY],
             uri: None,
+            nameless: false,
             from: -300,
             until: 365 * DAY,
             authority: false,
@@ -132,6 +135,12 @@ impl Spec {
             let context = builder.x509v3_context(None, None);
             let names = names.build(&context).unwrap();
             builder.append_extension(names).unwrap();
+        }
+        if self.nameless {
+            #[expect(deprecated, reason = "the only way to an extension that says nothing")]
+            let nothing =
+                X509Extension::new_nid(None, None, Nid::SUBJECT_ALT_NAME, "DER:3000").unwrap();
+            builder.append_extension(nothing).unwrap();
         }
         if let Some(constraint) = constraint {
             #[expect(deprecated, reason = "the only way to text in OpenSSL's own words")]

@@ -1,8 +1,8 @@
-//! Name constraints for certificates that name their node in the common name alone.
+//! Name constraints for the name by which a node is known.
 //!
 //! The path check holds alternative names against the constraints of every authority on the way
-//! (RFC 5280 §4.2.1.10). A certificate without any would slip through, although its common name
-//! is what counts for a client.
+//! (RFC 5280 §4.2.1.10). A certificate that names its host in the common name alone would slip
+//! through, although that is what counts for a client.
 
 use der::Decode as _;
 use rustls_pki_types::CertificateDer;

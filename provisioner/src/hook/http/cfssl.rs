@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use der::DecodePem as _;
+use openssl::x509::{X509, X509VerifyResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use x509_cert::Certificate;
 
 use super::{Api, HttpClient, issue, names};
 use crate::code::Code;
@@ -164,11 +163,42 @@ impl Api for Cfssl {
     }
 }
 
-/// Whether one names the other as its issuer.
+/// Whether one signed the other. The name alone does not tell: an authority may have a new key.
 fn issued(issuer: &str, leaf: &str) -> bool {
-    let (Ok(issuer), Ok(leaf)) = (Certificate::from_pem(issuer), Certificate::from_pem(leaf))
-    else {
+    let read = |pem: &str| X509::from_pem(pem.as_bytes());
+    let (Ok(issuer), Ok(leaf)) = (read(issuer), read(leaf)) else {
         return false;
     };
-    issuer.tbs_certificate().subject() == leaf.tbs_certificate().issuer()
+    let signed = issuer.public_key().and_then(|key| leaf.verify(&key));
+    issuer.issued(&leaf) == X509VerifyResult::OK && signed.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn an_authority_with_a_new_key_is_another_one() {
+        let params = || {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, "CA");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params
+        };
+        let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let known = params().self_signed(&old).unwrap().pem();
+        let leaf = |key| {
+            let node = CertificateParams::new(["n1.example.net".to_owned()]).unwrap();
+            let own = KeyPair::generate().unwrap();
+            let issuer = Issuer::new(params(), key);
+            node.signed_by(&own, &issuer).unwrap().pem()
+        };
+        assert!(issued(&known, &leaf(old)));
+        assert!(!issued(&known, &leaf(new)));
+        assert!(!issued(&known, "no certificate"));
+    }
 }

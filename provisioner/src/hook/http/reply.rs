@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::code::Code;
 use crate::hook::HookError;
+use crate::hook::contract::LONGEST_PAUSE;
 use crate::hook::redact::shown;
 
 /// How much of an error's body is shown.
@@ -66,24 +67,26 @@ impl Reply {
         serde_json::from_slice(&self.body).map_err(|error| self.wrong(&error.to_string()))
     }
 
-    /// An answer that is not what this kind of server answers.
+    /// An answer that is not what this kind of server answers; `what` may quote it.
     pub(super) fn wrong(&self, what: &str) -> HookError {
+        let what = shown(what.as_bytes(), &[]);
         let says = format!("{} answered what it should not: {what}", self.url);
         HookError::new(Code::HookProtocol, says)
     }
 }
 
-/// The header `Retry-After`: seconds or a date (RFC 9110 §10.2.3).
+/// The header `Retry-After`: seconds or a date (RFC 9110 §10.2.3), thirty days at most.
 pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
     }
     let then = jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(value)
         .ok()?;
     // A date that is past already asks for nothing.
-    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default())
+    let pause = Duration::try_from(then.duration_since(now)).unwrap_or_default();
+    Some(pause.min(LONGEST_PAUSE))
 }
 
 #[cfg(test)]
@@ -103,5 +106,22 @@ mod tests {
         assert_eq!(read(past), Some(Duration::ZERO));
         assert_eq!(read("soon"), None);
         assert_eq!(read("-3"), None);
+        for far in ["999999999999", "Sat, 06 Nov 2094 08:49:37 GMT"] {
+            assert_eq!(read(far), Some(LONGEST_PAUSE), "{far}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_should_not_say_is_quoted_short_and_on_one_line() {
+        let odd = format!("\"{}\\n\\u001b[31mred\"", "x".repeat(100_000));
+        let reply = Reply {
+            url: "https://ca.example.net/sign".to_owned(),
+            status: StatusCode::OK,
+            pause: None,
+            body: odd.into(),
+        };
+        let says = reply.json::<bool>().unwrap_err().message;
+        assert!(says.len() < 5_000 && says.contains("https://ca.example.net/sign"));
+        assert!(!says.contains(char::is_control), "{says:?}");
     }
 }

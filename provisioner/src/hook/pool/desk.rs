@@ -1,6 +1,6 @@
 //! What one helper was asked and has not answered yet: pure, time given from outside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,6 +21,9 @@ enum Waiting {
 #[derive(Default)]
 pub(super) struct Desk {
     open: HashMap<String, (Instant, Waiting)>,
+    /// Overdue questions that may still be answered, each once. A helper that has one is asked
+    /// nothing new, so there are never more than it may have open.
+    late: HashSet<String>,
     /// Answers so far.
     pub(super) answered: u64,
 }
@@ -57,6 +60,10 @@ impl Desk {
             ));
         };
         let Some((_, waiting)) = self.open.remove(&id) else {
+            // Whoever asked has given up; the others still wait.
+            if self.late.remove(&id) {
+                return Ok(());
+            }
             return Err(choria::protocol(
                 "it answered a question that it was not asked, or twice (`request_id`)",
             ));
@@ -75,11 +82,12 @@ impl Desk {
         self.open.values().map(|(deadline, _)| *deadline).min()
     }
 
-    /// Forgets what is overdue; how many that were.
+    /// Waits no more for what is overdue; how many that were.
     pub(super) fn overdue(&mut self, now: Instant) -> usize {
-        let before = self.open.len();
-        self.open.retain(|_, (deadline, _)| *deadline > now);
-        before - self.open.len()
+        let overdue = self.open.extract_if(|_, (deadline, _)| *deadline <= now);
+        let before = self.late.len();
+        self.late.extend(overdue.map(|(id, _)| id));
+        self.late.len() - before
     }
 
     /// Tells everyone who waits that there will be no answer.
@@ -89,5 +97,39 @@ impl Desk {
                 drop(asker.send(Err(why.clone())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_late_answer_is_dropped_once_and_disturbs_nobody() {
+        let (mut desk, now) = (Desk::default(), Instant::now());
+        let mut ask = |id: &str, secs| {
+            let (answer, answered) = oneshot::channel();
+            desk.ask(Job {
+                request_id: id.to_owned(),
+                line: Vec::new(),
+                deadline: now + Duration::from_secs(secs),
+                claimed: Arc::default(),
+                answer,
+            });
+            answered
+        };
+        let (mut slow, mut other) = (ask("slow", 1), ask("other", 9));
+        assert_eq!(desk.overdue(now + Duration::from_secs(1)), 1);
+        assert!(slow.try_recv().is_err());
+        let said = |id: &str| format!(r#"{{"request_id":"{id}","decision":"defer"}}"#).into_bytes();
+        desk.answer(said("slow")).unwrap();
+        assert!(desk.answer(said("slow")).is_err(), "twice is wrong");
+        desk.answer(said("other")).unwrap();
+        assert_eq!(other.try_recv().unwrap().unwrap(), said("other"));
     }
 }

@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout};
 
 use super::super::process::{self, Group, MAX_STDOUT};
 use super::super::program::Program;
-use super::super::redact::shown;
+use super::super::redact::{Blackout, shown};
 
 /// How much of the end of standard error is kept for messages.
 const KEPT: usize = 4 * 1024;
+/// A line of standard error is taken for complete when it is longer than this.
+const LONGEST_LINE: usize = 16 * 1024;
 /// The most a helper may complain within a [`WINDOW`] before it is taken for broken.
 const MAX_COMPLAINTS: usize = 256 * 1024;
 /// See [`MAX_COMPLAINTS`].
@@ -68,8 +70,9 @@ impl Helper {
                 stream: stderr,
                 helper: program.name().to_owned(),
                 open: true,
-                kept: VecDeque::new(),
                 line: Vec::new(),
+                blackout: Blackout::default(),
+                kept: VecDeque::new(),
                 since: Instant::now(),
                 total: 0,
             },
@@ -139,6 +142,7 @@ impl Helper {
         let status = process::end(self.child, self.group).await;
         let rest = async { while self.stderr.open && self.stderr.hear().await.is_ok() {} };
         let _ = timeout(DRAIN, rest).await;
+        self.stderr.complete();
         let kept: Vec<u8> = self.stderr.kept.into();
         (status, shown(&kept, &[]))
     }
@@ -149,8 +153,12 @@ struct Complaints {
     stream: ChildStderr,
     helper: String,
     open: bool,
-    kept: VecDeque<u8>,
+    /// Not complete yet.
     line: Vec<u8>,
+    /// What a key in several lines hides of the next.
+    blackout: Blackout,
+    /// The end of all lines, without keys.
+    kept: VecDeque<u8>,
     since: Instant,
     total: usize,
 }
@@ -162,9 +170,12 @@ impl Complaints {
         let read = self.stream.read(&mut buffer).await?;
         let text = &buffer[..read];
         self.open = read > 0;
-        self.kept.extend(text);
-        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
-        self.log(text);
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend(part);
+            if part.ends_with(b"\n") || self.line.len() > LONGEST_LINE {
+                self.complete();
+            }
+        }
         if self.since.elapsed() > WINDOW {
             (self.since, self.total) = (Instant::now(), 0);
         }
@@ -172,13 +183,15 @@ impl Complaints {
         Ok(self.total <= MAX_COMPLAINTS)
     }
 
-    fn log(&mut self, text: &[u8]) {
-        for part in text.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend(part);
-            if part.ends_with(b"\n") || self.line.len() > KEPT {
-                tracing::info!(helper = self.helper, "{}", shown(&self.line, &[]));
-                self.line.clear();
-            }
+    /// Logs the line and keeps its end, but for what of it is of a private key.
+    fn complete(&mut self) {
+        let line = self.blackout.pass(&String::from_utf8_lossy(&self.line));
+        self.line.clear();
+        if line.is_empty() {
+            return;
         }
+        tracing::info!(helper = self.helper, "{}", shown(line.as_bytes(), &[]));
+        self.kept.extend(line.as_bytes());
+        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
     }
 }

@@ -1,7 +1,6 @@
 //! Keeps one helper: starts it, feeds it, hands on its answers, and starts it again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use server_core::words::{Backoff, Seed};
@@ -30,6 +29,9 @@ const PAUSES: [Duration; 8] = [
 ];
 /// A helper that is asked nothing for this long is asked whether it can work.
 const QUIET: Duration = Duration::from_secs(30);
+
+/// The part of its time that a question needs to have left to be asked.
+const LEAST: u32 = 4;
 
 /// Why a helper is no longer asked.
 enum Over {
@@ -138,12 +140,12 @@ async fn serve(settings: &PoolSettings, jobs: &Jobs, helper: &mut Helper, desk: 
             },
             job = next(jobs), if room => match job {
                 None => return Over::Service,
-                // Whoever asked may have given up while the question waited.
-                Some(job) if job.answer.is_closed() => {}
                 Some(job) => {
-                    job.asked.store(true, Ordering::Release);
-                    let line = desk.ask(job);
-                    helper.say(&line);
+                    // Whoever asked may have given up while the question waited, or is about to:
+                    // a helper that could not answer in time would be taken for hung.
+                    if job.claim(Instant::now(), settings.timeout / LEAST) {
+                        helper.say(&desk.ask(job));
+                    }
                 }
             },
             () = sleep_until(deadline.unwrap_or(quiet)), if deadline.is_some() => {
