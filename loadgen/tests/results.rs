@@ -64,6 +64,7 @@ fn snapshot(seq: u64, missing: u64) -> Snapshot {
         fleets: vec![FleetCounts {
             fleet: "nodes".to_owned(),
             nodes: BTreeMap::from([(NodeState::Confirmed, 1_000)]),
+            confirmed: 1_000,
         }],
         health: WorkerHealth {
             cpu_pct: Some(38.0),

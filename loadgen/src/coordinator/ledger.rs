@@ -129,7 +129,7 @@ impl Expected {
         progress
     }
 
-    /// Nodes on the production network that should get there.
+    /// Nodes that have got to the production network, of those that should.
     fn enrolled<'a>(&self, workers: impl Iterator<Item = &'a WorkerProgress> + Clone) -> u64 {
         let fleets = self.fleets.iter().filter(|fleet| fleet.confirmed > 0);
         fleets
@@ -206,11 +206,11 @@ impl Expected {
     }
 }
 
-/// Nodes of a fleet that have got to the production network and are there.
+/// Nodes of a fleet that have got to the production network, whether or not they are there still.
 pub(super) fn arrived<'a>(fleet: &str, workers: impl Iterator<Item = &'a WorkerProgress>) -> u64 {
     let counts = workers.flat_map(|worker| &worker.fleets);
     let own = counts.filter(|counts| counts.fleet == fleet);
-    own.map(|counts| counts.of(NodeState::Confirmed)).sum()
+    own.map(|counts| counts.confirmed).sum()
 }
 
 /// Where the ledger and our own nodes tell different stories. Either way somebody is wrong, and
@@ -326,6 +326,22 @@ pub fn show_progress(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_got_to_production_and_left_has_been_enrolled_all_the_same() {
+        let worker = |state, nodes| WorkerProgress {
+            fleets: ["honest", "wrong-name"]
+                .map(|fleet| FleetCounts {
+                    fleet: fleet.to_owned(),
+                    nodes: [(state, nodes)].into(),
+                    confirmed: nodes,
+                })
+                .into(),
+            ..WorkerProgress::default()
+        };
+        let workers = [worker(NodeState::Confirmed, 2), worker(NodeState::Down, 3)];
+        assert_eq!(arrived("wrong-name", workers.iter()), 5);
+    }
 
     #[test]
     fn every_disagreement_is_told() {

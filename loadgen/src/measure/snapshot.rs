@@ -289,13 +289,16 @@ impl NodeState {
     }
 }
 
-/// Nodes of one fleet by state: what is so now, not what changed.
+/// Nodes of one fleet by state: what is so now, not what changed. And what they once reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetCounts {
     /// Name of the fleet.
     pub fleet: String,
     /// How many nodes are in each state; a state without nodes may be absent.
     pub nodes: BTreeMap<NodeState, u64>,
+    /// How many were confirmed on the production network at any time, wherever they are now.
+    #[serde(default)]
+    pub confirmed: u64,
 }
 
 impl FleetCounts {

@@ -126,6 +126,7 @@ impl Totals {
             for (state, n) in &counts.nodes {
                 *entry.nodes.entry(*state).or_default() += n;
             }
+            entry.confirmed += counts.confirmed;
         }
         merged.into_values().collect()
     }

@@ -15,7 +15,8 @@ use server_core::bus::swarm::SwarmDialer;
 use server_core::bus::{Dial, DialLimit, Reconnect};
 use server_core::client::{Client, ClientConfig};
 use server_core::node::{
-    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared, Verification,
+    Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared, Storage,
+    Verification,
 };
 use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
 use server_core::words::{Collective, Identity, Seed};
@@ -292,17 +293,17 @@ impl Life {
             facts.insert(FACT_BROKER.to_owned(), broker.name.clone().into());
         }
         let provisioning = planned.provisioning_broker;
+        let disk: Arc<dyn Storage> = self
+            .cell
+            .disk(|| ground.storage(&self.identity, fleet, broker))?;
         Node::builder(config)
-            .storage(
-                self.cell
-                    .disk(|| ground.storage(&self.identity, fleet, broker))?,
-            )
+            .storage(Arc::clone(&disk))
             .dialer(Arc::new(Tap {
                 dialer: Arc::clone(&ground.dialer),
                 ground: Arc::clone(&ground),
                 provisioning: provisioning.and_then(|at| ground.place_of(at)),
                 line: self.publish,
-                lie: Lie::of(fleet.behaviour, &self.identity, &ground.expired),
+                lie: Lie::of(fleet.behaviour, &self.identity, &ground.expired, disk),
                 behaviour: fleet.behaviour,
             }))
             .shared(Arc::clone(&ground.shared))

@@ -35,7 +35,7 @@ impl Standing {
     pub fn of(fleets: impl Iterator<Item = String>) -> Self {
         let counts = |fleet| FleetCounts {
             fleet,
-            nodes: std::collections::BTreeMap::new(),
+            ..FleetCounts::default()
         };
         Self {
             fleets: fleets.map(counts).collect(),
@@ -57,8 +57,13 @@ impl Standing {
             self.joined(fleet, after.state);
         }
         let tally = &mut self.tally;
+        if after.confirmed && !before.confirmed {
+            tally.confirmed += 1;
+            if let Some(fleet) = self.fleets.get_mut(fleet) {
+                fleet.confirmed += 1;
+            }
+        }
         tally.csrs += u64::from(after.csrs.saturating_sub(before.csrs));
-        tally.confirmed += u64::from(after.confirmed && !before.confirmed);
         tally.first_dials += u64::from(after.first_dials.saturating_sub(before.first_dials));
         if before.first_dialled != after.first_dialled {
             let dialled = after.first_dialled.map(micros);
@@ -150,6 +155,8 @@ mod tests {
                     prop_assert_eq!(counts.of(state), walked);
                 }
                 prop_assert!(counts.nodes.values().all(|nodes| *nodes > 0));
+                let confirmed = own().filter(|(_, node)| node.confirmed).count() as u64;
+                prop_assert_eq!(counts.confirmed, confirmed);
             }
             let tally = standing.tally();
             prop_assert_eq!(tally.csrs, nodes.iter().map(|n| u64::from(n.csrs)).sum::<u64>());

@@ -3,11 +3,14 @@
 //! The node itself is an honest one; its answers are exchanged on their way out. So everything
 //! about it that is not the lie is as it should be, and whoever refuses it does so for the lie.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
 use serde_json::{Map, Value, json};
+use server_core::node::Storage;
 use server_core::wire::rpc::{RpcReply, StatusCode};
 use server_core::wire::{Limits, decode_reply, encode_reply};
 use server_core::words::Identity;
@@ -16,6 +19,8 @@ use crate::scenario::Behaviour;
 
 /// A name that no node of a run has.
 const STRANGER: &str = "stranger.example.org";
+/// Where a node keeps its key, before it answers with the request.
+const PRIVATE_KEY: &str = "ssl/private.pem";
 /// More than a request can honestly be, bytes.
 const TOO_MUCH: usize = 24 * 1024;
 /// More than an inventory can honestly be, bytes; less than a broker's limit on one message, even
@@ -26,23 +31,31 @@ const AUTHORITY: [u8; 5] = [0x30, 0x03, 0x01, 0x01, 0xff];
 const BASIC_CONSTRAINTS: [u64; 4] = [2, 5, 29, 19];
 
 /// The lie of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Lie {
     node: Identity,
     behaviour: Behaviour,
     /// A token of the run that has expired.
     expired: String,
+    /// The node's own, with the key it made for its request.
+    disk: Arc<dyn Storage>,
 }
 
 impl Lie {
     /// The lie of a node that behaves like this; `None` for one that says what is so.
-    pub(super) fn of(behaviour: Behaviour, node: &Identity, expired: &str) -> Option<Self> {
+    pub(super) fn of(
+        behaviour: Behaviour,
+        node: &Identity,
+        expired: &str,
+        disk: Arc<dyn Storage>,
+    ) -> Option<Self> {
         use Behaviour::{Dead, Honest, Slow, Twice};
         let truthful = matches!(behaviour, Honest | Dead | Slow | Twice);
         (!truthful).then(|| Self {
             node: node.clone(),
             behaviour,
             expired: expired.to_owned(),
+            disk,
         })
     }
 
@@ -102,16 +115,34 @@ impl Lie {
                 let key = KeyPair::generate().ok()?;
                 Some(format!("{honest}{}", key.serialize_pem()))
             }
-            Behaviour::WrongName => request(STRANGER, &[], None),
-            Behaviour::ForeignSan => request(own, &[own, STRANGER], None),
-            Behaviour::WildcardSan => request(own, &["*.example.org"], None),
+            Behaviour::WrongName => self.forge(STRANGER, &[], None),
+            Behaviour::ForeignSan => self.forge(own, &[own, STRANGER], None),
+            Behaviour::WildcardSan => self.forge(own, &["*.example.org"], None),
             Behaviour::CaRequest => {
                 let asked = AUTHORITY.to_vec();
                 let asked = CustomExtension::from_oid_content(&BASIC_CONSTRAINTS, asked);
-                request(own, &[], Some(asked))
+                self.forge(own, &[], Some(asked))
             }
             _ => None,
         }
+    }
+
+    /// A certificate request (PKCS #10, RFC 2986) that is right in every other way. Its key is the
+    /// node's: should somebody certify it, the node gets to production with what it should not have.
+    fn forge(
+        &self,
+        name: &str,
+        names: &[&str],
+        extension: Option<CustomExtension>,
+    ) -> Option<String> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).ok()?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.custom_extensions.extend(extension);
+        let key = String::from_utf8(self.disk.read(PRIVATE_KEY).ok()??).ok()?;
+        let key = KeyPair::from_pem(&key).ok()?;
+        params.serialize_request(&key).ok()?.pem().ok()
     }
 }
 
@@ -126,23 +157,14 @@ fn exchange(
     Some(())
 }
 
-/// A certificate request (PKCS #10, RFC 2986) that is right in every other way.
-fn request(name: &str, names: &[&str], extension: Option<CustomExtension>) -> Option<String> {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).ok()?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.custom_extensions.extend(extension);
-    let key = KeyPair::generate().ok()?;
-    params.serialize_request(&key).ok()?.pem().ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
+    use server_core::node::MemoryStorage;
+    use server_core::trust::{KeyAlgorithm, KeyPair};
     use server_core::wire::{Headers, Protocol, Reply};
     use server_core::words::UnixTime;
 
@@ -165,12 +187,18 @@ mod tests {
     }
 
     fn lie(behaviour: Behaviour) -> Lie {
-        let node = Identity::parse("n1.example.net").unwrap();
-        Lie::of(behaviour, &node, "expired").unwrap()
+        lie_with(behaviour, "no key")
     }
 
-    fn told(behaviour: Behaviour, action: &str, name: &str, honest: &str) -> String {
-        let other = lie(behaviour).instead_of(&sent(action, json!({ name: honest })));
+    fn lie_with(behaviour: Behaviour, key: &str) -> Lie {
+        let node = Identity::parse("n1.example.net").unwrap();
+        let disk = MemoryStorage::new("/etc/choria");
+        disk.write(PRIVATE_KEY, key.as_bytes(), 0o600).unwrap();
+        Lie::of(behaviour, &node, "expired", Arc::new(disk)).unwrap()
+    }
+
+    fn told(lie: &Lie, action: &str, name: &str, honest: &str) -> String {
+        let other = lie.instead_of(&sent(action, json!({ name: honest })));
         let reply = decode_reply(&other.unwrap(), &Limits::default()).unwrap();
         let said = RpcReply::parse(&reply.body.payload, &Limits::default()).unwrap();
         said.data[name].as_str().unwrap().to_owned()
@@ -190,7 +218,7 @@ mod tests {
     fn tokens_are_altered_unsigned_or_expired() {
         let claims = URL_SAFE_NO_PAD.encode(r#"{"jti":"one"}"#);
         let honest = format!("HEADER.{claims}.SIGNATURE");
-        let told = |behaviour| told(behaviour, "jwt", "jwt", &honest);
+        let told = |behaviour| told(&lie(behaviour), "jwt", "jwt", &honest);
         assert_eq!(told(Behaviour::ExpiredToken), "expired");
         let altered = told(Behaviour::BadToken);
         assert!(altered.starts_with("HEADER.") && altered.ends_with(".SIGNATURE"));
@@ -200,19 +228,30 @@ mod tests {
     }
 
     #[test]
-    fn another_implementation_reads_in_requests_what_they_are_meant_to_ask() {
-        for (behaviour, asked) in [
-            (Behaviour::WrongName, "stranger.example.org"),
+    fn another_implementation_reads_in_requests_what_they_are_meant_to_ask_for_the_nodes_own_key() {
+        for (behaviour, algorithm, asked) in [
+            (
+                Behaviour::WrongName,
+                KeyAlgorithm::P256,
+                "stranger.example.org",
+            ),
             (
                 Behaviour::ForeignSan,
+                KeyAlgorithm::Rsa2048,
                 "DNS:n1.example.net, DNS:stranger.example.org",
             ),
-            (Behaviour::WildcardSan, "DNS:*.example.org"),
-            (Behaviour::CaRequest, "CA:TRUE"),
+            (
+                Behaviour::WildcardSan,
+                KeyAlgorithm::Ed25519,
+                "DNS:*.example.org",
+            ),
+            (Behaviour::CaRequest, KeyAlgorithm::P256, "CA:TRUE"),
         ] {
-            let csr = told(behaviour, "gencsr", "csr", "honest");
+            let key = KeyPair::generate(algorithm).unwrap();
+            let lie = lie_with(behaviour, &key.to_pem());
+            let csr = told(&lie, "gencsr", "csr", "honest");
             let mut openssl = Command::new("openssl")
-                .args(["req", "-noout", "-text", "-verify"])
+                .args(["req", "-noout", "-text", "-verify", "-pubkey"])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -228,6 +267,10 @@ mod tests {
             assert!(output.status.success(), "{behaviour}");
             let read = String::from_utf8_lossy(&output.stdout);
             assert!(read.contains(asked), "{behaviour}: {read}");
+            assert!(
+                read.contains(key.public_pem().trim()),
+                "{behaviour}: {read}"
+            );
         }
     }
 }
