@@ -76,6 +76,10 @@ pub struct Formation {
     logins: BTreeMap<String, crate::message::Login>,
     brokers: Vec<Manned>,
     folder: PathBuf,
+    /// A production broker keeps buckets.
+    buckets: bool,
+    /// Which one.
+    keeper: Option<String>,
 }
 
 /// A broker at its post. Whoever does something to it holds the lock meanwhile.
@@ -99,6 +103,31 @@ impl Formation {
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<Self, FormationError> {
+        Self::begin(run, tiers, folder, server, mark, false).await
+    }
+
+    /// The same, with a production broker that keeps buckets in `folder`.
+    ///
+    /// # Errors
+    /// As [`Formation::start`].
+    pub async fn start_with_buckets(
+        run: &str,
+        tiers: &[Tier],
+        folder: &Path,
+        server: &NatsServer,
+        mark: &RunMark,
+    ) -> Result<Self, FormationError> {
+        Self::begin(run, tiers, folder, server, mark, true).await
+    }
+
+    async fn begin(
+        run: &str,
+        tiers: &[Tier],
+        folder: &Path,
+        server: &NatsServer,
+        mark: &RunMark,
+        buckets: bool,
+    ) -> Result<Self, FormationError> {
         std::fs::create_dir_all(folder).map_err(file_error(folder))?;
         let authority = Authority::new(run, time::OffsetDateTime::now_utc())?;
         let root = folder.join("ca.pem");
@@ -110,6 +139,8 @@ impl Formation {
             logins: BTreeMap::new(),
             brokers: Vec::new(),
             folder: folder.to_owned(),
+            buckets,
+            keeper: None,
         };
         for attempt in 1.. {
             match formation.start_brokers(tiers, server, mark).await {
@@ -140,6 +171,8 @@ impl Formation {
             logins: BTreeMap::new(),
             brokers: Vec::new(),
             folder: folder.to_owned(),
+            buckets: false,
+            keeper: None,
         };
         for reach in reach_all(tiers)? {
             if let Some(ca) = &reach.ca {
@@ -198,7 +231,12 @@ impl Formation {
     ) -> Result<(), FormationError> {
         let total: usize = tiers.iter().map(layout::brokers_in).sum();
         let ports = ports::free(total * layout::PORTS).map_err(FormationError::Ports)?;
-        let laid = layout::lay_out(tiers, &ports, &self.users, &self.folder);
+        let mut laid = layout::lay_out(tiers, &ports, &self.users, &self.folder);
+        let keeper = laid.iter_mut().find(|laid| laid.tier.keeps_bucket());
+        if let Some(keeper) = keeper.filter(|_| self.buckets) {
+            keeper.config.buckets = Some(self.folder.join("buckets"));
+            self.keeper = Some(keeper.config.name.clone());
+        }
         let order: Vec<String> = laid.iter().map(|laid| laid.config.name.clone()).collect();
         // A leaf that finds its hub not yet there goes to another one, and stays with it.
         let (leaves, others): (Vec<_>, Vec<_>) = laid
@@ -255,6 +293,12 @@ impl Formation {
     /// Where every broker stands, those of a tier side by side.
     pub fn posts(&self) -> impl Iterator<Item = &Post> {
         self.brokers.iter().map(|manned| &manned.post)
+    }
+
+    /// The broker that keeps buckets.
+    pub fn keeps_buckets(&self) -> Option<&Post> {
+        let keeper = self.keeper.as_ref()?;
+        self.posts().find(|post| post.name == *keeper)
     }
 
     /// The posts of one role.

@@ -9,6 +9,8 @@ pub use status::{NodeReport, Status};
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -99,36 +101,71 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, ProvisionerError> {
     }
 }
 
-/// Asks for the status of a provisioner, whether it runs or not.
+/// Asks for the status of a provisioner, or of several that share a ledger, whether they run or
+/// not.
 #[derive(Clone, Debug)]
 pub struct StatusCommand {
     program: PathBuf,
-    config: PathBuf,
+    /// The one that answered last is asked first.
+    configs: Vec<PathBuf>,
+    last: Arc<AtomicUsize>,
 }
 
 impl StatusCommand {
-    /// What its ledger says; also of a service that does not run.
+    fn new(program: PathBuf, config: PathBuf) -> Self {
+        Self {
+            program,
+            configs: vec![config],
+            last: Arc::default(),
+        }
+    }
+
+    /// Another that shares the same ledger is asked where this one does not run.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        self.configs.extend(other.configs.iter().cloned());
+        Self {
+            last: Arc::default(),
+            ..self
+        }
+    }
+
+    /// What the ledger says; also of a service that does not run.
     ///
     /// # Errors
     /// When the command fails or its answer is not understood.
     pub async fn ask(&self) -> Result<Status, ProvisionerError> {
-        self.answer("status").await
+        let (first, all) = (self.last.load(Ordering::Relaxed), self.configs.len());
+        let mut answer = self.answer::<Status>("status", first).await;
+        for place in (1..all).map(|step| (first + step) % all) {
+            if answer.as_ref().is_ok_and(Status::is_running) {
+                break;
+            }
+            answer = self.answer("status", place).await;
+            self.last.store(place, Ordering::Relaxed);
+        }
+        answer
     }
 
-    /// What its ledger says of every node.
+    /// What the ledger says of every node.
     ///
     /// # Errors
     /// When the command fails or its answer is not understood.
     pub async fn nodes(&self) -> Result<Vec<NodeReport>, ProvisionerError> {
-        self.answer("nodes").await
+        let last = self.last.load(Ordering::Relaxed);
+        self.answer("nodes", last).await
     }
 
-    async fn answer<T: DeserializeOwned>(&self, verb: &'static str) -> Result<T, ProvisionerError> {
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        verb: &'static str,
+        place: usize,
+    ) -> Result<T, ProvisionerError> {
         let failed = |why: String| ProvisionerError::Status { command: verb, why };
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args([verb, "--json", "--config"])
-            .arg(&self.config)
+            .arg(&self.configs[place])
             .stdin(Stdio::null())
             .process_group(0)
             .kill_on_drop(true);
@@ -151,6 +188,7 @@ impl StatusCommand {
 pub struct Provisioner {
     name: String,
     command: StatusCommand,
+    config: PathBuf,
     log: PathBuf,
     process: Option<Process>,
     metrics: Option<String>,
@@ -162,7 +200,8 @@ impl Provisioner {
         let log = config.with_file_name(format!("{name}.log"));
         Self {
             name: name.to_owned(),
-            command: StatusCommand { program, config },
+            command: StatusCommand::new(program, config.clone()),
+            config,
             log,
             process: None,
             metrics: None,
@@ -177,11 +216,7 @@ impl Provisioner {
         let launch = Launch {
             name: &self.name,
             program: &self.command.program,
-            args: vec![
-                "run".into(),
-                "--config".into(),
-                self.command.config.clone().into(),
-            ],
+            args: vec!["run".into(), "--config".into(), self.config.clone().into()],
             log: self.log.clone(),
         };
         self.process = Some(Process::start(launch, mark)?);
@@ -273,7 +308,7 @@ impl Provisioner {
 
     /// Its configuration file.
     pub fn config(&self) -> &Path {
-        &self.command.config
+        &self.config
     }
 
     /// The operating system's id of its process, while it runs.

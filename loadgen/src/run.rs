@@ -63,7 +63,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     starts: &[Start::Unprovisioned, Start::Production],
     brokers: &[Manage::Local, Manage::External],
     provisioners: &[Manage::Local, Manage::External, Manage::None],
-    most_provisioners: 1,
+    most_provisioners: 8,
     formations: &["single", "cluster", "leafnodes", "gateways", "external"],
     sources: &[SourceAddress::Unbound, SourceAddress::BindNoPort],
     formats: &[Format::Json, Format::Csv, Format::Hlog, Format::Html],

@@ -5,6 +5,8 @@
 //!        └──────────────────────────► Access (what workers are told) ◄──┘
 //! ```
 
+mod settings;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +21,11 @@ use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
 use crate::formation::{Formation, FormationError, files};
 use crate::guard::RunMark;
-use crate::message::{Access, FACT_BROKER, FACT_FLEET, Network};
+use crate::message::{Access, Network};
 use crate::provisioner::{
     Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand, TokenFiles,
 };
-use crate::scenario::{Fleet, Manage, Role, Scenario, Start, Tls};
+use crate::scenario::{Manage, Role, Scenario, Tls};
 
 /// The site did not come up. What had been started is stopped again.
 #[derive(Debug, Error)]
@@ -90,7 +92,11 @@ impl Site {
         let formation = match scenario.topology.manage {
             Manage::External => Formation::elsewhere(run, tiers, &brokers)?,
             Manage::Local | Manage::None => {
-                Formation::start(run, tiers, &brokers, &programs.nats_server, mark).await?
+                let server = &programs.nats_server;
+                match scenario.provisioner.count {
+                    0 | 1 => Formation::start(run, tiers, &brokers, server, mark).await?,
+                    _ => Formation::start_with_buckets(run, tiers, &brokers, server, mark).await?,
+                }
             }
         };
         let mut site = Self {
@@ -130,23 +136,73 @@ impl Site {
         if manage == Manage::None {
             return Ok(());
         }
-        let path = self.folder.join("provisioner.toml");
-        let text = config.render().map_err(std::io::Error::other);
-        text.and_then(|text| files::write_secret(&path, &text))
-            .map_err(file_error(&path))?;
+        let configs = self.write_members(config, scenario.provisioner.count)?;
         let (Manage::Local, Some(program)) = (manage, &programs.provisioner) else {
-            tracing::info!(
-                file = %path.display(),
-                "what a provisioner has to know of this run; it must be started by somebody else"
-            );
+            for (_, file) in configs {
+                tracing::info!(
+                    file = %file.display(),
+                    "what a provisioner has to know of this run; it must be started by somebody else"
+                );
+            }
             return Ok(());
         };
-        let mut provisioner = Provisioner::new("provisioner-1", program.clone(), path);
-        provisioner.launch(mark)?;
-        let ready = provisioner.wait_ready().await;
-        self.status = Some(provisioner.status().clone());
-        self.provisioners.push(Arc::new(Mutex::new(provisioner)));
-        Ok(ready?)
+        for (name, config) in configs {
+            let mut provisioner = Provisioner::new(&name, program.clone(), config);
+            provisioner.launch(mark)?;
+            let ready = provisioner.wait_ready().await;
+            let own = provisioner.status();
+            self.status = Some(match self.status.take() {
+                Some(others) => others.or(own),
+                None => own.clone(),
+            });
+            self.provisioners.push(Arc::new(Mutex::new(provisioner)));
+            ready?;
+        }
+        Ok(())
+    }
+
+    /// Writes what each provisioner has to know; answers their names and files.
+    fn write_members(
+        &self,
+        config: ProvisionerConfig,
+        count: u32,
+    ) -> Result<Vec<(String, PathBuf)>, SiteError> {
+        let mut members = Vec::new();
+        for number in 1..=count {
+            let name = format!("provisioner-{number}");
+            let path = self.folder.join(match number {
+                1 => "provisioner.toml".to_owned(),
+                _ => format!("{name}.toml"),
+            });
+            let config = self.member_config(config.clone(), number, count);
+            let text = config.render().map_err(std::io::Error::other);
+            text.and_then(|text| files::write_secret(&path, &text))
+                .map_err(file_error(&path))?;
+            members.push((name, path));
+        }
+        Ok(members)
+    }
+
+    /// The configuration of one of several that share a ledger.
+    fn member_config(
+        &self,
+        config: ProvisionerConfig,
+        number: u32,
+        count: u32,
+    ) -> ProvisionerConfig {
+        if count == 1 {
+            return config;
+        }
+        let keepers = self.formation.keeps_buckets();
+        ProvisionerConfig {
+            state_dir: self.folder.join(format!("state-{number}")),
+            member: Some(format!("provisioner-{number}")),
+            buckets: match keepers {
+                Some(post) => vec![post.url()],
+                None => config.production.clone(),
+            },
+            ..config
+        }
     }
 
     fn provisioner_config(
@@ -190,48 +246,9 @@ impl Site {
             settings: self.node_settings(&scenario.fleets),
             policies: action_policies(),
             queue: scenario.nodes().max(1_000) * 2,
+            member: None,
+            buckets: Vec::new(),
         })
-    }
-
-    /// What enrolled nodes find in their `server.conf`, beside what a provisioner always sends.
-    fn node_settings(&self, fleets: &[Fleet]) -> BTreeMap<String, String> {
-        let enrolled = |fleet: &&Fleet| fleet.start == Start::Unprovisioned;
-        let mut collectives: Vec<String> = Vec::new();
-        for fleet in fleets.iter().filter(enrolled) {
-            let joined = fleet.collectives.join(",");
-            if !collectives.contains(&joined) {
-                collectives.push(joined);
-            }
-        }
-        let of_fleet = |value: &dyn Fn(&Fleet) -> String| {
-            // Nodes tell which fleet they are of in a fact; the template picks by it.
-            let mut text = String::new();
-            for (index, fleet) in fleets.iter().filter(enrolled).enumerate() {
-                let word = if index == 0 { "if" } else { "elif" };
-                let (name, value) = (&fleet.name, value(fleet));
-                text.push_str(&format!(
-                    "{{% {word} facts.{FACT_FLEET} == \"{name}\" %}}{value}"
-                ));
-            }
-            text + "{% endif %}"
-        };
-        let collectives = match collectives.as_slice() {
-            [same] => same.clone(),
-            _ => of_fleet(&|fleet| fleet.collectives.join(",")),
-        };
-        BTreeMap::from([
-            (
-                "plugin.choria.middleware_hosts".to_owned(),
-                self.middleware_hosts(),
-            ),
-            ("plugin.choria.use_srv".to_owned(), "false".to_owned()),
-            ("collectives".to_owned(), collectives),
-            ("registerinterval".to_owned(), "300".to_owned()),
-            (
-                "plugin.actionpolicy.enable_default".to_owned(),
-                "true".to_owned(),
-            ),
-        ])
     }
 
     /// What workers are told.
@@ -318,31 +335,6 @@ impl Site {
     /// Addresses of the brokers of one role, with scheme.
     pub fn urls(&self, role: Role) -> Vec<String> {
         self.formation.of_role(role).map(Post::url).collect()
-    }
-
-    /// The brokers of an enrolled node's tier, the one it starts at first. A node tells which one
-    /// that is in a fact; the template picks by it.
-    fn middleware_hosts(&self) -> String {
-        let posts: Vec<&Post> = self.formation.of_role(Role::Production).collect();
-        let hosts = |first: &Post| {
-            let mut tier: Vec<&Post> = self.formation.of_tier(&first.tier).collect();
-            let at = tier.iter().position(|post| post.name == first.name);
-            tier.rotate_left(at.unwrap_or_default());
-            let hosts = tier.iter().map(|post| post.host());
-            hosts.collect::<Vec<_>>().join(",")
-        };
-        if let [only] = posts.as_slice() {
-            return hosts(only);
-        }
-        let mut text = String::new();
-        for (index, post) in posts.iter().enumerate() {
-            let word = if index == 0 { "if" } else { "elif" };
-            let (name, hosts) = (&post.name, hosts(post));
-            text.push_str(&format!(
-                "{{% {word} facts.{FACT_BROKER} == \"{name}\" %}}{hosts}"
-            ));
-        }
-        text + "{% endif %}"
     }
 
     /// Ends everything: provisioners first, so that they can take leave of the brokers.

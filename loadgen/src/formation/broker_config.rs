@@ -123,6 +123,8 @@ pub struct BrokerConfig {
     pub leaves: Option<LeafListener>,
     /// Its place in a supercluster.
     pub gateway: Option<GatewayLink>,
+    /// Where it keeps buckets, if it does.
+    pub buckets: Option<PathBuf>,
 }
 
 /// What a broker holds back for one connection that reads slowly. A fan-out of 50,000 replies is
@@ -170,6 +172,8 @@ struct ServerFile {
     leafnodes: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jetstream: Option<Value>,
 }
 
 impl BrokerConfig {
@@ -196,6 +200,7 @@ impl BrokerConfig {
             cluster: self.cluster.as_ref().map(cluster),
             leafnodes: self.leafnodes(),
             gateway: self.gateway.as_ref().map(|link| self.gateway(link)),
+            jetstream: self.buckets.as_ref().map(|dir| json!({ "store_dir": dir })),
         })
     }
 
@@ -215,7 +220,9 @@ impl BrokerConfig {
     /// Brokers of one cluster would tell each other of every client that comes and goes, in JSON, and
     /// nobody here listens.
     fn tells_nobody(&self) -> bool {
-        self.gateway.is_none() && self.leaves.is_none() && self.leaf_of.is_none()
+        // Buckets are kept with the help of the system account.
+        let alone = self.buckets.is_none();
+        alone && self.gateway.is_none() && self.leaves.is_none() && self.leaf_of.is_none()
     }
 
     fn accounts(&self) -> Option<Value> {

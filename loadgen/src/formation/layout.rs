@@ -124,6 +124,7 @@ impl<'a> Layout<'a> {
             leaf_of: self.hubs(spot, &mut links),
             leaves: self.leaves(spot),
             gateway: self.gateway(spot, &mut links),
+            buckets: None,
         };
         Laid {
             tier,

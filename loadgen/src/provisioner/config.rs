@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 /// What a run's provisioner has to know. Rendered into the file its `--config` names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProvisionerConfig {
     /// Where its ledger is.
     pub state_dir: PathBuf,
@@ -28,10 +28,14 @@ pub struct ProvisionerConfig {
     pub policies: BTreeMap<String, String>,
     /// Nodes that may be in any state at once.
     pub queue: u64,
+    /// Its name among those it shares a ledger with; none where it is alone.
+    pub member: Option<String>,
+    /// Brokers that keep the shared ledger.
+    pub buckets: Vec<String>,
 }
 
 /// How the provisioner reaches the provisioning network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProvisioningSide {
     /// Addresses.
     pub servers: Vec<String>,
@@ -44,7 +48,7 @@ pub struct ProvisioningSide {
 }
 
 /// The provisioning token's verification key and shared secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TokenFiles {
     /// Public key, PEM.
     pub key: PathBuf,
@@ -57,12 +61,21 @@ pub struct TokenFiles {
 #[derive(Serialize)]
 struct File<'a> {
     state_dir: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger: Option<Shared<'a>>,
     network: Network<'a>,
     token: Token<'a>,
     ca: Ca<'a>,
     node: Node<'a>,
     limits: Limits,
     http: Http,
+}
+
+#[derive(Serialize)]
+struct Shared<'a> {
+    kind: &'static str,
+    member: &'a str,
+    servers: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -133,6 +146,11 @@ impl ProvisionerConfig {
     pub fn render(&self) -> Result<String, toml::ser::Error> {
         let file = File {
             state_dir: &self.state_dir,
+            ledger: self.member.as_deref().map(|member| Shared {
+                kind: "shared",
+                member,
+                servers: &self.buckets,
+            }),
             network: Network {
                 provisioning: Provisioning {
                     servers: &self.provisioning.servers,

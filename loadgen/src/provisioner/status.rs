@@ -65,6 +65,11 @@ pub struct Step {
 }
 
 impl Status {
+    /// Whether a running service answered.
+    pub fn is_running(&self) -> bool {
+        self.service == "running"
+    }
+
     /// Whether a running service is ready to enrol.
     pub fn is_ready(&self) -> bool {
         self.service == "running" && self.ready

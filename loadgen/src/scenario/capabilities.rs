@@ -3,7 +3,7 @@
 
 use super::behaviour::Behaviour;
 use super::mistake::{Location, Mistake, Mistakes};
-use super::model::{Action, FaultOf, Scenario};
+use super::model::{Action, FaultOf, Scenario, Tier};
 use super::words::{Do, FaultKind, Format, Manage, Reached, SourceAddress, Start};
 use crate::assert::Target;
 
@@ -85,6 +85,12 @@ impl Capabilities {
         if provisioner.count > self.most_provisioners {
             let most = format!("up to {}", self.most_provisioners);
             missing.tell(at, &format!("{} provisioners", provisioner.count), &[&most]);
+        }
+        let keeper = scenario.topology.tiers.iter().any(Tier::keeps_bucket);
+        if provisioner.count > 1 && manage == Manage::Local && !keeper {
+            let what = "several provisioners without a production broker that stands alone";
+            let instead = "one tier with count = 1 and no leaves or gateways, for their bucket";
+            missing.tell(at, what, &[instead]);
         }
         let generator = &scenario.generator;
         missing.unless_in(self.sources, generator.source, &start(), "generator source");

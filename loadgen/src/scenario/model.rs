@@ -163,6 +163,13 @@ pub struct Tier {
 }
 
 impl Tier {
+    /// Whether its broker can keep the bucket that several provisioners share: one that has no
+    /// others to agree with.
+    pub fn keeps_bucket(&self) -> bool {
+        let alone = self.leaf_of.is_none() && self.gateway.is_none() && self.cluster.is_none();
+        self.role == Role::Production && self.count == 1 && alone
+    }
+
     /// The names of its brokers.
     pub fn brokers(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.count).map(move |number| format!("{}-{number}", self.name))

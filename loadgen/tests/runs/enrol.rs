@@ -16,6 +16,19 @@ fn a_provisioner_killed_in_the_middle_loses_no_node_and_signs_no_key_twice() {
     assert_eq!(summary["rounds"]["ping-all/ping"]["missing"], 0);
 }
 
+#[test]
+fn one_of_two_provisioners_is_killed_for_good_and_the_other_enrols_all() {
+    let text = shipped("provisioner-failover.toml").replace("\"1000/s\"", "\"30/s\"");
+    assert!(text.contains("\"30/s\""), "the scenario's pace changed");
+    let summary = Stage::new(&text).enrols(&["nodes=60"]);
+    assert_eq!(summary["nodes"]["confirmed"], 60);
+    assert_eq!(summary["nodes"]["stuck"], 0);
+    assert_eq!(summary["enrolment"]["keys_signed_twice"], 0);
+    assert_eq!(summary["faults"][0]["target"], "provisioner-1");
+    assert_eq!(summary["faults"][0]["happened"], true);
+    assert_eq!(summary["rounds"]["ping-all/ping"]["missing"], 0);
+}
+
 /// A round of pings to everybody who is expected to answer.
 const ASK: &str = r#"
 [[phase]]
