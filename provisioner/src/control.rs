@@ -381,7 +381,10 @@ async fn serve_one(
         Line::Command { command, said } => {
             let by = person::name(uid, &said);
             let told = if person::may_tell(uid) {
-                tell::carry_out(&ledger, command, by, Some(live.as_ref())).await?
+                // Whoever asks may give up: what the ledger has taken in is heeded all the same.
+                let carried =
+                    async move { tell::carry_out(&ledger, command, by, Some(live.as_ref())).await };
+                tokio::spawn(carried).await??
             } else {
                 let says = ControlError::NotAllowed(by).to_string();
                 Told::Invalid { says }

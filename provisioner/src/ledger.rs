@@ -203,6 +203,11 @@ impl Ledger {
         self.send(Work::Change(change), None).await
     }
 
+    /// Returns when the writer has ended: its file cannot be written and has to be opened anew.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
     /// For reading beside the writer.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {

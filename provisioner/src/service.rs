@@ -158,9 +158,13 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         paused,
     };
 
-    let ended = tokio::select! {
-        ended = enrol(site, outside, shared) => ended,
-        () = shutdown.cancelled() => Ok(()),
+    let ended = {
+        let ledger = shared.ledger.clone();
+        tokio::select! {
+            ended = enrol(site, outside, shared) => ended,
+            () = shutdown.cancelled() => Ok(()),
+            () = ledger.ended() => Err(LedgerError::Closed.into()),
+        }
     };
     shutdown.cancel();
     tasks.shutdown().await;

@@ -9,6 +9,8 @@ use crate::words::{Identity, UnixTime, subject};
 
 const PROTOCOL: &str = "io.choria.lifecycle.v1.";
 const SOURCE: &str = "io.choria.lifecycle";
+/// Longest id, version or other word of an event, bytes.
+const MAX_WORD: usize = 256;
 
 /// One lifecycle event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +293,8 @@ impl Bare {
         if !subject::is_publishable(&self.component) {
             return Err(EventError::Component(short(&self.component)));
         }
-        let version = self.version.unwrap_or_default();
+        let id = word("id", self.id)?;
+        let version = word("version", self.version.unwrap_or_default())?;
         let kind = match self.protocol.strip_prefix(PROTOCOL) {
             Some("startup") => EventKind::Startup { version },
             Some("shutdown") => EventKind::Shutdown,
@@ -299,17 +302,17 @@ impl Bare {
             Some("provisioned") => EventKind::Provisioned,
             Some("upgraded") => EventKind::Upgraded {
                 version,
-                new_version: self.new_version.unwrap_or_default(),
+                new_version: word("new_version", self.new_version.unwrap_or_default())?,
             },
             Some("governor") => EventKind::Governor {
-                governor: self.governor.unwrap_or_default(),
+                governor: word("governor", self.governor.unwrap_or_default())?,
                 sequence: self.sequence.unwrap_or_default(),
-                event_type: self.event_type.unwrap_or_default(),
+                event_type: word("event_type", self.event_type.unwrap_or_default())?,
             },
             _ => return Err(EventError::Type(short(&self.protocol))),
         };
         Ok(Event {
-            id: self.id,
+            id,
             identity,
             component: self.component,
             timestamp: self.timestamp,
@@ -318,7 +321,55 @@ impl Bare {
     }
 }
 
+/// A member that is remembered and shown to people as it is.
+fn word(name: &str, text: String) -> Result<String, EventError> {
+    if text.len() > MAX_WORD {
+        let size = text.len();
+        let says = format!("its {name} has {size} bytes, more than {MAX_WORD}");
+        return Err(EventError::Shape(says));
+    }
+    if text.contains(char::is_control) {
+        let says = format!("its {name} has control characters");
+        return Err(EventError::Shape(says));
+    }
+    Ok(text)
+}
+
 /// Text from the network, cut for an error message.
 fn short(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn parsed(id: &str, version: &str) -> Result<Event, EventError> {
+        let identity = Identity::parse("n1.example.net").unwrap();
+        let kind = EventKind::Startup {
+            version: version.to_owned(),
+        };
+        let mut event = Event::new(identity, SERVER, kind, UnixTime::from_secs(0));
+        event.id = id.to_owned();
+        let bytes = event.encode(Format::CloudEvents).unwrap();
+        Event::parse(&bytes, &Limits::default())
+    }
+
+    /// Both are remembered, and shown to people as they are.
+    #[test]
+    fn an_id_or_version_is_short_and_plain() {
+        let long = "x".repeat(257);
+        assert!(parsed(&long[1..], &long[1..]).is_ok());
+        for (id, version) in [
+            (long.as_str(), "1"),
+            ("id", long.as_str()),
+            ("id", "1\u{1b}[2J"),
+            ("id\n", "1"),
+        ] {
+            let refused = parsed(id, version).unwrap_err();
+            assert_eq!(refused.code(), "event.shape", "{refused}");
+        }
+    }
 }

@@ -38,6 +38,13 @@ pub(crate) enum Event<'a> {
         serial: &'a str,
         not_after: Option<Timestamp>,
     },
+    /// A certificate exists and was not sent: meanwhile it was decided otherwise about its node.
+    Withheld {
+        node: &'a str,
+        key: &'a str,
+        serial: &'a str,
+        not_after: Option<Timestamp>,
+    },
     Configured {
         node: &'a str,
     },
@@ -91,6 +98,14 @@ pub(crate) fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Even
             by: &order.by,
             why: &order.why,
         },
+        (Act::Signed { key, issuance }, Applied::NotNow(_) | Applied::HeldBy(_)) => {
+            Event::Withheld {
+                node,
+                key,
+                serial: &issuance.serial,
+                not_after: issuance.not_after,
+            }
+        }
         (_, applied) if *applied != Applied::Done => return None,
         (Act::Requested { key, .. }, _) => Event::Requested { node, key },
         (Act::Asked { key, by, .. }, _) => Event::Asked { node, key, by },

@@ -132,9 +132,17 @@ impl Verifier {
     }
 }
 
+/// Writes a file that is there whole or not at all.
 fn write_new(file: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(mode).open(file)?;
-    file.write_all(text)?;
-    file.sync_all()
+    let options = options.write(true).create_new(true).mode(mode);
+    let mut begun = options.open(&unfinished)?;
+    begun.write_all(text)?;
+    begun.sync_all()?;
+    fs::rename(&unfinished, file)
 }

@@ -58,7 +58,7 @@ impl Audit {
         &mut self,
         events: &[(Timestamp, Event<'_>)],
     ) -> Result<Anchor, AuditError> {
-        check_room(&self.dir, self.settings.reserve)?;
+        self.check_room()?;
         let mut log = match self.open.take() {
             Some(log) => log,
             None => Open::at_end(&self.dir, self.anchor.as_ref())?,
@@ -68,6 +68,11 @@ impl Audit {
         let head = log.head.clone();
         self.open = Some(log);
         Ok(head)
+    }
+
+    /// Fails where the disk is so full that nothing may be begun.
+    pub(crate) fn check_room(&self) -> Result<(), AuditError> {
+        check_room(&self.dir, self.settings.reserve)
     }
 
     /// The ledger knows everything up to there.
@@ -195,14 +200,20 @@ fn compare(dir: &Path, head: &Anchor, anchor: Option<&Anchor>) -> Result<(), Aud
     let Some(anchor) = anchor else {
         return Ok(());
     };
-    let says = if head.seq < anchor.seq {
-        format!(
+    let found = if head.seq < anchor.seq {
+        Err(format!(
             "it ends with line {}, and the ledger knows {}: lines were removed",
             head.seq, anchor.seq
-        )
+        ))
     } else if head.seq == anchor.seq && head.hash != anchor.hash {
-        format!("line {} is not the one the ledger knows", head.seq)
+        Err(format!("line {} is not the one the ledger knows", head.seq))
+    } else if head.seq == anchor.seq {
+        Ok(())
     } else {
+        // A kill, or the end of a service, leaves lines behind the one the ledger knows.
+        tail::follow(dir, anchor, head.seq)?
+    };
+    let Err(says) = found else {
         return Ok(());
     };
     let says = format!(

@@ -1,7 +1,7 @@
-//! The end of the log as a kill may have left it.
+//! The end of the log as a kill, or somebody, may have left it.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::{Anchor, AuditError, line, segments};
@@ -68,4 +68,71 @@ pub(super) fn find(dir: &Path) -> Result<Tail, AuditError> {
         break;
     }
     Ok(tail)
+}
+
+/// Follows the lines from the one the ledger knows to the last. The outer error is that they
+/// cannot be read, the inner one says what is wrong with them.
+pub(super) fn follow(
+    dir: &Path,
+    anchor: &Anchor,
+    last: u64,
+) -> Result<Result<(), String>, AuditError> {
+    let files = segments(dir)?;
+    let after = files.partition_point(|file| first_in(file).is_none_or(|n| n <= anchor.seq));
+    let begin = after.saturating_sub(1);
+    let mut next = files.get(begin).and_then(|f| first_in(f)).unwrap_or(1);
+    let mut known: Option<Anchor> = None;
+    for path in files.iter().skip(begin) {
+        let failed = |error: std::io::Error| AuditError::new(path, error);
+        let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        let mut bytes = Vec::new();
+        while next <= last {
+            bytes.clear();
+            let mut limited = reader.by_ref().take(LONGEST_LINE);
+            if limited.read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+                break;
+            }
+            if next >= anchor.seq {
+                bytes.pop_if(|end| *end == b'\n');
+                match succeed(&bytes, next, anchor, known.as_ref()) {
+                    Ok(line) => known = Some(line),
+                    Err(says) => return Ok(Err(format!("line {next} {says}"))),
+                }
+            }
+            next += 1;
+        }
+    }
+    if next <= last {
+        return Ok(Err(format!("line {next} is not where it should be")));
+    }
+    Ok(Ok(()))
+}
+
+/// A line as the successor of the one before it, or as the one the ledger knows.
+fn succeed(
+    bytes: &[u8],
+    seq: u64,
+    anchor: &Anchor,
+    before: Option<&Anchor>,
+) -> Result<Anchor, String> {
+    let (read, hash) = line::read(bytes).map_err(|says| format!("cannot be followed: {says}"))?;
+    if read.seq != seq {
+        return Err(format!("is not there: {} stands in its place", read.seq));
+    }
+    let wanted = match before {
+        Some(before) => read.prev == before.hash,
+        None => hash == anchor.hash,
+    };
+    if !wanted {
+        return Err(match before {
+            Some(_) => "does not follow the one before it".to_owned(),
+            None => "is not the one the ledger knows".to_owned(),
+        });
+    }
+    Ok(Anchor { seq, hash })
+}
+
+/// The number of the first line of a file, by its name.
+fn first_in(file: &Path) -> Option<u64> {
+    file.file_stem()?.to_str()?.parse().ok()
 }

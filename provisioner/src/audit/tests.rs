@@ -125,17 +125,15 @@ fn every_kind_of_change_is_named() {
     assert_eq!(finding(dir.path(), Some(anchor)), None);
 }
 
-/// Somebody who can hash, but has not the key, makes the chain fit again.
-#[test]
-fn a_chain_hashed_anew_does_not_fit_its_checkpoint() {
-    let (dir, _) = log(20);
+/// The lines with another node in place of `n7`, numbered and hashed anew.
+fn forged(lines: &[String]) -> Vec<String> {
     let mut forged = Vec::new();
     let mut prev = super::line::NOTHING_BEFORE.to_owned();
-    for line in lines(dir.path()) {
+    for (line, seq) in lines.iter().zip(1_u64..) {
         let cut = line.rfind(",\"hash\":").unwrap();
         let mut value: serde_json::Value =
             serde_json::from_str(&format!("{}}}", &line[..cut])).unwrap();
-        value["prev"] = prev.into();
+        (value["seq"], value["prev"]) = (seq.into(), prev.into());
         if value["event"]["node"] == "n7" {
             value["event"]["node"] = "n77".into();
         }
@@ -146,7 +144,40 @@ fn a_chain_hashed_anew_does_not_fit_its_checkpoint() {
         ));
         forged.push(format!("{},\"hash\":\"{prev}\"}}", &body[..body.len() - 1]));
     }
-    put(dir.path(), &forged);
+    forged
+}
+
+/// While no service runs, everything after the last checkpoint but one is written anew, with one
+/// more line so that the log is longer than the ledger knows.
+#[test]
+fn a_tail_written_anew_is_not_signed_when_the_log_is_opened() {
+    let (dir, anchor) = log(20);
+    let whole = lines(dir.path());
+    let mut anew = whole.clone();
+    // Its closing checkpoint is gone.
+    anew.pop();
+    anew.extend([whole[5].clone(), whole[6].clone()]);
+    put(dir.path(), &forged(&anew));
+    let mut audit = Audit::new(dir.path().to_path_buf(), Some(anchor.clone()), LAZY);
+    let error = audit.append(&[]).unwrap_err().to_string();
+    assert!(error.contains("is not the one the ledger knows"), "{error}");
+
+    // Lines that do not follow each other behind it are no better.
+    let mut cut = whole.clone();
+    cut.extend([whole[5].clone()]);
+    put(dir.path(), &cut);
+    let error = audit.append(&[]).unwrap_err().to_string();
+    assert!(error.contains("lines were removed"), "{error}");
+
+    put(dir.path(), &whole);
+    audit.append(&[]).unwrap();
+}
+
+/// Somebody who can hash, but has not the key, makes the chain fit again.
+#[test]
+fn a_chain_hashed_anew_does_not_fit_its_checkpoint() {
+    let (dir, _) = log(20);
+    put(dir.path(), &forged(&lines(dir.path())));
     let found = finding(dir.path(), None).unwrap();
     assert_eq!(found.record, 24);
     assert!(found.says.contains("signature"), "{}", found.says);

@@ -1,13 +1,19 @@
 //! What a change does to the records: pure, so that the same changes always
 //! give the same ledger.
 
+mod refusal;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::order::{self, Reprovision, Ruling};
-use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
+use super::record::{
+    Act, Applied, Ask, Change, Enrolment, Entry, Issuance, KeyRecord, Source, What,
+};
+use crate::code::Code;
 use crate::step::{State, Step};
+use refusal::refusal;
 
 /// The outcome of one change on the records it touches.
 #[derive(Debug)]
@@ -98,7 +104,7 @@ pub(super) fn apply(
         return order::apply(order, enrolment, change.at, reprovision);
     }
     if let Some(refused) = refusal(change, enrolment, key.as_ref(), reprovision) {
-        return Outcome::refused(refused);
+        return withheld(change, enrolment, key.as_mut(), refused);
     }
     let at = change.at;
     let (mut key_changed, mut new_certificate, mut signed_twice) = (false, false, false);
@@ -182,18 +188,12 @@ pub(super) fn apply(
             (None, None, What::Asked { by, key })
         }
         Act::Declined { key: name } => {
-            key_changed = settle(key.as_mut());
+            key_changed = key.as_mut().is_some_and(settle);
             (None, None, What::Declined { key: name.clone() })
         }
         Act::Signed { issuance, .. } => {
-            settle(key.as_mut());
             if let Some(record) = key {
-                new_certificate = !record.serials.contains(&issuance.serial);
-                if new_certificate {
-                    record.serials.push(issuance.serial.clone());
-                    signed_twice = record.serials.len() == 2;
-                }
-                record.issuance = Some((**issuance).clone());
+                (new_certificate, signed_twice) = keep(record, issuance);
                 key_changed = true;
             }
             enrolment.until = issuance.not_after;
@@ -271,43 +271,70 @@ pub(super) fn apply(
         key_changed,
         new_certificate,
         signed_twice,
-        forget: false,
+        forget: is_forgettable(change, enrolment),
     }
 }
 
-/// The rules only the ledger can know.
-fn refusal(
+/// What is refused leaves no trace, except a certificate: it exists, whatever was decided
+/// about its node meanwhile.
+fn withheld(
     change: &Change,
-    enrolment: &Enrolment,
-    key: Option<&KeyRecord>,
-    reprovision: Reprovision,
-) -> Option<Applied> {
-    if is_held(enrolment.state, &change.act) {
-        return Some(Applied::NotNow(enrolment.state));
-    }
-    let Act::Requested { key: name, .. } = &change.act else {
-        return None;
+    enrolment: &mut Enrolment,
+    key: Option<&mut KeyRecord>,
+    refused: Applied,
+) -> Outcome {
+    let outcome = Outcome::refused(refused);
+    let Act::Signed {
+        key: name,
+        issuance,
+    } = &change.act
+    else {
+        return outcome;
     };
-    if let Some(record) = key.filter(|record| record.identity != change.identity) {
-        return Some(Applied::KeyHeldBy(record.identity.clone()));
+    let Some(record) = key.filter(|record| record.identity == change.identity) else {
+        return outcome;
+    };
+    let (new_certificate, signed_twice) = keep(record, issuance);
+    if enrolment.key.as_ref() == Some(name) {
+        enrolment.until = issuance.not_after;
     }
-    let enrolled = enrolment.enrolled_key.as_ref()?;
-    let passes = reprovision.passes(enrolment, enrolled == name, change.at);
-    (!passes).then(|| Applied::EnrolledWith(enrolled.clone()))
+    let entry = Entry {
+        at: change.at,
+        step: Step::Sign,
+        took_us: None,
+        what: What::Withheld {
+            serial: issuance.serial.clone(),
+        },
+    };
+    Outcome {
+        // Nobody remembers a node that was purged meanwhile; its key stays known.
+        entry: (enrolment.next_entry > 0).then_some(entry),
+        key_changed: true,
+        new_certificate,
+        signed_twice,
+        ..outcome
+    }
 }
 
-/// Whether what was decided about a node stands against what happens to it.
-fn is_held(state: State, act: &Act) -> bool {
-    match state {
-        State::Banned | State::Decommissioned | State::Quarantined => true,
-        // Only the node itself opens the matter again; but a frozen key freezes it all the same.
-        State::Refused => match act {
-            Act::Arrived { .. } => false,
-            Act::SetBack(setback) => setback.state != State::Quarantined,
-            _ => true,
-        },
-        _ => false,
+/// Takes a certificate down with its key; whether it is new, and the key's second.
+fn keep(record: &mut KeyRecord, issuance: &Issuance) -> (bool, bool) {
+    settle(record);
+    let new = !record.serials.contains(&issuance.serial);
+    if new {
+        record.serials.push(issuance.serial.clone());
     }
+    record.issuance = Some(issuance.clone());
+    (new, new && record.serials.len() == 2)
+}
+
+/// A name that never answered, holds nothing and is given up: most likely nobody has it.
+fn is_forgettable(change: &Change, enrolment: &Enrolment) -> bool {
+    let Act::SetBack(setback) = &change.act else {
+        return false;
+    };
+    let given_up = setback.state == State::Parked && setback.next_try.is_none();
+    let holds_nothing = enrolment.key.is_none() && enrolment.enrolled_key.is_none();
+    setback.code == Code::RpcTimeout && given_up && !enrolment.answered && holds_nothing
 }
 
 pub(super) fn enter(enrolment: &mut Enrolment, step: Step, state: State, at: Timestamp) {
@@ -318,8 +345,8 @@ pub(super) fn enter(enrolment: &mut Enrolment, step: Step, state: State, at: Tim
     }
 }
 
-fn settle(key: Option<&mut KeyRecord>) -> bool {
-    let Some(ask) = key.and_then(|record| record.asks.last_mut()) else {
+fn settle(key: &mut KeyRecord) -> bool {
+    let Some(ask) = key.asks.last_mut() else {
         return false;
     };
     ask.settled = true;

@@ -315,6 +315,12 @@ pub enum What {
         /// The key.
         key: String,
     },
+    /// A certificate came back when the node was no longer to have it: it exists and was not
+    /// sent.
+    Withheld {
+        /// Its serial number, hex.
+        serial: String,
+    },
     /// The enrolment did not go on.
     SetBack {
         /// What it became.

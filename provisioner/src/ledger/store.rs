@@ -75,7 +75,7 @@ pub enum LedgerError {
     #[error("the bucket of the shared ledger: {0}")]
     Bucket(String),
     /// The writer has ended after an error it could not go on from.
-    #[error("the ledger is closed")]
+    #[error("the ledger is closed: it could not be written any more; start the service again")]
     Closed,
 }
 
@@ -161,8 +161,14 @@ impl Store {
 
     /// An empty ledger that is gone with the process.
     pub(super) fn in_memory(name: &str) -> Result<Self, LedgerError> {
+        Self::on_backend(name, redb::backends::InMemoryBackend::new())
+    }
+
+    pub(super) fn on_backend(
+        name: &str,
+        backend: impl redb::StorageBackend,
+    ) -> Result<Self, LedgerError> {
         let file = PathBuf::from(name);
-        let backend = redb::backends::InMemoryBackend::new();
         let database = Database::builder()
             .create_with_backend(backend)
             .map_err(|error| opening(&file, &error))?;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -493,6 +495,188 @@ async fn a_forgotten_node_leaves_nothing_but_what_was_signed() {
     for &state in State::ALL {
         assert_eq!(counters.get(&format!("state.{state}")), 0, "{state}");
     }
+}
+
+/// A node in work that is frozen and let go on again makes a new key: what its flow of before
+/// still brings is about a key it no longer has.
+#[tokio::test]
+async fn an_order_amid_the_work_is_not_overtaken_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for act in [arrived(), requested("k1"), asked("k1")] {
+        ledger.commit(change("n1", 0, act)).await.unwrap();
+    }
+    assert_eq!(
+        told(&ledger, "n1", Verb::Quarantine).await,
+        Ok(State::Quarantined)
+    );
+    assert_eq!(told(&ledger, "n1", Verb::Approve).await, Ok(State::Queued));
+    let confirmed = Act::Confirmed {
+        by: Evidence::StartupAndPing,
+    };
+    for late in [asked("k1"), signed("k1", "01"), confirmed] {
+        let applied = ledger.commit(change("n1", 1, late)).await.unwrap();
+        assert_eq!(applied, Applied::NotNow(State::Queued));
+    }
+    enrol(&ledger, "n1", "k2", "02").await;
+    let enrolment = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!(enrolment.enrolled_key.as_deref(), Some("k2"));
+    let other = ledger.commit(change("n1", 2, requested("k3"))).await;
+    assert_eq!(other.unwrap(), Applied::EnrolledWith("k2".to_owned()));
+}
+
+/// The certificate of a node that is banned or even forgotten by the time it comes back.
+#[tokio::test]
+async fn a_certificate_nobody_may_have_any_more_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for node in ["banned", "gone"] {
+        for act in [arrived(), requested(node), asked(node)] {
+            ledger.commit(change(node, 0, act)).await.unwrap();
+        }
+    }
+    told(&ledger, "banned", Verb::Ban).await.unwrap();
+    told(&ledger, "gone", Verb::Refuse).await.unwrap();
+    told(&ledger, "gone", Verb::Purge).await.unwrap();
+    for (node, state) in [("banned", State::Banned), ("gone", State::Queued)] {
+        let late = ledger.commit(change(node, 1, signed(node, node))).await;
+        assert_eq!(late.unwrap(), Applied::NotNow(state));
+        let key = ledger.store().key(node).unwrap().unwrap();
+        assert_eq!(key.serials, [node]);
+        assert!(key.issuance.is_some() && key.open_ask().is_none());
+    }
+    assert_eq!(ledger.store().enrolment("gone").unwrap(), None);
+    let entries = ledger.store().entries("banned").unwrap();
+    let last = serde_json::to_value(entries.last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["what"], &last["serial"]),
+        (&"withheld".into(), &"banned".into())
+    );
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("certificates"), 2);
+    let files = std::fs::read_dir(crate::audit::folder_in(dir.path())).unwrap();
+    let log = files
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "jsonl"));
+    let log = std::fs::read_to_string(log.unwrap()).unwrap();
+    assert_eq!(log.matches("\"what\":\"withheld\"").count(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn a_name_that_never_answered_is_forgotten_once_it_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let silent = |next_try| {
+        Act::SetBack(Setback {
+            step: Step::Inspect,
+            state: State::Parked,
+            code: Code::RpcTimeout,
+            says: String::new(),
+            next_try,
+            new_key: false,
+        })
+    };
+    let inspected = Act::Inspected {
+        says: String::new(),
+    };
+    for (node, act) in [
+        ("made-up", arrived()),
+        ("made-up", silent(Some(at(9)))),
+        ("real", arrived()),
+        ("real", inspected),
+        ("real", silent(None)),
+    ] {
+        ledger.commit(change(node, 0, act)).await.unwrap();
+    }
+    assert!(ledger.store().enrolment("made-up").unwrap().is_some());
+    ledger
+        .commit(change("made-up", 1, silent(None)))
+        .await
+        .unwrap();
+    let store = ledger.store();
+    assert_eq!(store.enrolment("made-up").unwrap(), None);
+    assert_eq!(store.entries("made-up").unwrap(), []);
+    assert!(store.enrolment("real").unwrap().is_some());
+    let counters = store.counters().unwrap();
+    assert_eq!(counters.get("state.parked"), 1);
+    assert_eq!(counters.get("code.rpc.timeout"), 3);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rules = Rules::default();
+    rules.audit.reserve = u64::MAX;
+    let ledger = Ledger::open(dir.path(), rules, |_: &[super::Committed]| {}).unwrap();
+    // Nothing about it is told in the audit log, and it needs room all the same.
+    let refused = ledger.commit(change("n1", 0, arrived())).await;
+    assert!(matches!(refused, Err(LedgerError::Audit(_))), "{refused:?}");
+}
+
+/// A file that can be made to fail.
+#[derive(Debug)]
+struct Failing {
+    memory: redb::backends::InMemoryBackend,
+    broken: Arc<AtomicBool>,
+}
+
+impl redb::StorageBackend for Failing {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        }
+        self.memory.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        self.memory.write(offset, data)
+    }
+}
+
+/// The store writes no more after one failure, so that only a new start can help.
+#[tokio::test]
+async fn a_file_that_fails_ends_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let memory = redb::backends::InMemoryBackend::new();
+    let file = Failing {
+        memory,
+        broken: Arc::clone(&broken),
+    };
+    let store = Arc::new(Store::on_backend("failing", file).unwrap());
+    let (jobs, waiting) = tokio::sync::mpsc::channel(9);
+    let writer = super::Writer {
+        store: Arc::clone(&store),
+        reprovision: Reprovision::Never,
+        audit: crate::audit::Audit::new(dir.path().to_path_buf(), None, Rules::default().audit),
+        observer: |_: &[super::Committed]| {},
+    };
+    super::writer::start(writer, waiting).unwrap();
+    let group = None;
+    let ledger = Ledger { store, jobs, group };
+    ledger.commit(change("n1", 0, arrived())).await.unwrap();
+    broken.store(true, Ordering::Relaxed);
+    let failed = ledger.commit(change("n2", 0, arrived())).await;
+    assert!(
+        matches!(failed, Err(LedgerError::File { .. })),
+        "{failed:?}"
+    );
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(9), ledger.ended());
+    ended.await.unwrap();
+    let closed = ledger.commit(change("n3", 0, arrived())).await;
+    assert!(matches!(closed, Err(LedgerError::Closed)), "{closed:?}");
 }
 
 #[tokio::test]

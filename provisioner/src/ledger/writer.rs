@@ -87,7 +87,7 @@ pub(super) struct Writer<O> {
     pub(super) observer: O,
 }
 
-/// Starts the thread. It ends when every sender is gone.
+/// Starts the thread. It ends when every sender is gone, or the file can no longer be written.
 pub(super) fn start(
     mut writer: Writer<impl Observer>,
     waiting: mpsc::Receiver<Job>,
@@ -129,9 +129,20 @@ impl<O: Observer> Writer<O> {
                     for job in jobs.drain(..) {
                         answer(job.done, Err(error.clone()));
                     }
+                    if matches!(error, LedgerError::File { .. }) && !self.is_writable() {
+                        tracing::error!("the ledger has to be opened anew: the service ends");
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Whether the store writes on. After an error of its file it refuses everything until it
+    /// is opened again.
+    fn is_writable(&self) -> bool {
+        let empty = self.store.database.begin_write();
+        empty.is_ok_and(|transaction| transaction.commit().is_ok())
     }
 
     /// Applies the jobs in order, in one durable transaction, told in the audit log
@@ -173,6 +184,8 @@ impl<O: Observer> Writer<O> {
 
     /// Tells the audit log what is about to be committed.
     fn tell(&mut self, jobs: &[Job], applied: &[Applied]) -> Result<Option<Anchor>, LedgerError> {
+        // What is not told fills the disk as well.
+        self.audit.check_room()?;
         let told = jobs.iter().zip(applied).filter_map(|(job, applied)| {
             Some(match &job.work {
                 Work::Change(change) => (change.at, audit::event(change, applied)?),

@@ -85,8 +85,10 @@ impl Listener {
             EventKind::Shutdown => return Heard::Dropped(Code::EventStale, event.identity),
             _ => return Heard::Nothing,
         };
-        let fresh = self.is_timely(event.timestamp, now) && self.is_new(&event.id);
-        if source == Source::Startup && !fresh {
+        // Only the ids of startups are worth remembering: alive events repeat theirs for ever.
+        let fresh = source != Source::Startup
+            || (self.is_timely(event.timestamp, now) && self.is_new(&event.id));
+        if !fresh {
             return Heard::Dropped(Code::EventStale, event.identity);
         }
         let arrival = Arrival {
@@ -190,6 +192,7 @@ mod tests {
             let heard = hear(&mut listener, event(kind, "a", NOW - 100_000));
             assert!(matches!(heard, Heard::Arrival(a) if a.source == Source::Alive));
         }
+        assert!(listener.seen.is_empty() && listener.order.is_empty());
     }
 
     #[test]

@@ -172,11 +172,13 @@ impl Slots {
         let mut asked = self.locked();
         let Some(slot) = asked.get_mut(&reply.sender) else {
             drop(asked);
-            self.strangers.store(true, Ordering::Relaxed);
-            tracing::warn!(
-                sender = %reply.sender, code = %Code::RpcSenderMismatch,
-                "a reply came from a node that was not asked"
-            );
+            // Whoever may publish can send any number of them: one line a window is enough.
+            if !self.strangers.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    sender = %reply.sender, code = %Code::RpcSenderMismatch,
+                    "a reply came from a node that was not asked"
+                );
+            }
             return;
         };
         if slot.answered {

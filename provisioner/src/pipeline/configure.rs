@@ -54,8 +54,8 @@ pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured,
 
     let mut conversation = inspected.conversation;
     conversation.check()?;
-    context.still_ours(&node)?;
     let mut watch = context.signals.watch(&node);
+    context.hold_at("signed").await;
     let by = send(context, &mut conversation, &mut watch, &question).await?;
     let says = format!("{} settings, {}", judged.settings().len(), by.says());
     context.note(&node, Act::Configured { says }).await?;
@@ -71,10 +71,12 @@ async fn send(
     conversation: &mut Conversation,
     watch: &mut Watch,
     question: &Question,
-) -> Result<Evidence, Refusal> {
+) -> Result<Evidence, Stop> {
     let limit = context.site.config.timeouts.node;
     let mut left = context.site.config.retry.attempts;
+    let node = conversation.node().clone();
     loop {
+        context.still_on(&node)?;
         match conversation.ask(question, limit).await {
             Ok(reply) => {
                 conversation.read(question, &reply)?;
@@ -82,7 +84,7 @@ async fn send(
             }
             Err(_) if watch.seen().provisioned => return Ok(Evidence::Event),
             Err(NoAnswer::Silent { .. }) if left > 0 => left -= 1,
-            Err(none) => return Err(conversation.refusal(question, limit, &none)),
+            Err(none) => return Err(conversation.refusal(question, limit, &none).into()),
         }
     }
 }

@@ -16,8 +16,9 @@ use super::ask::Asker;
 use super::queue::Queue;
 use super::signals::Signals;
 use crate::config::{CaKind, Limits};
-use crate::ledger::{Act, Applied, Change, Enrolment, KeyRecord, Ledger};
+use crate::ledger::{Act, Applied, Change, Enrolment, KeyRecord, Ledger, LedgerError};
 use crate::site::Site;
+use crate::step::State;
 
 /// The bounds of what goes on at once, one a stage.
 #[derive(Debug)]
@@ -103,21 +104,42 @@ impl Context {
         Ok(())
     }
 
-    /// Stops where another member took the node over meanwhile; asked before anything leaves.
-    pub(crate) fn still_ours(&self, node: &Identity) -> Result<(), Stop> {
+    /// Writes a change as often as it takes until it is durable, pausing while the ledger
+    /// cannot be written.
+    pub(crate) async fn insist(&self, node: &str, act: Act) -> Result<Applied, Stop> {
+        let change = self.change(node, act);
+        loop {
+            match self.ledger.commit(change.clone()).await {
+                Ok(Applied::NotNow(state)) => return Err(Stop::Held(state)),
+                Ok(Applied::HeldBy(member)) => return Err(Stop::Lost(member)),
+                Ok(applied) => return Ok(applied),
+                Err(LedgerError::Closed) => return Err(Stop::Ended),
+                Err(error) => {
+                    tracing::error!(node, %error, code = %error.code(), "not recorded yet");
+                    tokio::time::sleep(self.site.config.retry.first).await;
+                }
+            }
+        }
+    }
+
+    /// Stops where another member took the node over meanwhile, or it was decided that it does
+    /// not go on; asked before anything leaves for it.
+    pub(crate) fn still_on(&self, node: &Identity) -> Result<(), Stop> {
         let group = self.ledger.group();
-        let other = group.and_then(|group| group.held_by_other(node.as_str()));
-        other.map_or(Ok(()), |member| Err(Stop::Lost(member)))
+        if let Some(member) = group.and_then(|group| group.held_by_other(node.as_str())) {
+            return Err(Stop::Lost(member));
+        }
+        match self.enrolment(node)?.map(|known| known.state) {
+            Some(State::Working) => Ok(()),
+            Some(state) => Err(Stop::Held(state)),
+            // It was refused, and then forgotten.
+            None => Err(Stop::Held(State::Refused)),
+        }
     }
 
     /// Writes a change without waiting for the disk.
     pub(crate) async fn note(&self, node: &Identity, act: Act) -> Result<(), Stop> {
-        self.note_named(node.as_str(), act).await
-    }
-
-    /// The same for a name from the ledger.
-    pub(crate) async fn note_named(&self, node: &str, act: Act) -> Result<(), Stop> {
-        Ok(self.ledger.note(self.change(node, act)).await?)
+        Ok(self.ledger.note(self.change(node.as_str(), act)).await?)
     }
 
     pub(crate) fn enrolment(&self, node: &Identity) -> Result<Option<Enrolment>, Stop> {

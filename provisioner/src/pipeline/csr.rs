@@ -107,7 +107,11 @@ async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop
         next_try: None,
         new_key: false,
     };
-    context.note_named(other, Act::SetBack(setback)).await?;
+    match context.insist(other, Act::SetBack(setback)).await {
+        // The other one is banned, say, which is more than frozen.
+        Ok(_) | Err(Stop::Held(_) | Stop::Lost(_)) => {}
+        Err(stop) => return Err(stop),
+    }
     Ok(Refusal::new(Code::KeyReused, says(node, other)).into())
 }
 

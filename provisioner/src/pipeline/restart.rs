@@ -53,7 +53,6 @@ pub(crate) async fn run(context: &Context, configured: Configured) -> Result<Res
     // Taken before the node leaves: it must not come up unawaited.
     let place = Context::permit(&context.places.confirm).await?;
     watch.reset();
-    context.still_ours(&node)?;
     let by = settle(context, &mut conversation, &mut watch).await?;
     drop(working);
     context.queued.notify_one();
@@ -74,7 +73,9 @@ async fn settle(
     watch: &mut Watch,
 ) -> Result<Evidence, Stop> {
     let limit = context.site.config.timeouts.restart;
+    let node = conversation.node().clone();
     for _ in 0..2 {
+        context.still_on(&node)?;
         let answer = tokio::select! {
             answer = conversation.ask(&Question::Restart, limit) => answer,
             _ = watch.until(|seen| seen.shutdown || seen.started) => return Ok(Evidence::Event),

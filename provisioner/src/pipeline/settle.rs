@@ -77,8 +77,7 @@ pub(crate) async fn settle(
             set_back(context, node, step, refusal, new_key).await;
         }
         Err((step, Stop::Held(state))) => {
-            tracing::debug!(%node, %step, %state, "held by the ledger");
-            context.with_queue(|queue| queue.leave(node));
+            held(context, node, step, state);
         }
         Err((step, Stop::Lost(member))) => {
             tracing::warn!(%node, %step, member, code = %Code::LeaseLost, "another provisioner has it");
@@ -100,13 +99,7 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), &refusal));
     let pause = pause.flatten();
     let next_try = pause.map(|pause| after(context.now(), pause));
-    match next_try {
-        Some(until) => {
-            let eager = is_absence(refusal.code);
-            context.with_queue(|queue| queue.park(node, until, eager));
-        }
-        None => context.with_queue(|queue| queue.leave(node)),
-    }
+    let eager = is_absence(refusal.code);
     tracing::warn!(
         %node, %step, code = %refusal.code, %state,
         next_try = next_try.map(|at| at.to_string()), "{}", refusal.message
@@ -119,8 +112,24 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
         next_try,
         new_key,
     };
-    if let Err(Stop::Ledger(error)) = context.note(node, Act::SetBack(setback)).await {
-        tracing::error!(%node, %error, "a setback is not recorded");
+    // Whoever takes the node up next goes by what the ledger says, so the ledger is first.
+    let recorded = context.insist(node.as_str(), Act::SetBack(setback)).await;
+    match (recorded, next_try) {
+        (Ok(_), Some(until)) => context.with_queue(|queue| queue.park(node, until, eager)),
+        (Err(Stop::Held(state)), _) => held(context, node, step, state),
+        _ => context.with_queue(|queue| queue.leave(node)),
+    }
+}
+
+/// Somebody decided about the node while it was worked on. What they want tried is tried now.
+fn held(context: &Context, node: &Identity, step: Step, state: State) {
+    tracing::debug!(%node, %step, %state, "held by the ledger");
+    context.with_queue(|queue| queue.leave(node));
+    // Looked up only now: an order given before found the node at work, a later one does not.
+    let known = context.enrolment(node).ok().flatten();
+    if known.is_some_and(|known| known.state == State::Queued) {
+        let now = context.now();
+        context.with_queue(|queue| queue.hasten(node, now));
     }
 }
 

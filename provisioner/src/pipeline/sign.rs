@@ -113,7 +113,7 @@ async fn decide(
         Some(turn) => turn,
         None => Context::permit(&context.places.signing).await?,
     };
-    context.still_ours(node)?;
+    context.still_on(node)?;
     match hook.decide(question, prepared.as_ref()).await {
         Ok(answer) => Ok(answer),
         Err(error) => Err(unanswered(context, requested, error, prepared.is_some()).await?),

@@ -123,6 +123,10 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
                     "  {step:<10} {at}  {took:>9}  taken over from {from}, which is gone"
                 )?;
             }
+            What::Withheld { serial } => {
+                let says = format!("certificate {serial} exists and was not sent");
+                writeln!(out, "  {step:<10} {at}  {took:>9}  {says}")?;
+            }
             What::Declined { .. } => {
                 writeln!(out, "  {step:<10} {at}  {took:>9}  no certificate")?;
             }

@@ -50,6 +50,39 @@ if what != "stays":
 print(json.dumps({"certificate": chain, "ca": open(here + "/ca.pem").read(), "configuration": configuration}))
 "#;
 
+/// Nobody knows whether the helper had signed when the service was killed: the node makes a new
+/// key, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_a_helper_is_asked_costs_the_key_and_no_more() {
+    const NODE: &str = "web1.example.net";
+    let site = Site::start();
+    let helper = site.path("helper.py");
+    std::fs::write(&helper, HELPER).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(site.path("production.url"), site.production.url()).unwrap();
+    let ca = "[ca]\nkind = \"exec\"\ncommand = [\"./helper.py\"]\nroots = \"ca.pem\"\n\
+              timeout = \"15s\"\n";
+    let config = site.config_with_ca(ca, "");
+    let mut service = Provisioner::start_with(&config, &[("PROVISIONER_TEST_HOLD", "asked=1h")]);
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let count = |show: &serde_json::Value, field: &str, value: &str| {
+        let entries = show["history"].as_array().map_or(&[][..], Vec::as_slice);
+        entries.iter().filter(|entry| entry[field] == value).count()
+    };
+    service
+        .show_when(NODE, |show| count(show, "what", "asked") == 1)
+        .await;
+    service.kill();
+
+    let service = Provisioner::start(&config);
+    let show = service
+        .show_when(NODE, |show| show["state"] == "confirmed")
+        .await;
+    assert_eq!(count(&show, "code", "ca.unknown_outcome"), 1, "{show:#}");
+    assert_eq!(count(&show, "what", "asked"), 2, "{show:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_helpers_park_their_node_and_good_ones_enrol() {
     let site = Site::start();

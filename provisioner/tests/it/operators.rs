@@ -107,6 +107,42 @@ async fn decisions_hold_while_it_runs_and_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn decisions_amid_the_work_are_heeded_before_anything_leaves() {
+    const APPROVED: &str = "web2.example.net";
+    let site = Site::start();
+    let config = site.config("[log]\nlevel = \"debug\"\n");
+    // They stand still with their certificates made and not yet sent.
+    let hold = [("PROVISIONER_TEST_HOLD", "signed=3s")];
+    let service = Provisioner::start_with(&config, &hold);
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    swarm.add(APPROVED, &site.token);
+    service
+        .status_when("both signed", |s| s["certificates_issued"] == 2)
+        .await;
+    service.ask(&["ban", NODE]);
+    service.ask(&["quarantine", APPROVED]);
+    service.ask(&["approve", APPROVED]);
+
+    // The one is tried at once with a new key, the other gets nothing.
+    let show = service
+        .show_when(APPROVED, |s| s["state"] == "confirmed")
+        .await;
+    assert!(show["certificate"]["serial"].is_string(), "{show:#}");
+    assert_eq!(
+        service.ask(&["status"])["certificates_issued"],
+        3,
+        "{show:#}"
+    );
+    let held = format!("held by the ledger node={NODE} step=configure state=banned");
+    assert!(service.log().contains(&held));
+    assert_eq!(service.ask(&["show", NODE])["state"], "banned");
+    let sent = swarm.file(NODE, "ssl/certificate.pem");
+    assert_eq!(sent, None, "nothing was sent to it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_audit_nothing_is_issued() {
     let site = Site::start();
     // More than any disk has.

@@ -197,6 +197,12 @@ pub(super) fn change(
     let mut key = name.and_then(|name| next.keys.get(name).cloned());
     let outcome = apply(change, &mut next.enrolment, &mut key, terms.reprovision);
     let Some(entry) = outcome.entry else {
+        // Of a node that was forgotten meanwhile the key is known still.
+        if let (Some(name), Some(record), true) = (name, key, outcome.key_changed)
+            && let Some(found) = value
+        {
+            found.keys.insert(name.to_owned(), record);
+        }
         return (outcome.applied, None);
     };
     next.entries.push(entry);
@@ -215,9 +221,6 @@ pub(super) fn change(
     }
     let (state, step) = (next.enrolment.state, next.enrolment.step);
     *value = Some(next);
-    if outcome.forget {
-        return (outcome.applied, None);
-    }
     let setback = match &change.act {
         Act::SetBack(s) => Some((s.step, s.state, s.code)),
         Act::Ordered(order) => order.verb.code().map(|code| (step, state, code)),

@@ -73,8 +73,16 @@ impl<'t> Batch<'t> {
         let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
         if outcome.forget {
             self.forget(&change.identity, &enrolment, before)?;
-            return Ok((outcome.applied, None));
+            let committed = self.count_code(change, (enrolment.state, enrolment.step), None);
+            return Ok((outcome.applied, Some(committed)));
         }
+        if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
+            let bytes = self.encode(record)?;
+            self.keys
+                .insert(name, bytes.as_slice())
+                .map_err(self.store.failed())?;
+        }
+        self.count_certificates(&outcome);
         let Some(entry) = &outcome.entry else {
             self.read
                 .insert(change.identity.clone(), (enrolment, before));
@@ -91,12 +99,6 @@ impl<'t> Batch<'t> {
         if let Some(old) = number.checked_sub(HISTORY) {
             let old = (change.identity.as_str(), old);
             self.entries.remove(old).map_err(self.store.failed())?;
-        }
-        if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
-            let bytes = self.encode(record)?;
-            self.keys
-                .insert(name, bytes.as_slice())
-                .map_err(self.store.failed())?;
         }
 
         let now = (enrolment.state, enrolment.step);
@@ -138,12 +140,6 @@ impl<'t> Batch<'t> {
                 *seen = Some(now);
             }
         }
-        if outcome.new_certificate {
-            self.count("certificates".to_owned(), 1);
-        }
-        if outcome.signed_twice {
-            self.count("keys_signed_twice".to_owned(), 1);
-        }
         if let Some((step, took_us)) = outcome.completed {
             self.count(format!("done.{step}"), 1);
             if let Some(took) = took_us {
@@ -152,6 +148,26 @@ impl<'t> Batch<'t> {
             }
             self.mark_time(step, change)?;
         }
+        let committed = self.count_code(change, now, outcome.completed);
+        Ok((outcome.applied.clone(), Some(committed)))
+    }
+
+    fn count_certificates(&mut self, outcome: &Outcome) {
+        if outcome.new_certificate {
+            self.count("certificates".to_owned(), 1);
+        }
+        if outcome.signed_twice {
+            self.count("keys_signed_twice".to_owned(), 1);
+        }
+    }
+
+    /// Counts what set a node back or was decided about it.
+    fn count_code(
+        &mut self,
+        change: &Change,
+        now: Place,
+        completed: Option<(Step, Option<u64>)>,
+    ) -> Committed {
         let ordered = |code| (now.1, now.0, code);
         let setback = match &change.act {
             Act::SetBack(s) => Some((s.step, s.state, s.code)),
@@ -161,12 +177,11 @@ impl<'t> Batch<'t> {
         if let Some((_, _, code)) = setback {
             self.count(format!("code.{code}"), 1);
         }
-        let committed = Committed {
+        Committed {
             identity: change.identity.clone(),
-            completed: outcome.completed,
+            completed,
             setback,
-        };
-        Ok((outcome.applied.clone(), Some(committed)))
+        }
     }
 
     /// Removes what is known of an identity. What was signed for its keys stays

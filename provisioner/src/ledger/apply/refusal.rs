@@ -1,0 +1,57 @@
+//! Which changes are refused: what only the ledger can know about a node.
+
+use super::super::order::Reprovision;
+use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use crate::step::State;
+
+/// The rules only the ledger can know.
+pub(super) fn refusal(
+    change: &Change,
+    enrolment: &Enrolment,
+    key: Option<&KeyRecord>,
+    reprovision: Reprovision,
+) -> Option<Applied> {
+    if is_held(enrolment.state, &change.act) {
+        return Some(Applied::NotNow(enrolment.state));
+    }
+    if is_overtaken(&change.act, enrolment, key.is_some()) {
+        return Some(Applied::NotNow(enrolment.state));
+    }
+    let Act::Requested { key: name, .. } = &change.act else {
+        return None;
+    };
+    if let Some(record) = key.filter(|record| record.identity != change.identity) {
+        return Some(Applied::KeyHeldBy(record.identity.clone()));
+    }
+    let enrolled = enrolment.enrolled_key.as_ref()?;
+    let passes = reprovision.passes(enrolment, enrolled == name, change.at);
+    (!passes).then(|| Applied::EnrolledWith(enrolled.clone()))
+}
+
+/// Whether what was decided about a node stands against what happens to it.
+fn is_held(state: State, act: &Act) -> bool {
+    match state {
+        State::Banned | State::Decommissioned | State::Quarantined => true,
+        // Only the node itself opens the matter again; but a frozen key freezes it all the same.
+        State::Refused => match act {
+            Act::Arrived { .. } => false,
+            Act::SetBack(setback) => setback.state != State::Quarantined,
+            _ => true,
+        },
+        _ => false,
+    }
+}
+
+/// Whether a person took from the node, in the middle of its enrolment, the key that this is
+/// about: approving it has it make a new one, purging it leaves none.
+fn is_overtaken(act: &Act, enrolment: &Enrolment, recorded: bool) -> bool {
+    match act {
+        Act::Asked { key, .. } | Act::Signed { key, .. } => {
+            !recorded || enrolment.key.as_ref() != Some(key)
+        }
+        Act::Configured { .. } | Act::Restarted { .. } | Act::Confirmed { .. } => {
+            enrolment.key.is_none()
+        }
+        _ => false,
+    }
+}
