@@ -1,6 +1,6 @@
 //! Hooks over HTTP: a signed webhook in our contract, and the interfaces of certificate authorities.
 //!
-//! [`client`] speaks HTTP and tells what each failure leaves open; an [`Api`] per kind of server
+//! `client` speaks HTTP and tells what each failure leaves open; an [`Api`] per kind of server
 //! maps questions and answers. Redirects are never followed, a body is read up to 1 MiB, and over
 //! TLS the server is held against the configured authority alone.
 

@@ -6,7 +6,7 @@
 //!   └──── answer, by `request_id` ────┘
 //! ```
 //!
-//! Each helper has a [`keeper`], which starts it, asks whether it can work, hands it questions up
+//! Each helper has a `keeper`, which starts it, asks whether it can work, hands it questions up
 //! to a bound and its answers to whoever asked, and starts it again, later each time, when it
 //! ends. A helper that leaves a question unanswered gets no more of them, keeps the chance to
 //! answer the others in their time, and is then ended with its whole process group.
