@@ -166,6 +166,15 @@ impl Tables<'_> {
         self.values
             .insert(identity, (revision, bytes.as_slice()))
             .map_err(&failed)?;
+        // Those of a forgotten node too: they are not signed for once more.
+        for (name, record) in &value.keys {
+            if before.as_ref().and_then(|before| before.keys.get(name)) != Some(record) {
+                let bytes = self.encode(record)?;
+                self.keys
+                    .insert(name.as_str(), bytes.as_slice())
+                    .map_err(&failed)?;
+            }
+        }
         if value.forgotten {
             self.enrolments.remove(identity).map_err(&failed)?;
             let entries = (identity, 0)..=(identity, u64::MAX);
@@ -182,14 +191,6 @@ impl Tables<'_> {
         self.enrolments
             .insert(identity, bytes.as_slice())
             .map_err(&failed)?;
-        for (name, record) in &value.keys {
-            if before.as_ref().and_then(|before| before.keys.get(name)) != Some(record) {
-                let bytes = self.encode(record)?;
-                self.keys
-                    .insert(name.as_str(), bytes.as_slice())
-                    .map_err(&failed)?;
-            }
-        }
         let seen = before
             .as_ref()
             .filter(|before| !before.forgotten)

@@ -401,6 +401,53 @@ async fn the_replica_is_what_the_embedded_ledger_would_be() {
     assert_eq!(store.key("k1").unwrap(), here.key("k1").unwrap());
 }
 
+/// A replica made after a node was forgotten knows the keys that were signed for.
+#[test]
+fn a_replica_made_later_knows_the_keys_of_a_forgotten_node() {
+    let mut value = None;
+    let terms = Terms {
+        me: "a",
+        alive: &|_| true,
+        reprovision: POLICY,
+    };
+    let source = Source::Startup;
+    let arrived = Act::Arrived {
+        source,
+        version: None,
+    };
+    let setback = Setback {
+        step: Step::Sign,
+        state: State::Parked,
+        code: Code::HookTimeout,
+        says: "silent".to_owned(),
+        next_try: None,
+        new_key: true,
+    };
+    let story = [
+        arrived.clone(),
+        taken(),
+        requested("k1"),
+        asked("k1"),
+        signed("k1", "01"),
+        Act::SetBack(setback),
+        ordered(Verb::Purge),
+    ];
+    for act in story {
+        value::change(&mut value, &wanted("n1", act), &terms);
+    }
+    assert!(value.as_ref().unwrap().forgotten);
+    let store = Store::in_memory("bucket").unwrap();
+    for (revision, act) in [(7, None), (8, Some(arrived))] {
+        if let Some(act) = act {
+            value::change(&mut value, &wanted("n1", act), &terms);
+        }
+        let batch = [("n1".to_owned(), revision, value.clone().unwrap())];
+        replica::absorb(&store, &batch, None).unwrap();
+        let known = store.key("k1").unwrap().unwrap();
+        assert_eq!((known.identity.as_str(), known.serials.len()), ("n1", 1));
+    }
+}
+
 /// What a value no longer carries is still counted.
 #[test]
 fn a_long_history_is_counted_though_it_does_not_travel() {
