@@ -4,12 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use provisioner::cli::Cli;
-
-/// Small records live for milliseconds by the thousand, made by one thread and dropped by another.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Exit status of a command that could not do its work.
 const FAILED: u8 = 2;
