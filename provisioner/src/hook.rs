@@ -154,15 +154,17 @@ pub trait Hook: Send + Sync + std::fmt::Debug {
     }
 
     /// Fixes everything about the certificate that is not decided by the request, so that asking
-    /// again gives the same certificate. `None` when this hook cannot promise that.
+    /// again gives the same certificate. `None` when this hook cannot promise that, as most cannot.
     ///
     /// # Errors
     /// `ca.config` when the authority cannot issue at that time.
     fn prepare(
         &self,
-        request: &HookRequest,
-        rng: &mut dyn RngCore,
-    ) -> Result<Option<ToBeSigned>, HookError>;
+        _request: &HookRequest,
+        _rng: &mut dyn RngCore,
+    ) -> Result<Option<ToBeSigned>, HookError> {
+        Ok(None)
+    }
 
     /// Waits until the hook may be asked at all; nothing is sent.
     ///

@@ -4,6 +4,7 @@
 
 mod backoff;
 mod caller;
+mod causes;
 mod identity;
 mod seed;
 pub mod subject;
@@ -11,6 +12,7 @@ mod time;
 
 pub use backoff::Backoff;
 pub use caller::{CallerId, CallerIdError};
+pub use causes::causes;
 pub use identity::{Collective, Identity, IdentityError};
 pub use seed::Seed;
 pub use time::{Clock, ManualClock, SystemClock, UnixTime};

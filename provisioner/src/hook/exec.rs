@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rand::RngCore;
 use serde_json::Value;
 
 use super::process::{self, Ended, MAX_STDOUT};
@@ -140,14 +139,6 @@ impl Hook for ExecHook {
 
     fn self_test(&self) -> Result<(), HookError> {
         self.settings.program.check()
-    }
-
-    fn prepare(
-        &self,
-        _request: &HookRequest,
-        _rng: &mut dyn RngCore,
-    ) -> Result<Option<ToBeSigned>, HookError> {
-        Ok(None)
     }
 
     async fn decide(

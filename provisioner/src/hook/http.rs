@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rand::RngCore;
 
 mod cfssl;
 mod client;
@@ -88,14 +87,6 @@ impl<A: Api> Hook for HttpHook<A> {
 
     async fn health(&self) -> Result<(), HookError> {
         self.api.health(&self.client).await
-    }
-
-    fn prepare(
-        &self,
-        _request: &HookRequest,
-        _rng: &mut dyn RngCore,
-    ) -> Result<Option<ToBeSigned>, HookError> {
-        Ok(None)
     }
 
     async fn decide(

@@ -16,7 +16,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rand::RngCore;
 use server_core::words::Seed;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -244,14 +243,6 @@ impl Hook for PoolHook {
                 ),
             )
         }))
-    }
-
-    fn prepare(
-        &self,
-        _request: &HookRequest,
-        _rng: &mut dyn RngCore,
-    ) -> Result<Option<ToBeSigned>, HookError> {
-        Ok(None)
     }
 
     async fn decide(

@@ -9,7 +9,6 @@ use provisioner::ca::ToBeSigned;
 use provisioner::code::Code;
 use provisioner::hook::guard::BreakerSettings;
 use provisioner::hook::{Decision, Guarded, Hook, HookAnswer, HookError, HookRequest, Pace};
-use rand::RngCore;
 
 use crate::node::request;
 
@@ -25,14 +24,6 @@ impl Hook for Told {
 
     fn self_test(&self) -> Result<(), HookError> {
         Ok(())
-    }
-
-    fn prepare(
-        &self,
-        _: &HookRequest,
-        _: &mut dyn RngCore,
-    ) -> Result<Option<ToBeSigned>, HookError> {
-        Ok(None)
     }
 
     async fn decide(

@@ -19,6 +19,7 @@ use super::{
     Bus, BusError, BusStats, Dial, DialLimit, DialStep, Dialer, Inbound, Link, SubscriptionId,
     is_subscribable,
 };
+use crate::words::causes;
 use crate::words::subject::is_publishable;
 use attempts::Attempts;
 pub(super) use attempts::redact;
@@ -287,7 +288,7 @@ impl Bus for NatsBus {
 
 /// Sorts the library's reasons into those an operator can act on.
 fn explain(server: &str, error: &async_nats::ConnectError) -> BusError {
-    let (server, why) = (server.to_owned(), chain(error));
+    let (server, why) = (server.to_owned(), causes(error));
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             BusError::Refused { server, why }
@@ -298,19 +299,4 @@ fn explain(server: &str, error: &async_nats::ConnectError) -> BusError {
         _ if why.contains("certificate") || why.contains("alert") => BusError::Tls { server, why },
         _ => BusError::Unreachable { server, why },
     }
-}
-
-/// The whole chain of causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

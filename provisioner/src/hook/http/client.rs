@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use server_core::words::causes;
 use tokio::time::timeout;
 
 use super::reply::{Reply, retry_after};
@@ -215,14 +216,7 @@ impl HttpClient {
 
 /// No answer at all: whether the question left, and who is at fault.
 fn unreached(error: &ClientError, url: &str) -> HookError {
-    let mut causes = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    causes.dedup();
-    let causes = causes.join(": ");
+    let causes = causes(error);
     if error.source().is_some_and(is_untrusted) {
         let says = format!("{url} is not who it should be: {causes}; see `server_ca` in [ca]");
         return HookError::unsent(Code::CaConfig, says);

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use rustls::ClientConfig;
+use server_core::words::causes;
 use tokio::sync::mpsc;
 
 use crate::config::Secret;
@@ -211,7 +212,7 @@ impl Broker {
     }
 
     fn failed(&self, error: &dyn std::error::Error) -> BucketError {
-        let mut says = chain(error);
+        let mut says = causes(error);
         if says.contains("no responders") || says.contains("not enabled") {
             says.push_str(
                 "; the broker must have JetStream: a `jetstream` block with a `store_dir` in its \
@@ -225,23 +226,8 @@ impl Broker {
     }
 }
 
-/// The whole chain of causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 fn unknown(error: &dyn std::error::Error) -> ShelfError {
-    ShelfError::Unknown(chain(error))
+    ShelfError::Unknown(causes(error))
 }
 
 #[async_trait]
@@ -301,7 +287,6 @@ impl JetStream {
         last: &mut u64,
         current: &mut bool,
     ) -> Result<(), String> {
-        let says = |error: &dyn std::error::Error| chain(error);
         let prefix = &self.store.prefix;
         let consumer = self.store.stream.create_consumer(push::OrderedConfig {
             deliver_subject: self.client.new_inbox(),
@@ -319,9 +304,9 @@ impl JetStream {
             },
             ..push::OrderedConfig::default()
         });
-        let consumer = consumer.await.map_err(|error| says(&error))?;
+        let consumer = consumer.await.map_err(|error| causes(&error))?;
         let nothing = consumer.cached_info().num_pending == 0;
-        let mut messages = consumer.messages().await.map_err(|error| says(&error))?;
+        let mut messages = consumer.messages().await.map_err(|error| causes(&error))?;
         if nothing && !*current {
             *current = true;
             let _ = news.send(News::Current).await;
@@ -334,7 +319,7 @@ impl JetStream {
             let Some(message) = next else {
                 return Err("the stream of changes ended".to_owned());
             };
-            let message = message.map_err(|error| says(&error))?;
+            let message = message.map_err(|error| causes(&error))?;
             let info = message.info().map_err(|error| error.to_string())?;
             let (sequence, pending) = (info.stream_sequence, info.pending);
             if let Some(told) = self.heard(sequence, &message) {
