@@ -10,15 +10,18 @@ use super::asked::{asked, run};
 use super::coming_up::tier;
 use crate::support::{Stage, nats_server};
 
+/// Running brokers of the test's own, and the folder they need.
+async fn theirs(tls: Tls, brokers: u32) -> (tempfile::TempDir, Formation) {
+    let folder = tempfile::tempdir().unwrap();
+    let tiers = [tier("hub", Role::Production, tls, brokers)];
+    let (server, mark) = (nats_server(), RunMark::unique());
+    let started = Formation::start("outside", &tiers, folder.path(), &server, &mark).await;
+    (folder, started.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the_plan() {
-    let outside = tempfile::tempdir().unwrap();
-    let mark = RunMark::unique();
-    let server = nats_server();
-    let tiers = [tier("hub", Role::Production, Tls::None, 2)];
-    let mut formation = Formation::start("outside", &tiers, outside.path(), &server, &mark)
-        .await
-        .unwrap();
+    let (_outside, mut formation) = theirs(Tls::None, 2).await;
     let urls: Vec<String> = formation.posts().map(|post| post.url()).collect();
     let monitor = formation.posts().next().unwrap().monitor.unwrap();
     let before = monitor.subscriptions().await.unwrap();
@@ -67,12 +70,7 @@ async fn a_fleet_lives_on_brokers_of_somebody_else_with_the_subscriptions_of_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_have_certificates_that_somebody_elses_brokers_trust() {
-    let outside = tempfile::tempdir().unwrap();
-    let tiers = [tier("hub", Role::Production, Tls::Mutual, 1)];
-    let (server, mark) = (nats_server(), RunMark::unique());
-    let mut formation = Formation::start("outside", &tiers, outside.path(), &server, &mark)
-        .await
-        .unwrap();
+    let (_outside, mut formation) = theirs(Tls::Mutual, 1).await;
     let folder = tempfile::tempdir().unwrap();
     let issuer = formation.authority.intermediate();
     let files = [
