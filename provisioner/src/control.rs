@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use crate::audit::Anchor;
 use crate::config::Config;
 use crate::ledger::{Ledger, LedgerError, Store};
-use crate::report::{self, Node, Service, Show, Status};
+use crate::report::{self, Member, Node, Service, Show, Status};
 use crate::step::State;
 use person::Said;
 pub use tell::{Command, Told};
@@ -100,6 +100,8 @@ pub trait Live: Send + Sync {
     fn missing(&self) -> Vec<String>;
     /// What it did not take in since it started, by code.
     fn dropped(&self) -> BTreeMap<String, u64>;
+    /// Who shares its ledger with it, itself included; nobody where it is not shared.
+    fn members(&self) -> Vec<Member>;
     /// Where it serves metrics.
     fn http(&self) -> Option<String>;
 }
@@ -282,6 +284,7 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
                 status.missing = live.missing();
                 status.ready = status.missing.is_empty();
                 status.http = live.http();
+                status.members = live.members();
                 status.dropped = live.dropped();
             }
             serde_json::to_value(status)?

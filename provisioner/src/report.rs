@@ -34,6 +34,8 @@
 //!   entries of the ledger, and `hist` is the whole histogram: HDR V2,
 //!   deflated, base64 (1 µs to 1 h, three significant digits). A percentile is
 //!   null until there are samples enough for it (p50 2, p90 10, p99 100).
+//! - `members`, only where a shared ledger's service answered, are the provisioners
+//!   that share it: `[{"name": "first.0a1b2c3d", "own": true, "ready": true}]`.
 //! - `errors` counts every setback by its code since the ledger began.
 
 mod build;
@@ -78,6 +80,10 @@ pub struct Status {
     pub missing: Vec<String>,
     /// Where `/metrics` is served.
     pub http: Option<String>,
+    /// The provisioners that share the ledger, as far as they are alive; nothing where it is
+    /// not shared or the service is stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
     /// No new node is taken up: since when, by whom and why.
     #[serde(default)]
     pub paused: Option<Pause>,
@@ -100,6 +106,17 @@ pub struct Status {
     /// Events and arrivals not taken in since the service started, by code.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// A provisioner that shares its ledger with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name, of its own for each start.
+    pub name: String,
+    /// Whether it is the one that answers.
+    pub own: bool,
+    /// Whether it takes up nodes, as far as the one that answers knows.
+    pub ready: bool,
 }
 
 /// One entry a step, in the order of the flow.

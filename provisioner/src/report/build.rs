@@ -34,6 +34,7 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         ready: false,
         missing: Vec::new(),
         http: None,
+        members: Vec::new(),
         paused: store.pause()?,
         states: State::ALL.iter().map(state).collect(),
         confirmed: counters.get("state.confirmed"),

@@ -26,6 +26,12 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for missing in &status.missing {
         writeln!(out, "             {missing}")?;
     }
+    for (n, member) in status.members.iter().enumerate() {
+        let title = if n == 0 { "members" } else { "" };
+        let own = if member.own { " (answers here)" } else { "" };
+        let able = if member.ready { "ready" } else { "not ready" };
+        writeln!(out, "{title:<12} {}{own}, {able}", member.name)?;
+    }
     if let Some(pause) = &status.paused {
         let since = pause.since.strftime("%Y-%m-%d %H:%M:%S UTC");
         write!(out, "paused       since {since} by {}", pause.by)?;

@@ -9,10 +9,12 @@ use server_core::words::{Clock, Identity};
 use tokio::sync::Notify;
 
 use crate::control::Live;
+use crate::ledger::Group;
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::pipeline::queue::Queue;
 use crate::ready::Readiness;
+use crate::report::Member;
 use crate::step::State;
 
 /// What answers and orders touch beside the ledger.
@@ -20,6 +22,7 @@ pub(super) struct Desk {
     pub(super) ready: Arc<Readiness>,
     pub(super) metrics: Metrics,
     pub(super) http: Option<String>,
+    pub(super) group: Option<Arc<Group>>,
     pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) queued: Arc<Notify>,
     pub(super) paused: Arc<AtomicBool>,
@@ -37,6 +40,23 @@ impl Live for Desk {
 
     fn dropped(&self) -> BTreeMap<String, u64> {
         self.metrics.dropped_so_far()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let Some(group) = &self.group else {
+            return Vec::new();
+        };
+        let own = Member {
+            name: group.me().to_owned(),
+            own: true,
+            ready: self.ready.is_ready(),
+        };
+        let others = group.others().into_iter().map(|(name, ready)| Member {
+            name,
+            own: false,
+            ready,
+        });
+        std::iter::once(own).chain(others).collect()
     }
 
     fn http(&self) -> Option<String> {

@@ -136,7 +136,7 @@ async fn join(
     if let Some(says) = group.objection() {
         return Err(ServiceError::Pair(says));
     }
-    let others = group.others();
+    let others: Vec<_> = group.others().into_iter().map(|(name, _)| name).collect();
     tracing::info!(bucket = broker.bucket, ?others, "joined the shared ledger");
     Ok(client)
 }

@@ -14,6 +14,12 @@ fn taken_over_at(show: &Value) -> Option<Timestamp> {
     Some(entry["at"].as_str().unwrap().parse().unwrap())
 }
 
+/// Whether a member knows itself and another to take up nodes: from then on they share them.
+fn both_are_ready(status: &Value) -> bool {
+    let members = status["members"].as_array().map_or(&[][..], Vec::as_slice);
+    members.len() == 2 && members.iter().all(|member| member["ready"] == true)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_member_had_begun_is_finished_by_another_with_the_same_keys() {
     let site = Site::start_with_buckets();
@@ -22,7 +28,9 @@ async fn what_a_killed_member_had_begun_is_finished_by_another_with_the_same_key
     let mut first = Provisioner::start_with(&site.member("first", ""), &hold);
     let mut second = Provisioner::start(&site.member("second", ""));
     for service in [&first, &second] {
-        service.status_when("ready", |s| s["ready"] == true).await;
+        service
+            .status_when("to know that both are ready", both_are_ready)
+            .await;
     }
     let mut swarm = Swarm::new();
     for n in 0..NODES {
@@ -57,7 +65,8 @@ async fn what_a_killed_member_had_begun_is_finished_by_another_with_the_same_key
         };
         taken_over += 1;
         let after = at.duration_since(killed);
-        assert!(after < SignedDuration::from_secs(3), "{after:?}: {show:#}");
+        // Two seconds on an idle machine, which this one need not be; a node's own lock lasts 120.
+        assert!(after < SignedDuration::from_secs(20), "{after:?}: {show:#}");
         let history = show["history"].as_array().unwrap();
         let of = |step: &str, what: &str| {
             let both = |entry: &&Value| entry["step"] == step && entry["what"] == what;

@@ -121,10 +121,14 @@ impl Group {
         self.roll().is_alive(member)
     }
 
-    /// The other members, as far as they are alive.
+    /// The other members, as far as they are alive, and whether each takes up nodes.
     #[must_use]
-    pub fn others(&self) -> Vec<String> {
-        self.roll().others().map(str::to_owned).collect()
+    pub fn others(&self) -> Vec<(String, bool)> {
+        let roll = self.roll();
+        let others = roll.others();
+        others
+            .map(|(name, ready)| (name.to_owned(), ready))
+            .collect()
     }
 
     /// Whose business a node is that was just heard of.

@@ -94,9 +94,10 @@ impl Roll {
             .find_map(|(name, other)| differs(&other.beat).then_some((name.as_str(), &other.beat)))
     }
 
-    /// Members beside this one.
-    pub(super) fn others(&self) -> impl Iterator<Item = &str> {
-        self.others.keys().map(String::as_str)
+    /// Members beside this one, and whether each can enrol.
+    pub(super) fn others(&self) -> impl Iterator<Item = (&str, bool)> {
+        let others = self.others.iter();
+        others.map(|(name, other)| (name.as_str(), other.beat.ready))
     }
 
     /// Whether this member is the first to take a node that nobody holds: members that can
