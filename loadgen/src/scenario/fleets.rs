@@ -134,11 +134,11 @@ fn read_share(reader: &Reader<'_>, cx: &mut Context) -> Option<Share> {
                 Value::Text(word) if word == "rest" => return Some(Share::Rest),
                 _ => return reader.refuse_type("share", cx),
             };
-            if percent > 0.0 && percent <= 100.0 {
+            // 0 is a fleet that is left out, as a parameter may want it.
+            if (0.0..=100.0).contains(&percent) {
                 return Some(Share::Percent(percent));
             }
-            let message =
-                format!("share = {percent} is no percentage; write more than 0, at most 100");
+            let message = format!("share = {percent} is no percentage; write 0 to 100");
             cx.mistake(item.place, message);
             None
         }

@@ -111,6 +111,7 @@ mod tests {
             split(20_000, &[Percent(20.0), Rest]),
             Ok(vec![4_000, 16_000])
         );
+        assert_eq!(split(9, &[Percent(0.0), Rest]), Ok(vec![0, 9]));
         assert_eq!(split(1_000, &[Nodes(10), Rest]), Ok(vec![10, 990]));
         assert_eq!(
             split(0, &[Nodes(10), Nodes(5)]),
