@@ -5,6 +5,7 @@
 //!                                   └────► Totals, RunState (what views show)
 //! ```
 
+mod aborts;
 pub mod board;
 mod conduct;
 pub mod drive;

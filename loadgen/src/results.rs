@@ -10,6 +10,7 @@
 //! events.ndjson    the log lines
 //! verdict.json     each assert and limit, the outcome and the exit code
 //! summary.json     the figures; summary.md the same for people
+//! metrics.json     every metric an assert can name, with its value: what a baseline is read from
 //! report.html      all of it as one page, made from the other files
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! read. `verdict.json` and `summary.json` are part of the product: fields are added, never
 //! renamed. A value that was not measured is `null`, never 0.
 
+mod baseline;
 mod folder;
 mod logs;
 mod manifest;
@@ -25,6 +27,7 @@ mod storms;
 mod summary;
 mod verdict;
 
+pub use baseline::{METRICS_FILE, load_baselines, metrics_json};
 pub use folder::{FolderError, RunFolder, run_id};
 pub(crate) use logs::FAULT_AWAY;
 pub use manifest::{Host, Manifest, ScenarioIdentity, Tool, WorkerPlace, name_hash};

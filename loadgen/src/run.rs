@@ -23,13 +23,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::assert::judge_all;
+use crate::assert::{Baselines, judge_all};
 use crate::coordinator::Chronicle as _;
 use crate::exit::Exit;
 use crate::guard::{Guard, RunMark};
 use crate::measure::{RunState, Stage, Totals};
 use crate::plan::Plan;
-use crate::results::{Manifest, RunFolder, Summary, Verdict, judge_limits, reconnect_csv};
+use crate::results::{
+    METRICS_FILE, Manifest, RunFolder, Summary, Verdict, judge_limits, metrics_json, reconnect_csv,
+};
 use crate::scenario::{
     Behaviour, Capabilities, Do, FaultKind, Format, Manage, SourceAddress, Start,
 };
@@ -67,8 +69,6 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     formations: &["single", "cluster", "leafnodes", "gateways", "external"],
     sources: &[SourceAddress::Unbound, SourceAddress::BindNoPort],
     formats: &[Format::Json, Format::Csv, Format::Hlog, Format::Html],
-    abort: false,
-    baseline: false,
 };
 
 /// Where results go unless told otherwise.
@@ -117,6 +117,8 @@ pub struct Prepared<'a> {
     pub results: Option<(RunFolder, Manifest)>,
     /// Hold after the last phase.
     pub hold: Option<Holding<'a>>,
+    /// The runs that asserts compare with.
+    pub baselines: Baselines,
     /// The log of this process.
     pub logs: Logs,
 }
@@ -171,11 +173,12 @@ async fn supervise(
         clock,
         stop: &stop,
         states: &states,
+        baselines: &prepared.baselines,
         logs: &prepared.logs,
     };
     let driven = stage.play(&mut chronicle, prepared.hold).await;
     let elapsed = clock.now();
-    let judged = judge_all(&plan.scenario.asserts, &driven.totals, |_, _| None);
+    let judged = judge_all(&plan.scenario.asserts, &driven.totals, &prepared.baselines);
     let limits = judge_limits(&plan.scenario.limits, &driven.totals, elapsed);
     let verdict = Verdict::decide(
         &driven.ending,
@@ -197,6 +200,8 @@ async fn supervise(
         if !driven.totals.storms.is_empty() {
             folder.write("reconnect.csv", &reconnect_csv(&driven.totals.storms)?)?;
         }
+        let metrics = metrics_json(&prepared.run, &plan.scenario, &driven.totals)?;
+        folder.write(METRICS_FILE, &metrics)?;
         let manifest = folder.finish(manifest, &plan, &verdict, &summary, elapsed_us)?;
         if plan.scenario.output.formats.contains(&Format::Html) {
             chronicle::write_report(folder, manifest)?;

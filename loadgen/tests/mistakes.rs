@@ -144,3 +144,24 @@ fn sections_can_come_from_other_files() {
     let all = [told, gone, itself].join("\n");
     insta::assert_snapshot!(all.replace(&folder.path().display().to_string(), "FOLDER"));
 }
+
+#[test]
+fn an_abort_that_could_never_end_a_run_is_told() {
+    let abort = |about: &str, abort: &str| {
+        let ask = include_str!("data/ask.toml");
+        said(&format!("{ask}\n[[assert]]\n{about}\nabort = {abort}\n"))
+    };
+    let all = [
+        abort(
+            "phase = \"ask\"\nthat = [\"ping.missing == 0\"]\nlevel = \"warn\"",
+            "{}",
+        ),
+        abort("that = [\"memory.rss_per_node <= 1MiB\"]", "{}"),
+        abort(
+            "phase = \"ask\"\nthat = [\"ping.missing == 0\"]",
+            "{ grace = \"2s\", lasting = \"1s\" }",
+        ),
+        abort("that = [\"ping.missing == 0\"]", "{ lasts = \"1s\" }"),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use loadgen::assert::judge_all;
+use loadgen::assert::{Baselines, Breach, judge_all};
 use loadgen::measure::{
     Counter, Enrolment, FaultRecord, FleetCounts, Hist, NodeState, OpKey, Recorder, Round, Series,
     Snapshot, StepLatency, Totals, WorkerHealth,
@@ -111,7 +111,7 @@ fn totals(missing: u64) -> Totals {
 
 fn decide(plan: &Plan, totals: &Totals, ending: &Ending) -> Verdict {
     let scenario = &plan.scenario;
-    let judged = judge_all(&scenario.asserts, totals, |_, _| None);
+    let judged = judge_all(&scenario.asserts, totals, &Baselines::default());
     let limits = judge_limits(&scenario.limits, totals, Duration::from_secs(26));
     Verdict::decide(ending, &judged, limits, totals, Vec::new(), Vec::new())
 }
@@ -271,9 +271,24 @@ fn a_worthless_measurement_cannot_fail_a_target() {
 fn how_it_ended_comes_first() {
     let (plan, totals) = (plan(), totals(1));
     let why = || "why".to_owned();
+    let breach = Breach {
+        phase: Some("ping-all".to_owned()),
+        that: "ping.missing == 0".to_owned(),
+        value: 20.0,
+        limit: 0.0,
+        unit: "count".to_owned(),
+        shown: "20".to_owned(),
+        limit_shown: "0".to_owned(),
+        since_us: 3_000_000,
+        at_us: 4_000_000,
+    };
     let endings = [
         (Ending::Interrupted, Outcome::Aborted, 130),
-        (Ending::AbortedByAssert(why()), Outcome::Aborted, 11),
+        (
+            Ending::AbortedByAssert(Box::new(breach)),
+            Outcome::Aborted,
+            11,
+        ),
         (Ending::FormationFailed(why()), Outcome::Error, 14),
         (Ending::Failed(why()), Outcome::Error, 1),
         (Ending::PhaseFailed(why()), Outcome::Fail, 10),

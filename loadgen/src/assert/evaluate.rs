@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::baseline::{BaselineValue, Baselines};
 use super::expression::{Expression, Target};
 use super::metrics::{Domain, Metric, MetricId, Shape, Stat, Unit};
 use super::storms::{fault, first_ok_after_up, reconnect};
@@ -44,6 +45,10 @@ pub struct Judged {
     pub metric: MetricId,
     /// The value and its samples.
     pub measured: Measured,
+    /// What it is compared with, in the metric's unit; `None` without the value of a baseline.
+    pub limit: Option<f64>,
+    /// The value of the baseline run, where it is compared with one.
+    pub baseline: Option<BaselineValue>,
     /// How it came out.
     pub state: AssertState,
 }
@@ -63,14 +68,14 @@ pub fn evaluate(
     expression: &Expression,
     level: AssertLevel,
     totals: &Totals,
-    baseline: Option<f64>,
+    baseline: Option<BaselineValue>,
 ) -> Judged {
     let measured = measure(totals, &expression.metric);
-    let target = match expression.target {
+    let limit = match expression.target {
         Target::Value(value) => Some(value),
-        Target::Baseline(factor) => baseline.map(|value| value * factor),
+        Target::Baseline(factor) => baseline.as_ref().map(|known| known.value * factor),
     };
-    let state = match (measured.value, target) {
+    let state = match (measured.value, limit) {
         (Some(value), Some(target)) if expression.comparison.holds(value, target) => {
             AssertState::Ok
         }
@@ -85,22 +90,22 @@ pub fn evaluate(
         that: expression.text.clone(),
         metric: expression.metric.clone(),
         measured,
+        limit,
+        baseline,
         state,
     }
 }
 
-/// Judges every expression of a scenario, in order. Expressions about a baseline are inconclusive
-/// unless `baseline` finds its value.
-pub fn judge_all(
-    asserts: &[Assert],
-    totals: &Totals,
-    baseline: impl Fn(&Assert, &MetricId) -> Option<f64>,
-) -> Vec<Judged> {
+/// Judges every expression of a scenario, in order; those about a baseline are left out where the
+/// run is compared with none.
+pub fn judge_all(asserts: &[Assert], totals: &Totals, baselines: &Baselines) -> Vec<Judged> {
     let mut judged = Vec::new();
     for assert in asserts {
         for expression in &assert.that {
-            let baseline = baseline(assert, &expression.metric);
-            judged.push(evaluate(expression, assert.level, totals, baseline));
+            if baselines.is_wanted(expression) {
+                let baseline = baselines.value(assert, expression);
+                judged.push(evaluate(expression, assert.level, totals, baseline));
+            }
         }
     }
     judged

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::plan::{Plan, show};
 use crate::preflight::{Finding, Machine, judge};
+use crate::results::{Host, load_baselines};
 use crate::run::CAPABILITIES;
 use crate::scenario::{self, Assignment, OnFail};
 
@@ -19,8 +20,8 @@ use crate::scenario::{self, Assignment, OnFail};
   loadgen plan scenarios/quickstart.toml --set nodes=20000
   loadgen plan my.toml --json | jq .plan.brokers
 
-Nothing is started. Exit code 2: a mistake in the scenario, or something this version
-cannot run; 3: this machine cannot hold it.")]
+Nothing is started. Exit code 2: a mistake in the scenario, a baseline that cannot be
+compared with, or something this version cannot run; 3: this machine cannot hold it.")]
 pub struct PlanArgs {
     /// Scenario file
     #[arg(value_name = "SCENARIO")]
@@ -32,6 +33,9 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
+    /// Leave asserts out that compare with a baseline
+    #[arg(long)]
+    no_baseline: bool,
     /// Print JSON: the plan and what the preflight finds
     #[arg(long)]
     json: bool,
@@ -50,9 +54,13 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
     };
     scenario.generator.workers = args.workers.or(scenario.generator.workers);
-    let unavailable = CAPABILITIES.check(&scenario).err();
-    let plan = Plan::new(scenario);
     let machine = Machine::look();
+    let mut mistakes = CAPABILITIES.check(&scenario).err().unwrap_or_default();
+    if !args.no_baseline {
+        let refused = load_baselines(&scenario, &Host::look(&machine)).err();
+        mistakes.0.extend(refused.unwrap_or_default().0);
+    }
+    let plan = Plan::new(scenario);
     let workers = plan.workers(machine.descriptors);
     let mut findings = judge(&plan.needs(workers), &machine);
     let survivors = plan.survivors.iter();
@@ -72,8 +80,8 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     for finding in &refused {
         writeln!(std::io::stderr(), "{}: {}", finding.check, finding.says)?;
     }
-    if let Some(unavailable) = unavailable {
-        writeln!(std::io::stderr(), "{unavailable}")?;
+    if !mistakes.0.is_empty() {
+        writeln!(std::io::stderr(), "{mistakes}")?;
         return Ok(Exit::BadScenario);
     }
     let stops = plan.scenario.preflight.on_fail == OnFail::Stop;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::assert::Baselines;
 use crate::exit::Exit;
 use crate::plan::Plan;
 use crate::preflight::Machine;
-use crate::results::run_id;
+use crate::results::{Host, load_baselines, run_id};
 use crate::run::{self, CAPABILITIES, CrewOptions, Options, Prepared};
 use crate::scenario::{self, Assignment, Scenario};
 use crate::view::{Logs, Mode};
@@ -21,6 +22,7 @@ Examples:
   loadgen run scenarios/quickstart.toml --set nodes=200 --out /tmp/first
   loadgen run my.toml --progress json | jq .phases
   loadgen run my.toml --workers 3                        three processes host the fleet
+  loadgen run my.toml --no-baseline                      a first run, to compare later ones with
 
 ctrl-c ends the run in order and still writes its summary; a second one ends it at once.")]
 pub struct RunArgs {
@@ -39,6 +41,9 @@ pub struct RunArgs {
     crew: CrewOptions,
     #[command(flatten)]
     programs: ProgramArgs,
+    /// Leave asserts out that compare with a baseline, as the first run must that is to become one
+    #[arg(long)]
+    no_baseline: bool,
     /// Print the outcome and nothing else
     #[arg(long, short)]
     quiet: bool,
@@ -63,6 +68,10 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let Some(scenario) = load(&args.file, &args.set) else {
         return Ok(Exit::BadScenario);
     };
+    let machine = Machine::look();
+    let Some(baselines) = baselines(&scenario, &machine, args.no_baseline) else {
+        return Ok(Exit::BadScenario);
+    };
     let logs = Logs::install(None).map_err(anyhow::Error::msg)?;
     let plan = Arc::new(Plan::new(scenario));
     let options = Options {
@@ -72,7 +81,6 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
         quiet: args.quiet,
         crew: args.crew,
     };
-    let machine = Machine::look();
     let preflight = run::preflight(&plan, &options, &machine);
     preflight.tell();
     let (findings, workers) = (preflight.findings, preflight.workers);
@@ -82,7 +90,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let run = new_run(&plan.scenario.name);
     let out = args.out.as_deref();
     let (folder, manifest) =
-        match run::open_results(out, &run, (&plan, workers), &machine, &findings) {
+        match run::open_results(out, &run, (&plan, workers), &machine, &findings, &baselines) {
             Ok(opened) => opened,
             Err(error) => {
                 eprintln!("loadgen: refused (results): {error}");
@@ -99,6 +107,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
         workers_folder: folder.path().join("workers"),
         results: Some((folder, manifest)),
         hold: None,
+        baselines,
         logs,
     };
     run::execute(prepared, &options)
@@ -113,6 +122,20 @@ pub fn load(file: &std::path::Path, set: &[Assignment]) -> Option<Scenario> {
     });
     match loaded {
         Ok(scenario) => Some(scenario),
+        Err(mistakes) => {
+            eprint!("{}", ended_by_newline(&mistakes.to_string()));
+            None
+        }
+    }
+}
+
+/// Reads the runs that asserts compare with. Every mistake has been told when there is none.
+fn baselines(scenario: &Scenario, machine: &Machine, skip: bool) -> Option<Baselines> {
+    if skip {
+        return Some(Baselines::skipped());
+    }
+    match load_baselines(scenario, &Host::look(machine)) {
+        Ok(baselines) => Some(baselines),
         Err(mistakes) => {
             eprint!("{}", ended_by_newline(&mistakes.to_string()));
             None

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::assert::Baselines;
 use crate::exit::Exit;
 use crate::handout::{Access, Handout};
 use crate::measure::{Counter, OpKey, RunState, Totals};
@@ -138,6 +139,7 @@ pub fn up(args: UpArgs) -> anyhow::Result<Exit> {
             ready: &mut ready,
             within: args.within,
         }),
+        baselines: Baselines::skipped(),
         logs,
     };
     run::execute(prepared, &options)

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::assert::AbortWatch;
 use crate::control::crew::Member;
 use crate::formation::monitor::{Monitor, Varz};
 use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals};
@@ -59,6 +60,8 @@ pub(super) struct Conductor<'a> {
     pub(super) usage: UsageWatch,
     pub(super) expected: Expected,
     pub(super) ending: Option<Ending>,
+    /// Asserts that may end the run early.
+    pub(super) aborts: AbortWatch,
     /// Brokers that a fault has in its hands, and how they are.
     pub(super) away: BTreeMap<String, &'static str>,
     pub(super) struck: Vec<FaultView>,
@@ -123,6 +126,7 @@ impl<'a> Conductor<'a> {
             usage: UsageWatch::default(),
             expected: Expected::of(&drive.plan),
             ending: None,
+            aborts: AbortWatch::default(),
             away: BTreeMap::new(),
             struck: Vec::new(),
             spoilt: Vec::new(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::assert::Baselines;
 use crate::control::crew::{Crew, Member};
 use crate::formation::monitor::Varz;
 use crate::guard::RunMark;
@@ -53,6 +54,8 @@ pub struct Drive<'a> {
     pub stop: CancellationToken,
     /// Where pictures go.
     pub states: &'a watch::Sender<Arc<RunState>>,
+    /// The runs that asserts compare with.
+    pub baselines: &'a Baselines,
     /// The log of this process.
     pub logs: &'a Logs,
     /// Who takes note.

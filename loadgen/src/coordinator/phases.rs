@@ -54,7 +54,9 @@ impl Conductor<'_> {
             self.show_phase(index, &progress);
             self.step(Input::Progress(progress)).await;
         }
-        self.draw_if_due();
+        if self.draw_if_due() {
+            self.watch_asserts().await;
+        }
     }
 
     /// Tells the machine, and does what it says.

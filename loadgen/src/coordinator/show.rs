@@ -60,15 +60,16 @@ impl Conductor<'_> {
         }
     }
 
-    /// Draws a picture when it is time for one.
-    pub(super) fn draw_if_due(&mut self) {
+    /// Draws a picture when it is time for one; answers whether it was.
+    pub(super) fn draw_if_due(&mut self) -> bool {
         let now = self.drive.clock.now();
-        if self
+        let due = self
             .drawn_at
-            .is_none_or(|at| now.saturating_sub(at) >= DRAW_EVERY)
-        {
+            .is_none_or(|at| now.saturating_sub(at) >= DRAW_EVERY);
+        if due {
             self.draw();
         }
+        due
     }
 
     /// Draws a picture now.
@@ -89,7 +90,7 @@ impl Conductor<'_> {
         }
         self.totals.follow_storms();
         let scenario = &self.drive.plan.scenario;
-        let judged = judge_all(&scenario.asserts, &self.totals, |_, _| None);
+        let judged = judge_all(&scenario.asserts, &self.totals, self.drive.baselines);
         let status = self.status();
         let state = self.board.draw(Known {
             plan: &self.drive.plan,

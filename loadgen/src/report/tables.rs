@@ -48,7 +48,7 @@ pub(super) fn asserts(verdict: &Verdict) -> Option<Table> {
             AssertState::Inconclusive => ("? unclear", "few"),
         };
         let value = match assert.value {
-            Some(_) => figure(&assert.shown),
+            Some(_) => figure(assert.shown_with_baseline()),
             None if assert.samples > 0 => few(),
             None => nothing(),
         };

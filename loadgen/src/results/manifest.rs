@@ -6,9 +6,11 @@ use std::fs;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::assert::BaselineRun;
 use crate::control::crew::Member;
 use crate::plan::Plan;
 use crate::preflight::{Finding, Machine};
+use crate::scenario::Scenario;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +47,8 @@ pub struct Manifest {
     pub preflight: Vec<Finding>,
     /// Each broker: version and settings as it reports them.
     pub brokers: BTreeMap<String, serde_json::Value>,
+    /// The runs that asserts compared with.
+    pub baselines: Vec<BaselineRun>,
     /// Switches of the run that change what is measured, e.g. `verification = "shared"`.
     pub settings: BTreeMap<String, serde_json::Value>,
     /// Files of this folder and their sizes, bytes.
@@ -86,6 +90,22 @@ pub struct Tool {
     pub profile: String,
 }
 
+impl Tool {
+    /// This one.
+    pub fn this() -> Self {
+        let profile = match cfg!(debug_assertions) {
+            true => "debug",
+            false => "release",
+        };
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: crate::control::revision().map(str::to_owned),
+            profile: profile.to_owned(),
+        }
+    }
+}
+
 /// What was run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScenarioIdentity {
@@ -97,6 +117,10 @@ pub struct ScenarioIdentity {
     pub sha256: String,
     /// SHA-256 of the plan, hexadecimal: equal for equal scenario, parameters and seed.
     pub plan_sha256: String,
+    /// SHA-256 of what is done, whatever is asked of it, hexadecimal: equal for scenarios whose
+    /// brokers, nodes and phases are the same. Older manifests lack it.
+    #[serde(default)]
+    pub workload_sha256: Option<String>,
     /// Parameters after `--set`.
     pub params: BTreeMap<String, serde_json::Value>,
     /// The seed.
@@ -169,17 +193,7 @@ impl Manifest {
         Self {
             schema: 1,
             run: run.to_owned(),
-            tool: Tool {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                revision: crate::control::revision().map(str::to_owned),
-                profile: if cfg!(debug_assertions) {
-                    "debug"
-                } else {
-                    "release"
-                }
-                .to_owned(),
-            },
+            tool: Tool::this(),
             scenario: ScenarioIdentity {
                 name: scenario.name.clone(),
                 path: source
@@ -187,6 +201,7 @@ impl Manifest {
                     .unwrap_or_default(),
                 sha256: sha256(text.as_bytes()),
                 plan_sha256: plan.sha256(),
+                workload_sha256: Some(workload_sha256(scenario)),
                 params: scenario.params.clone(),
                 seed: scenario.seed,
             },
@@ -202,6 +217,7 @@ impl Manifest {
             placement: Vec::new(),
             preflight: Vec::new(),
             brokers: BTreeMap::new(),
+            baselines: Vec::new(),
             settings: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -237,6 +253,21 @@ fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
 /// them.
 pub fn name_hash(name: &str) -> String {
     sha256(name.as_bytes())[..12].to_owned()
+}
+
+/// SHA-256 of what a scenario does: brokers, provisioners, nodes and phases. What it asks of them,
+/// its limits, its name and its seed make no other work of it.
+pub(super) fn workload_sha256(scenario: &Scenario) -> String {
+    let Scenario {
+        topology,
+        provisioner,
+        generator,
+        fleets,
+        phases,
+        ..
+    } = scenario;
+    let work = (topology, provisioner, generator, fleets, phases);
+    sha256(&serde_json::to_vec(&work).unwrap_or_default())
 }
 
 /// SHA-256 in hexadecimal.

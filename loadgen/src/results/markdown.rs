@@ -109,7 +109,7 @@ fn write_asserts(page: &mut String, verdict: &Verdict) -> std::fmt::Result {
             "| {word} | `{}` | {} | {} | {} |",
             assert.that,
             assert.phase.as_deref().unwrap_or("whole run"),
-            assert.shown,
+            assert.shown_with_baseline(),
             grouped(assert.samples)
         )?;
     }

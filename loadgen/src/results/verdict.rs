@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assert::{AssertState, Judged};
+use crate::assert::{AssertState, BaselineValue, Breach, Judged};
 use crate::exit::Exit;
 use crate::measure::{Hist, Quantile, Totals, micros};
 use crate::scenario::Limits;
@@ -43,14 +43,14 @@ impl Outcome {
 }
 
 /// How the running of it ended, asserts aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// Every phase ran to its end.
     Complete,
     /// A phase did not reach its condition in time; says which and how far it got.
     PhaseFailed(String),
     /// An assert ended it early; says which.
-    AbortedByAssert(String),
+    AbortedByAssert(Box<Breach>),
     /// ctrl-c, SIGTERM or `q`.
     Interrupted,
     /// The brokers or provisioners did not come up, or ended unasked.
@@ -70,6 +70,9 @@ pub struct Verdict {
     pub exit_code: u8,
     /// Why it is not a pass, in words; empty for a pass.
     pub reasons: Vec<String>,
+    /// The assert that ended it early.
+    #[serde(default)]
+    pub aborted_by: Option<Breach>,
     /// Every assert.
     pub asserts: Vec<AssertResult>,
     /// Every limit that was set.
@@ -93,6 +96,33 @@ pub struct AssertResult {
     pub samples: u64,
     /// How it came out.
     pub state: AssertState,
+    /// What the value is compared with, in its unit; `null` without the value of a baseline.
+    #[serde(default)]
+    pub limit: Option<f64>,
+    /// The value of the baseline run, where it is compared with one.
+    #[serde(default)]
+    pub baseline: Option<BaselineValue>,
+}
+
+impl AssertResult {
+    /// The value for people, beside that of the baseline where there is one.
+    pub fn shown_with_baseline(&self) -> String {
+        match &self.baseline {
+            Some(baseline) => format!("{} (baseline {})", self.shown, baseline.shown),
+            None => self.shown.clone(),
+        }
+    }
+
+    /// Why it failed.
+    fn reason(&self) -> String {
+        let (that, shown) = (&self.that, &self.shown);
+        match &self.baseline {
+            Some(BaselineValue {
+                run, shown: theirs, ..
+            }) => format!("{that}: it is {shown}, and {theirs} in the baseline {run}"),
+            None => format!("{that}: it is {shown}"),
+        }
+    }
 }
 
 impl From<&Judged> for AssertResult {
@@ -105,6 +135,8 @@ impl From<&Judged> for AssertResult {
             shown: judged.shown(),
             samples: judged.measured.samples,
             state: judged.state,
+            limit: judged.limit,
+            baseline: judged.baseline.clone(),
         }
     }
 }
@@ -202,10 +234,7 @@ impl Verdict {
         if let Ending::PhaseFailed(why) = ending {
             failed.push(why.clone());
         }
-        failed.extend(
-            in_state(AssertState::Failed)
-                .map(|assert| format!("{}: it is {}", assert.that, assert.shown)),
-        );
+        failed.extend(in_state(AssertState::Failed).map(AssertResult::reason));
         let unclear: Vec<String> = in_state(AssertState::Inconclusive)
             .map(|assert| {
                 format!(
@@ -222,7 +251,9 @@ impl Verdict {
                 Exit::Interrupted,
                 vec!["interrupted".to_owned()],
             ),
-            Ending::AbortedByAssert(why) => (Outcome::Aborted, Exit::Aborted, vec![why.clone()]),
+            Ending::AbortedByAssert(breach) => {
+                (Outcome::Aborted, Exit::Aborted, vec![breach.to_string()])
+            }
             _ if !invalid.is_empty() => {
                 invalid.extend(failed);
                 (Outcome::Invalid, Exit::Invalid, invalid)
@@ -236,6 +267,10 @@ impl Verdict {
             outcome,
             exit_code: exit.code(),
             reasons,
+            aborted_by: match ending {
+                Ending::AbortedByAssert(breach) => Some((**breach).clone()),
+                _ => None,
+            },
             asserts,
             limits,
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::assert::Baselines;
 use crate::coordinator::Chronicle;
 use crate::measure::{BrokerSample, LogLine, Snapshot};
 use crate::plan::Plan;
@@ -21,10 +22,16 @@ pub fn open_results(
     (plan, workers): (&Plan, u32),
     machine: &Machine,
     findings: &[Finding],
+    baselines: &Baselines,
 ) -> Result<(RunFolder, Manifest), results::FolderError> {
     let folder = RunFolder::create(out, Path::new(RESULTS), run)?;
     let mut manifest = Manifest::begin(run, plan, workers, Host::look(machine));
     manifest.preflight = findings.to_vec();
+    manifest.baselines = baselines.runs().cloned().collect();
+    if baselines.is_skipped() {
+        let value = serde_json::Value::from("not compared with");
+        manifest.settings.insert("baseline".to_owned(), value);
+    }
     // What makes our nodes cheaper than a fleet of processes is told.
     let verification = plan.scenario.generator.verification.to_string();
     for (setting, value) in [

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::assert::Baselines;
 use crate::control::crew::Crew;
 use crate::coordinator::{Chronicle, Drive, Driven, Hold};
 use crate::guard::RunMark;
@@ -33,6 +34,7 @@ pub(super) struct Staging<'a> {
     pub(super) clock: RunClock,
     pub(super) stop: &'a CancellationToken,
     pub(super) states: &'a watch::Sender<Arc<RunState>>,
+    pub(super) baselines: &'a Baselines,
     pub(super) logs: &'a Logs,
 }
 
@@ -138,6 +140,7 @@ impl Staging<'_> {
             clock: self.clock,
             stop: self.stop.clone(),
             states: self.states,
+            baselines: self.baselines,
             logs: self.logs,
             chronicle,
             hold,

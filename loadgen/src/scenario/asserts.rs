@@ -7,7 +7,8 @@ use super::model::{Abort, Assert};
 use super::phases::Names;
 use super::read::{Context, Reader};
 use super::words::AssertLevel;
-use crate::assert::{Scope, Target, resolve};
+use crate::assert::{Domain, Expression, Scope, resolve};
+use crate::units::show_duration;
 
 pub(super) fn read_asserts(reader: &Reader<'_>, names: &[Names], cx: &mut Context) -> Vec<Assert> {
     let readers = reader.sections("assert", cx);
@@ -82,9 +83,10 @@ fn read_assert(
     if that.is_empty() && !reader.has("that") {
         return None;
     }
-    let uses_baseline = that
-        .iter()
-        .any(|expression| matches!(expression.target, Target::Baseline(_)));
+    if let (Some(abort), false) = (&abort, that.is_empty()) {
+        check_abort(reader, abort, level, (&scope, phases), &that, cx);
+    }
+    let uses_baseline = that.iter().any(Expression::compares);
     if baseline.is_some() && !uses_baseline && !that.is_empty() {
         cx.mistake(
             reader.place_of("baseline"),
@@ -100,4 +102,44 @@ fn read_assert(
         abort,
         location: cx.locate(reader.place()),
     })
+}
+
+/// An `abort` that could never come to pass was meant otherwise.
+fn check_abort(
+    reader: &Reader<'_>,
+    abort: &Abort,
+    level: AssertLevel,
+    (scope, phases): (&Scope, &[Names]),
+    that: &[Expression],
+    cx: &mut Context,
+) {
+    let place = reader.place_of("abort");
+    if level == AssertLevel::Warn {
+        let message = "a breach of level = \"warn\" is told and no more; leave abort or level out";
+        cx.mistake(place, message);
+    }
+    let late = that
+        .iter()
+        .find(|that| that.metric.metric.domain == Domain::Memory);
+    if let Some(expression) = late {
+        let message = format!(
+            "\"{}\" is known when the run is over, which is too late for abort; move it to an \
+             assert without",
+            expression.text
+        );
+        cx.mistake(place, message);
+    }
+    let own = phases
+        .iter()
+        .find(|names| Some(&names.phase) == scope.phase.as_ref());
+    if let Some(length) = own.and_then(|names| names.duration)
+        && abort.grace + abort.lasting >= length
+    {
+        let message = format!(
+            "abort could never end this phase, which is over after {}; write a grace and a lasting \
+             that are shorter together",
+            show_duration(length)
+        );
+        cx.mistake(place, message);
+    }
 }

@@ -5,7 +5,6 @@ use super::behaviour::Behaviour;
 use super::mistake::{Location, Mistake, Mistakes};
 use super::model::{Action, FaultOf, Scenario, Tier};
 use super::words::{Do, FaultKind, Format, Manage, Reached, SourceAddress, Start};
-use crate::assert::Target;
 
 /// What can be run. Whoever runs scenarios says so, once.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +31,6 @@ pub struct Capabilities {
     pub sources: &'static [SourceAddress],
     /// Files that can be written.
     pub formats: &'static [Format],
-    /// Whether a run can be ended early by an assert.
-    pub abort: bool,
-    /// Whether a run can be judged by another's results.
-    pub baseline: bool,
 }
 
 impl Capabilities {
@@ -48,7 +43,6 @@ impl Capabilities {
         self.check_formation(scenario, &mut missing);
         self.check_fleets(scenario, &mut missing);
         self.check_phases(scenario, &mut missing);
-        self.check_asserts(scenario, &mut missing);
         match missing.0.as_slice() {
             [] => Ok(()),
             _ => Err(Mistakes(missing.0)),
@@ -149,22 +143,6 @@ impl Capabilities {
                 };
                 let what = format!("on {of}, fault kind");
                 missing.unless_in(kinds, fault.kind, &op.location, &what);
-            }
-        }
-    }
-
-    fn check_asserts(&self, scenario: &Scenario, missing: &mut Missing) {
-        for assert in &scenario.asserts {
-            if assert.abort.is_some() && !self.abort {
-                missing.tell(
-                    &assert.location,
-                    "abort",
-                    &["asserts judged when the run ends"],
-                );
-            }
-            let compares = |target: &Target| matches!(target, Target::Baseline(_));
-            if !self.baseline && assert.that.iter().any(|that| compares(&that.target)) {
-                missing.tell(&assert.location, "baseline", &["values written out"]);
             }
         }
     }

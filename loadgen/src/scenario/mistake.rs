@@ -77,7 +77,7 @@ impl fmt::Display for Mistake {
 }
 
 /// Every mistake found, in file order, one a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Mistakes(pub Vec<Mistake>);
 

@@ -53,6 +53,8 @@ struct Scene<'a> {
 pub(super) struct Names {
     pub(super) phase: String,
     pub(super) keep: Vec<String>,
+    /// Its fixed length, where it has one.
+    pub(super) duration: Option<Duration>,
     /// Operations by name, with the word of their `do`.
     pub(super) ops: Vec<(String, &'static str)>,
     /// Whether every operation is among them.
@@ -85,6 +87,7 @@ pub(super) fn read_phases(
         };
         known.phase.clone_from(&phase.name);
         known.keep.clone_from(&phase.keep);
+        known.duration = phase.duration;
         names.push(known);
         if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
             let message = format!(

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod asserts;
 mod enrol;
 mod faults;
 mod formation;
