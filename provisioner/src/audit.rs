@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use event::{Event, event};
+pub(crate) use event::{Event, events};
 pub(crate) use line::read_any as read_any_line;
 pub(crate) use log::Audit;
 pub use verify::{Finding, Verdict, verify};

@@ -9,7 +9,7 @@ pub mod judgement;
 mod keyfile;
 pub mod trust;
 
-pub use authority::{Authority, AuthoritySettings, ToBeSigned};
+pub use authority::{Authority, AuthoritySettings, SignedList, ToBeSigned};
 pub use judgement::{CertificatePolicy, JudgedChain, judge_chain};
 pub use trust::TrustStore;
 

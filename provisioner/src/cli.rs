@@ -10,10 +10,11 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::command::Exit;
 use crate::command::audit::VerifyArgs;
+use crate::command::ca_crl::CaCrlArgs;
 use crate::command::ca_init::CaInitArgs;
 use crate::command::check::CheckArgs;
 use crate::command::csr_check::CsrCheckArgs;
-use crate::command::operate::{BanArgs, OrderArgs, ServiceArgs};
+use crate::command::operate::{BanArgs, OrderArgs, RevokingArgs, ServiceArgs};
 use crate::command::run::RunArgs;
 use crate::command::simulate::SimulateArgs;
 use crate::command::status::{NodesArgs, ShowArgs, StatusArgs};
@@ -108,7 +109,8 @@ Examples:
   provisioner ban web17.example.net --reason \"stolen\"
   provisioner ban web99.example.net --in-advance
 
-A ban beats everything else and is never pruned. evict lets a node enrol again at once;
+A ban beats everything else and is never pruned. The certificates of the node are revoked, which
+lifting the ban does not undo: it comes back with a new key. evict lets a node enrol again at once;
 decommission ends the life of one that served its time; ban keeps out one that must not return.
 Exit status: 0 done, 1 a node is unknown, 2 it could not be told")]
     Ban(BanArgs),
@@ -121,25 +123,28 @@ Exit status: 0 done, 1 a node is unknown, 2 it could not be told")]
     #[command(after_help = "\
 Example:
   provisioner evict web17.example.net --reason \"sold with its name\"
+  provisioner evict web17.example.net --revoke=key-compromise
 
-The certificate it holds lives on until it expires or is revoked.
+The certificate it holds lives on until it expires, unless it is revoked with --revoke.
 Exit status: 0 done, 1 a node is unknown or not enrolled, 2 it could not be told")]
-    Evict(OrderArgs),
+    Evict(RevokingArgs),
     /// End the life of nodes; their records stay
     #[command(after_help = "\
 Example:
   provisioner decommission web17.example.net --reason \"end of lease\"
 
+Its certificates are revoked; see `provisioner ca crl`.
 Exit status: 0 done, 1 a node is unknown or banned, 2 it could not be told")]
-    Decommission(OrderArgs),
+    Decommission(RevokingArgs),
     /// Forget nodes that are parked or refused and hold no certificate
     #[command(after_help = "\
 Example:
   provisioner purge never-seen-again.example.net
 
-Bans and decommissioned nodes are never forgotten.
+Bans and decommissioned nodes are never forgotten. A certificate that was signed and never used
+lives on until it expires, unless it is revoked with --revoke.
 Exit status: 0 done, 1 a node is unknown or in use, 2 it could not be told")]
-    Purge(OrderArgs),
+    Purge(RevokingArgs),
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -171,6 +176,7 @@ enum AuditCommand {
 enum CaCommand {
     /// Make an authority: a root and an intermediate that signs
     Init(CaInitArgs),
+    Crl(CaCrlArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -216,6 +222,7 @@ impl Cli {
                 args.run(Some(&Config::load(named)?), out)
             }
             Command::Ca(CaCommand::Init(args)) => args.run(&mut rng, out),
+            Command::Ca(CaCommand::Crl(args)) => args.run(&Config::load(named)?, out),
             Command::Csr(CsrCommand::Check(args)) => {
                 let policy = match optional(Config::load(named))? {
                     Some(config) => config.csr.policy,

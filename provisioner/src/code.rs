@@ -95,6 +95,8 @@ codes! {
     KeyWeak = "key.weak", Refuse;
     /// The same public key is known under another identity.
     KeyReused = "key.reused", Quarantine;
+    /// The certificate for the key was revoked; the node has to make another key.
+    KeyRevoked = "key.revoked", Defer;
     /// The signature algorithm is weak or does not belong to the key.
     CsrSigalg = "csr.sigalg", Refuse;
     /// The request is not signed by the key it asks a certificate for.

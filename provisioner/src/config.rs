@@ -19,7 +19,7 @@ use crate::audit;
 use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 
-pub use ca::{Backend, Ca, CaKind, Helper, Http, HttpApi, Passphrase};
+pub use ca::{Backend, Ca, CaKind, Crl, Helper, Http, HttpApi, Passphrase};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;

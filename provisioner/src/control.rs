@@ -32,8 +32,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::audit::Anchor;
-use crate::config::Config;
-use crate::ledger::{Ledger, LedgerError, Store};
+use crate::config::{Config, Mistakes};
+use crate::crl::Publisher;
+use crate::ledger::{Ledger, LedgerError, Revocation, Store};
 use crate::report::{self, Member, Node, Service, Show, Status};
 use crate::step::State;
 use person::Said;
@@ -68,6 +69,8 @@ pub enum Query {
     },
     /// The last line of the audit log that the ledger knows, or null.
     Anchor,
+    /// A list of [`Revocation`].
+    Revocations,
     /// [`Show`], or null for an unknown identity.
     Show {
         /// The node.
@@ -102,6 +105,8 @@ pub trait Live: Send + Sync {
     fn dropped(&self) -> BTreeMap<String, u64>;
     /// Who shares its ledger with it, itself included; nobody where it is not shared.
     fn members(&self) -> Vec<Member>;
+    /// Who publishes its list of revoked certificates, if it has one.
+    fn publisher(&self) -> Option<Arc<Publisher>>;
     /// Where it serves metrics.
     fn http(&self) -> Option<String>;
 }
@@ -134,6 +139,9 @@ pub enum ControlError {
         /// What went wrong.
         says: String,
     },
+    /// The configuration cannot be loaded.
+    #[error(transparent)]
+    Site(#[from] Mistakes),
     /// An answer of another version.
     #[error("the running service answers in another form than this version: {0}")]
     Form(#[from] serde_json::Error),
@@ -171,6 +179,14 @@ pub fn show(config: &Config, identity: &str) -> Result<Option<Show>, ControlErro
 pub fn nearest(config: &Config, identity: &str) -> Result<Option<String>, ControlError> {
     let identity = identity.to_owned();
     ask(config, &Query::Nearest { identity })
+}
+
+/// Every certificate that was revoked.
+///
+/// # Errors
+/// Neither a service nor a ledger is there.
+pub fn revocations(config: &Config) -> Result<Vec<Revocation>, ControlError> {
+    ask(config, &Query::Revocations)
 }
 
 /// The last line of the audit log that the ledger knows.
@@ -291,6 +307,7 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
         }
         Query::Nodes { state } => serde_json::to_value(report::nodes(store, *state)?)?,
         Query::Nearest { identity } => serde_json::to_value(report::nearest(store, identity)?)?,
+        Query::Revocations => serde_json::to_value(store.revocations()?)?,
         Query::Anchor => serde_json::to_value(store.anchor()?)?,
         Query::Show { identity } => serde_json::to_value(report::show(store, identity)?)?,
     };
@@ -385,8 +402,10 @@ async fn serve_one(
             let by = person::name(uid, &said);
             let told = if person::may_tell(uid) {
                 // Whoever asks may give up: what the ledger has taken in is heeded all the same.
-                let carried =
-                    async move { tell::carry_out(&ledger, command, by, Some(live.as_ref())).await };
+                let carried = async move {
+                    let publisher = live.publisher();
+                    tell::carry_out(&ledger, command, by, Some(live.as_ref()), publisher).await
+                };
                 tokio::spawn(carried).await??
             } else {
                 let says = ControlError::NotAllowed(by).to_string();

@@ -21,6 +21,7 @@
 mod apply;
 mod order;
 mod record;
+mod revocation;
 mod shared;
 mod standing;
 mod store;
@@ -29,6 +30,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Audit};
@@ -38,6 +40,7 @@ pub use record::{
     Act, Applied, Ask, Change, Enrolment, Entry, Evidence, Issuance, KeyRecord, Setback, Source,
     What,
 };
+pub use revocation::{Held, ListNumber, Reason, Revocation};
 pub use shared::{Broker, BucketError, Duty, Group, JetStream, Pair, read as read_bucket};
 pub use standing::Pause;
 pub use store::{Counters, LedgerError, Store};
@@ -192,6 +195,22 @@ impl Ledger {
     /// It could not be written.
     pub async fn set_pause(&self, on: bool, pause: Pause) -> Result<(), LedgerError> {
         self.wait_for(Work::Pause { on, pause }).await.map(drop)
+    }
+
+    /// Takes the number of a list of revoked certificates that is made now and good `until`
+    /// then; durable, so that no later list has it.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn list_number(
+        &self,
+        at: Timestamp,
+        until: Timestamp,
+    ) -> Result<ListNumber, LedgerError> {
+        match self.wait_for(Work::Number { at, until }).await? {
+            Applied::Numbered(number) => Ok(number),
+            _ => Err(LedgerError::Closed),
+        }
     }
 
     /// Applies a change without waiting for the disk. It is durable when any

@@ -28,6 +28,7 @@ pub mod code;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod crl;
 pub mod hook;
 mod http;
 pub mod judge;

@@ -40,6 +40,11 @@ struct SourceLabel {
     source: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// Every metric of the service; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -49,6 +54,9 @@ pub struct Metrics {
     setbacks: Family<CodeLabel, Counter>,
     dropped: Family<CodeLabel, Counter>,
     arrivals: Family<SourceLabel, Counter>,
+    revocations: Family<ReasonLabel, Counter>,
+    /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
+    pub list_until: Gauge,
     /// Nodes waiting for a place.
     pub waiting: Gauge,
     /// Nodes being enrolled or awaited.
@@ -82,6 +90,8 @@ impl Metrics {
         let setbacks = Family::default();
         let dropped = Family::default();
         let arrivals = Family::default();
+        let revocations = Family::default();
+        let list_until = Gauge::default();
         let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (oldest, ready) = (Gauge::default(), Gauge::default());
         let (hearsay, paused) = (Gauge::default(), Gauge::default());
@@ -92,6 +102,10 @@ impl Metrics {
         let help = "Events and arrivals not taken in, by code";
         registry.register("dropped", help, dropped.clone());
         registry.register("arrivals", "Nodes heard of, by source", arrivals.clone());
+        let help = "Certificates revoked, by reason";
+        registry.register("revocations", help, revocations.clone());
+        let help = "When the list of revoked certificates ends, Unix time";
+        registry.register_with_unit("list_until", help, Unit::Seconds, list_until.clone());
         registry.register(
             "queue_waiting",
             "Nodes waiting for a place",
@@ -124,6 +138,8 @@ impl Metrics {
             setbacks,
             dropped,
             arrivals,
+            revocations,
+            list_until,
             waiting,
             working,
             parked,
@@ -148,6 +164,12 @@ impl Metrics {
                     let seconds = us as f64 / 1e6;
                     self.steps.get_or_create(&label).observe(seconds);
                 }
+            }
+            for revoked in &change.revoked {
+                let label = ReasonLabel {
+                    reason: revoked.reason.as_str(),
+                };
+                self.revocations.get_or_create(&label).inc();
             }
             if let Some((_, _, code)) = change.setback {
                 let label = CodeLabel {
@@ -199,7 +221,19 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{Reason, Revocation};
     use crate::step::State;
+
+    fn revocation() -> Revocation {
+        Revocation {
+            identity: "n1".to_owned(),
+            key: "k1".to_owned(),
+            serial: "s1".to_owned(),
+            not_after: None,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            reason: Reason::Superseded,
+        }
+    }
 
     #[test]
     fn steps_and_setbacks_are_told_by_name() {
@@ -209,11 +243,13 @@ mod tests {
                 identity: "n1".to_owned(),
                 completed: Some((Step::Csr, Some(30_000))),
                 setback: None,
+                revoked: Vec::new(),
             },
             Committed {
                 identity: "n2".to_owned(),
                 completed: None,
                 setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+                revoked: Vec::new(),
             },
         ]);
         let text = metrics.text();
@@ -242,6 +278,7 @@ mod tests {
             identity: "n1".to_owned(),
             completed: None,
             setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+            revoked: vec![revocation()],
         }]);
         let text = metrics.text();
         let mut served = std::collections::BTreeSet::new();

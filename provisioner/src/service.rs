@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::control;
+use crate::crl::Publisher;
 use crate::http;
 use crate::ledger::{BucketError, Joining, Ledger, LedgerError};
 use crate::metrics::Metrics;
@@ -125,11 +126,24 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     let group = ledger.group().cloned();
     let queue = Arc::new(Mutex::new(Queue::new(site.config.limits.queue)));
 
+    let publisher = Publisher::of(&site, &ledger).map(Arc::new);
     let mut tasks = JoinSet::new();
-    let http = serve_http(
-        &site, &metrics, &ready, &queue, &outside, &shutdown, &mut tasks,
-    )
-    .await?;
+    let seen = http::Seen {
+        metrics: metrics.clone(),
+        ready: Arc::clone(&ready),
+        refresh: {
+            let (metrics, ready) = (metrics.clone(), Arc::clone(&ready));
+            let (queue, clock) = (Arc::clone(&queue), Arc::clone(&outside.clock));
+            Arc::new(move || dispatch::gauge(&metrics, &ready, &queue, clock.as_ref()))
+        },
+        list: publisher.as_ref().map(|publisher| publisher.current()),
+    };
+    let http = serve_http(&site, seen, &shutdown, &mut tasks).await?;
+    if let Some(publisher) = &publisher {
+        let (publisher, clock) = (Arc::clone(publisher), Arc::clone(&outside.clock));
+        let metrics = metrics.clone();
+        tasks.spawn(async move { publisher.keep(clock, metrics).await });
+    }
     let dir = site.config.state_dir.clone();
     let socket =
         control::Server::bind(&dir).map_err(|source| ServiceError::Socket { dir, source })?;
@@ -142,6 +156,7 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         ready: Arc::clone(&ready),
         metrics: metrics.clone(),
         http,
+        publisher,
         group: group.clone(),
         queue: Arc::clone(&queue),
         queued: Arc::clone(&queued),
@@ -290,10 +305,7 @@ async fn keep_signed(context: &Context) {
 
 async fn serve_http(
     site: &Site,
-    metrics: &Metrics,
-    ready: &Arc<Readiness>,
-    queue: &Arc<Mutex<Queue>>,
-    outside: &Outside,
+    seen: http::Seen,
     shutdown: &Shutdown,
     tasks: &mut JoinSet<()>,
 ) -> Result<Option<String>, ServiceError> {
@@ -308,18 +320,7 @@ async fn serve_http(
         });
     let (listener, address) = bound?;
     tracing::info!(%address, "metrics are served");
-    let refresh = {
-        let (metrics, ready) = (metrics.clone(), Arc::clone(ready));
-        let (queue, clock) = (Arc::clone(queue), Arc::clone(&outside.clock));
-        move || dispatch::gauge(&metrics, &ready, &queue, clock.as_ref())
-    };
-    tasks.spawn(http::serve(
-        listener,
-        metrics.clone(),
-        Arc::clone(ready),
-        Arc::new(refresh),
-        shutdown.clone(),
-    ));
+    tasks.spawn(http::serve(listener, seen, shutdown.clone()));
     Ok(Some(address.to_string()))
 }
 

@@ -13,10 +13,11 @@ use server_core::trust::jwt::{self, JwtKey, NamedKey, Rules};
 use server_core::trust::{CertificateSigner, tls};
 use server_core::words::{Collective, Identity};
 
-use crate::ca::{CertificatePolicy, TrustStore};
+use crate::ca::{Authority, CertificatePolicy, TrustStore};
 use crate::config::{Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
 use crate::hook::Hook;
 use crate::template::Templates;
+use authority::Signing;
 
 /// What the steps work with.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Site {
     pub node_token: Secret,
     /// Who signs.
     pub hook: Arc<dyn Hook>,
+    /// The authority whose key is here, where that is who signs.
+    pub authority: Option<Arc<Authority>>,
     /// What returned certificates are judged by.
     pub trust: TrustStore,
     /// The same, in numbers.
@@ -128,7 +131,11 @@ impl Loader {
         let templates = templates.map_err(|m| self.mistakes.extend(m)).ok();
         let signer = signer?;
         let identity = self.identity(&config, &signer);
-        let (hook, trust) = ca?;
+        let Signing {
+            hook,
+            trust,
+            authority,
+        } = ca?;
         Some(Site {
             identity: identity?,
             signer: Arc::new(signer),
@@ -138,6 +145,7 @@ impl Loader {
             token_rules: token_rules(&config),
             node_token: node_token?,
             hook,
+            authority,
             trust,
             certificates: CertificatePolicy {
                 max_lifetime: config.ca.validity,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::code::Code;
-use crate::ledger::{Act, Applied, Change, Pause, Verb};
+use crate::ledger::{Act, Applied, Change, Committed, Pause, Reason, Verb};
 use crate::step::{State, Step};
 
 /// One thing that happened. Strings are as the ledger keeps them: without secrets.
@@ -68,6 +68,20 @@ pub(crate) enum Event<'a> {
         by: &'a str,
         why: &'a str,
     },
+    /// A certificate may no longer be accepted.
+    Revoked {
+        node: &'a str,
+        key: &'a str,
+        serial: &'a str,
+        reason: Reason,
+    },
+    /// A list of revoked certificates was made.
+    Listed {
+        /// Its number; a member of a group takes it from the bucket afterwards.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        until: Timestamp,
+    },
     Paused {
         by: &'a str,
         why: &'a str,
@@ -85,10 +99,26 @@ pub(crate) enum Event<'a> {
     },
 }
 
+/// What a change that was applied is told as, and what was revoked by it.
+pub(crate) fn events<'a>(
+    change: &'a Change,
+    applied: &'a Applied,
+    seen: Option<&'a Committed>,
+) -> impl Iterator<Item = Event<'a>> {
+    let revoked = seen.into_iter().flat_map(|seen| &seen.revoked);
+    let revoked = revoked.map(|revoked| Event::Revoked {
+        node: &revoked.identity,
+        key: &revoked.key,
+        serial: &revoked.serial,
+        reason: revoked.reason,
+    });
+    event(change, applied).into_iter().chain(revoked)
+}
+
 /// What a change that was applied is told as. Hearing of nodes and asking
 /// whether they are there decides nothing and is not told: a flood of names
 /// must not fill the disk.
-pub(crate) fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
+fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
     let node = change.identity.as_str();
     let event = match (&change.act, applied) {
         (Act::Ordered(order), Applied::Ordered(ruling)) if !ruling.already => Event::Ordered {
@@ -132,6 +162,15 @@ pub(crate) fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Even
 }
 
 impl<'a> Event<'a> {
+    /// What a number that was taken for a list is told as.
+    pub(crate) fn listed(applied: &Applied, until: Timestamp) -> Option<Self> {
+        let Applied::Numbered(list) = applied else {
+            return None;
+        };
+        let number = Some(list.number);
+        Some(Self::Listed { number, until })
+    }
+
     /// What a pause, or the end of one, is told as.
     pub(crate) fn pause(on: bool, pause: &'a Pause) -> Self {
         let (by, why) = (pause.by.as_str(), pause.why.as_str());

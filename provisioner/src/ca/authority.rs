@@ -21,8 +21,11 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 
+mod crl;
 mod leaf;
 
+use crl::Lists;
+pub use crl::SignedList;
 pub use leaf::ToBeSigned;
 use leaf::{PublicKey, params};
 
@@ -63,6 +66,9 @@ pub struct Authority {
     trust: TrustStore,
     validity: SignedDuration,
     server_auth: bool,
+    lists: Lists,
+    /// Where lists of revoked certificates are fetched, as certificates say it.
+    crl_url: Option<String>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -148,6 +154,8 @@ impl Authority {
             trust,
             validity,
             server_auth,
+            lists: Lists::of(&parsed),
+            crl_url: None,
         })
     }
 
@@ -193,6 +201,7 @@ impl Authority {
             not_after: second(not_after),
             server_auth: self.server_auth,
             issuer_sha256: self.issuer_sha256.clone(),
+            crl_url: self.crl_url.clone(),
         })
     }
 
@@ -240,6 +249,7 @@ impl Authority {
             not_after: self.not_after,
             server_auth: self.server_auth,
             issuer_sha256: self.issuer_sha256.clone(),
+            crl_url: self.crl_url.clone(),
         };
         let chain = certificates(&self.sign(&probe)?).map_err(wrong)?;
         super::judgement::path(&chain, &self.trust, now).map_err(|refusal| {

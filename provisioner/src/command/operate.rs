@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Exit;
 use crate::config::Config;
 use crate::control::{self, Command, Told};
-use crate::ledger::Verb;
+use crate::ledger::{Reason, Verb};
 
 /// About nodes.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +28,31 @@ pub struct BanArgs {
     /// Also nodes nobody has heard of yet
     #[arg(long)]
     in_advance: bool,
+    #[command(flatten)]
+    revoking: Revoking,
+}
+
+/// About nodes, and their certificates.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RevokingArgs {
+    #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
+    revoking: Revoking,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Revoking {
+    /// Revoke their certificates, for this reason: unspecified, key-compromise,
+    /// affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn
+    #[arg(
+        long,
+        value_name = "REASON",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "unspecified"
+    )]
+    revoke: Option<Reason>,
 }
 
 /// About the whole service.
@@ -53,13 +78,14 @@ impl OrderArgs {
     /// # Errors
     /// When neither a service nor a ledger is there.
     pub fn run(&self, verb: Verb, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        self.tell(verb, false, config, out)
+        self.tell(verb, false, None, config, out)
     }
 
     fn tell(
         &self,
         verb: Verb,
         in_advance: bool,
+        revoke: Option<Reason>,
         config: &Config,
         out: &mut dyn Write,
     ) -> anyhow::Result<Exit> {
@@ -70,6 +96,7 @@ impl OrderArgs {
                 verb,
                 why: self.words.reason.clone(),
                 in_advance,
+                revoke,
             };
             let told = control::tell(config, &command)?;
             if !matches!(told, Told::Done(_)) {
@@ -94,7 +121,20 @@ impl BanArgs {
     /// # Errors
     /// When neither a service nor a ledger is there.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        self.order.tell(Verb::Ban, self.in_advance, config, out)
+        let revoke = self.revoking.revoke;
+        self.order
+            .tell(Verb::Ban, self.in_advance, revoke, config, out)
+    }
+}
+
+impl RevokingArgs {
+    /// Tells the service, or the ledger of one that is stopped, what was decided.
+    ///
+    /// # Errors
+    /// When neither a service nor a ledger is there.
+    pub fn run(&self, verb: Verb, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        self.order
+            .tell(verb, false, self.revoking.revoke, config, out)
     }
 }
 
@@ -139,7 +179,9 @@ impl ServiceArgs {
             } => "it was not paused".to_owned(),
             Told::Service { paused: None, .. } => "resumed: nodes are enrolled again".to_owned(),
             Told::Unfit { says } | Told::Invalid { says } => says.clone(),
-            Told::Done(_) | Told::Unknown { .. } => "the service gave no answer to this".to_owned(),
+            Told::Done(_) | Told::Unknown { .. } | Told::Listed { .. } => {
+                "the service gave no answer to this".to_owned()
+            }
         };
         writeln!(out, "{says}")?;
         Ok(exit)
@@ -164,6 +206,8 @@ fn sentence(node: &str, verb: Verb, told: &Told) -> String {
                 meant.unwrap_or_default()
             )
         }
-        Told::Service { .. } => format!("{node}: the service gave no answer to this"),
+        Told::Service { .. } | Told::Listed { .. } => {
+            format!("{node}: the service gave no answer to this")
+        }
     }
 }

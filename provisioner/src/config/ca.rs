@@ -15,8 +15,23 @@ pub struct Ca {
     pub intermediates: Option<Located<PathBuf>>,
     /// Longest life of a certificate.
     pub validity: Duration,
+    /// How the list of revoked certificates is published, if one is.
+    pub crl: Option<Crl>,
     /// Who signs.
     pub kind: CaKind,
+}
+
+/// `[ca.crl]`.
+#[derive(Clone, Debug)]
+pub struct Crl {
+    /// Where the list is written, PEM.
+    pub file: Located<PathBuf>,
+    /// How long a list is good.
+    pub lifetime: Duration,
+    /// After how long a new one is made though nothing was revoked.
+    pub refresh: Duration,
+    /// Where certificates say that it is fetched.
+    pub url: Option<String>,
 }
 
 /// Who signs.

@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 
 use super::{Command, ControlError, Told, person, tell};
 use crate::config::{Config, Ledger as Kind};
+use crate::crl::Publisher;
 use crate::ledger::{Broker, Committed, Ledger, Pair, Store, read_bucket};
 use crate::service::shared::member;
 use crate::site::Site;
@@ -45,8 +46,10 @@ pub(super) fn carry_out(config: &Config, command: &Command) -> Result<Told, Cont
             drop(own(config)?);
             let dir = &config.state_dir;
             let ledger = Ledger::open(dir, config.rules(), |_: &[Committed]| {})?;
+            let publisher = publisher(config, command, &ledger)?;
             run(config, async {
-                let told = tell::carry_out(&ledger, command.clone(), person::here(), None);
+                let by = person::here();
+                let told = tell::carry_out(&ledger, command.clone(), by, None, publisher);
                 Ok(told.await?)
             })
         }
@@ -54,6 +57,22 @@ pub(super) fn carry_out(config: &Config, command: &Command) -> Result<Told, Cont
             let (site, broker) = broker(config)?;
             run(config, in_bucket(config, &site, &broker, command))
         }
+    }
+}
+
+/// Who makes lists of revoked certificates; only where that is told is all of the configuration
+/// needed.
+fn publisher(
+    config: &Config,
+    command: &Command,
+    ledger: &Ledger,
+) -> Result<Option<Arc<Publisher>>, ControlError> {
+    match command {
+        Command::List => {
+            let site = Site::load(config.clone())?;
+            Ok(Publisher::of(&site, ledger).map(Arc::new))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -75,7 +94,8 @@ async fn in_bucket(
     // It enrols nobody, and so no node is left to it.
     let joined = joining.join(bucket, || false, |_: &[Committed]| {}, seed);
     joined.await?;
-    let told = tell::carry_out(&ledger, command.clone(), person::here(), None).await;
+    let publisher = Publisher::of(site, &ledger).map(Arc::new);
+    let told = tell::carry_out(&ledger, command.clone(), person::here(), None, publisher).await;
     let group = ledger.group().map(Arc::clone);
     drop(ledger);
     if let Some(group) = group {

@@ -1,12 +1,17 @@
 //! What operators tell: carried out beside the running service, or on the ledger
 //! of one that is stopped, by the same function.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use server_core::words::Identity;
 
 use super::Live;
-use crate::ledger::{Act, Applied, Change, Ledger, LedgerError, Order, Pause, Ruling, Verb};
+use crate::crl::Publisher;
+use crate::ledger::{
+    Act, Applied, Change, Ledger, LedgerError, Order, Pause, Reason, Ruling, Verb,
+};
 use crate::report;
 
 /// Longest reason that is kept, characters.
@@ -26,7 +31,12 @@ pub enum Command {
         why: String,
         /// The node may be one nobody has heard of.
         in_advance: bool,
+        /// Why its certificates are revoked, where the verb leaves that open.
+        #[serde(default)]
+        revoke: Option<Reason>,
     },
+    /// To make and publish a new list of revoked certificates.
+    List,
     /// To take up no new node.
     Pause {
         /// Why.
@@ -60,6 +70,13 @@ pub enum Told {
         /// Why.
         says: String,
     },
+    /// A list of revoked certificates was published.
+    Listed {
+        /// Its number.
+        number: u64,
+        /// How many certificates are on it.
+        entries: usize,
+    },
     /// The service is paused, or is not.
     Service {
         /// The pause there is now.
@@ -75,20 +92,24 @@ pub(super) async fn carry_out(
     command: Command,
     by: String,
     live: Option<&dyn Live>,
+    publisher: Option<Arc<Publisher>>,
 ) -> Result<Told, LedgerError> {
     let at = live.map_or_else(Timestamp::now, Live::now);
     match command {
+        Command::List => Ok(list(publisher, at, &by).await),
         Command::Order {
             identity,
             verb,
             why,
             in_advance,
+            revoke,
         } => {
             let order = Order {
                 verb,
                 by,
                 why: plain(&why),
                 in_advance,
+                revoke,
             };
             decide(ledger, identity, order, at, live).await
         }
@@ -100,6 +121,23 @@ pub(super) async fn carry_out(
             let why = plain(&why);
             pause(ledger, false, Pause { since: at, by, why }, live).await
         }
+    }
+}
+
+async fn list(publisher: Option<Arc<Publisher>>, at: Timestamp, by: &str) -> Told {
+    let Some(publisher) = publisher else {
+        let says = "no list of revoked certificates is published; see [ca.crl]".to_owned();
+        return Told::Unfit { says };
+    };
+    tracing::info!(by, "a list of revoked certificates is asked for");
+    match publisher.make(at).await {
+        Ok(published) => Told::Listed {
+            number: published.list.number,
+            entries: published.list.entries,
+        },
+        Err(error) => Told::Invalid {
+            says: error.to_string(),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a change does to the records: pure, so that the same changes always
 //! give the same ledger.
 
+mod certificate;
 mod refusal;
 
 use base64::Engine;
@@ -8,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::order::{self, Reprovision, Ruling};
-use super::record::{
-    Act, Applied, Ask, Change, Enrolment, Entry, Issuance, KeyRecord, Source, What,
-};
+use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
+use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step};
+use certificate::{held, keep, withheld};
 use refusal::refusal;
 
 /// The outcome of one change on the records it touches.
@@ -32,6 +33,8 @@ pub(super) struct Outcome {
     pub(super) signed_twice: bool,
     /// Everything known of the identity is to be forgotten.
     pub(super) forget: bool,
+    /// Certificates that may no longer be accepted.
+    pub(super) revoked: Vec<Revocation>,
 }
 
 impl Outcome {
@@ -44,6 +47,7 @@ impl Outcome {
             new_certificate: false,
             signed_twice: false,
             forget: false,
+            revoked: Vec::new(),
         }
     }
 
@@ -76,6 +80,7 @@ impl Enrolment {
             enrolled_key: None,
             until: None,
             enrolled_until: None,
+            certificates: Vec::new(),
             approved: false,
             next_entry: 0,
         }
@@ -101,13 +106,14 @@ pub(super) fn apply(
     reprovision: Reprovision,
 ) -> Outcome {
     if let Act::Ordered(order) = &change.act {
-        return order::apply(order, enrolment, change.at, reprovision);
+        return order::apply(order, &change.identity, enrolment, change.at, reprovision);
     }
     if let Some(refused) = refusal(change, enrolment, key.as_ref(), reprovision) {
         return withheld(change, enrolment, key.as_mut(), refused);
     }
     let at = change.at;
     let (mut key_changed, mut new_certificate, mut signed_twice) = (false, false, false);
+    let mut revoked = Vec::new();
     let done = |enrolment: &mut Enrolment, step: Step, state: State, since, says: String| {
         let took_us = (step != Step::Arrive).then(|| micros(since, at));
         enter(enrolment, step, state, at);
@@ -191,11 +197,15 @@ pub(super) fn apply(
             key_changed = key.as_mut().is_some_and(settle);
             (None, None, What::Declined { key: name.clone() })
         }
-        Act::Signed { issuance, .. } => {
+        Act::Signed {
+            key: name,
+            issuance,
+        } => {
             if let Some(record) = key {
                 (new_certificate, signed_twice) = keep(record, issuance);
                 key_changed = true;
             }
+            revoked = enrolment.hold(&change.identity, held(name, issuance), at);
             enrolment.until = issuance.not_after;
             let says = format!("certificate {}", issuance.serial);
             let since = enrolment.mark;
@@ -224,6 +234,11 @@ pub(super) fn apply(
         Act::Confirmed { by } => {
             enrolment.enrolled_key = enrolment.key.take();
             enrolment.enrolled_until = enrolment.until.take();
+            // Those it had before stood until now (rule 38).
+            let now = enrolment.enrolled_key.clone();
+            revoked = enrolment.revoke(&change.identity, Reason::Superseded, at, |held| {
+                now.as_ref() != Some(&held.key)
+            });
             (enrolment.setbacks, enrolment.approved) = (0, false);
             (enrolment.code, enrolment.says) = (None, String::new());
             let since = enrolment.mark;
@@ -272,59 +287,8 @@ pub(super) fn apply(
         new_certificate,
         signed_twice,
         forget: is_forgettable(change, enrolment),
+        revoked,
     }
-}
-
-/// What is refused leaves no trace, except a certificate: it exists, whatever was decided
-/// about its node meanwhile.
-fn withheld(
-    change: &Change,
-    enrolment: &mut Enrolment,
-    key: Option<&mut KeyRecord>,
-    refused: Applied,
-) -> Outcome {
-    let outcome = Outcome::refused(refused);
-    let Act::Signed {
-        key: name,
-        issuance,
-    } = &change.act
-    else {
-        return outcome;
-    };
-    let Some(record) = key.filter(|record| record.identity == change.identity) else {
-        return outcome;
-    };
-    let (new_certificate, signed_twice) = keep(record, issuance);
-    if enrolment.key.as_ref() == Some(name) {
-        enrolment.until = issuance.not_after;
-    }
-    let entry = Entry {
-        at: change.at,
-        step: Step::Sign,
-        took_us: None,
-        what: What::Withheld {
-            serial: issuance.serial.clone(),
-        },
-    };
-    Outcome {
-        // Nobody remembers a node that was purged meanwhile; its key stays known.
-        entry: (enrolment.next_entry > 0).then_some(entry),
-        key_changed: true,
-        new_certificate,
-        signed_twice,
-        ..outcome
-    }
-}
-
-/// Takes a certificate down with its key; whether it is new, and the key's second.
-fn keep(record: &mut KeyRecord, issuance: &Issuance) -> (bool, bool) {
-    settle(record);
-    let new = !record.serials.contains(&issuance.serial);
-    if new {
-        record.serials.push(issuance.serial.clone());
-    }
-    record.issuance = Some(issuance.clone());
-    (new, new && record.serials.len() == 2)
 }
 
 /// A name that never answered, holds nothing and is given up: most likely nobody has it.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{Outcome, enter};
 use super::record::{Applied, Enrolment, Entry, What};
+use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step, words};
 
@@ -81,6 +82,9 @@ pub struct Order {
     /// It may be about a node nobody has heard of yet.
     #[serde(default)]
     pub in_advance: bool,
+    /// Why the node's certificates are revoked, where the verb leaves that open.
+    #[serde(default)]
+    pub revoke: Option<Reason>,
 }
 
 /// What an order made of a node.
@@ -92,6 +96,9 @@ pub struct Ruling {
     pub already: bool,
     /// What follows, for people.
     pub says: String,
+    /// Serial numbers of the certificates that are revoked by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
 words! {
@@ -141,6 +148,7 @@ enum Way {
 /// Applies an order to the record of a node.
 pub(super) fn apply(
     order: &Order,
+    identity: &str,
     enrolment: &mut Enrolment,
     at: Timestamp,
     reprovision: Reprovision,
@@ -157,10 +165,15 @@ pub(super) fn apply(
                 state: enrolment.state,
                 already: true,
                 says,
+                revoked: Vec::new(),
             }));
         }
     };
     settle(order, enrolment, state, at);
+    let revoked = match order.revokes() {
+        Some(reason) => enrolment.revoke(identity, reason, at, |_| true),
+        None => Vec::new(),
+    };
     let entry = Entry {
         at,
         step: enrolment.step,
@@ -175,9 +188,22 @@ pub(super) fn apply(
     let ruling = Ruling {
         state,
         already: false,
-        says,
+        says: says + &loss(&revoked),
+        revoked: revoked.iter().map(|r| r.serial.clone()).collect(),
     };
-    Outcome::ordered(ruling, entry, order.verb == Verb::Purge)
+    Outcome {
+        revoked,
+        ..Outcome::ordered(ruling, entry, order.verb == Verb::Purge)
+    }
+}
+
+/// What an order takes from a node, for people.
+fn loss(revoked: &[Revocation]) -> String {
+    match revoked {
+        [] => String::new(),
+        [one] => format!("; its certificate {} is revoked", one.serial),
+        many => format!("; its {} certificates are revoked", many.len()),
+    }
 }
 
 /// What an order means for a node in this state.
@@ -280,6 +306,11 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
         }
         Verb::Evict => (enrolment.enrolled_key, enrolment.enrolled_until) = (None, None),
         _ => {}
+    }
+    // With what is revoked it is enrolled no longer, and its key is not used again.
+    if order.revokes().is_some() {
+        (enrolment.key, enrolment.until) = (None, None);
+        (enrolment.enrolled_key, enrolment.enrolled_until) = (None, None);
     }
     // An eviction explains a parked node only; whatever else a node is, is explained already.
     if order.verb == Verb::Evict && state != State::Parked {

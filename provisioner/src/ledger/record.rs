@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Order, Ruling, Verb};
+use super::revocation::{Held, ListNumber};
 use crate::code::Code;
 use crate::hook::CsrReply;
 use crate::step::{State, Step};
@@ -232,6 +233,9 @@ pub struct Enrolment {
     /// End of the certificate it was confirmed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_until: Option<Timestamp>,
+    /// The certificates that are good for it, as far as they were not expired by the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Held>,
     /// A person allowed it to enrol once with another key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approved: bool,
@@ -360,6 +364,8 @@ pub enum Applied {
     SerialUsed,
     /// What an order made of the node.
     Ordered(Ruling),
+    /// A list of revoked certificates may be made with this number.
+    Numbered(ListNumber),
     /// Refused: the order does not fit what the node is; a sentence that says what does.
     Unfit(String),
     /// Refused: nothing is known of the identity.

@@ -29,6 +29,8 @@ pub(super) const ENTRIES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinit
 pub(super) const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 /// Serial numbers of certificates → the key each was issued for.
 pub(super) const SERIALS: TableDefinition<'_, &str, &str> = TableDefinition::new("serials");
+/// Revoked certificates by serial number.
+pub(super) const REVOKED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("revoked");
 /// Counters by name: `state.parked`, `code.node.silent`, `certificates`, ….
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// What concerns the whole service, by name: `pause`.
@@ -142,6 +144,7 @@ impl Store {
         write.delete_table(ENTRIES).map_err(store.failed())?;
         write.delete_table(KEYS).map_err(store.failed())?;
         write.delete_table(SERIALS).map_err(store.failed())?;
+        write.delete_table(REVOKED).map_err(store.failed())?;
         write.delete_table(COUNTERS).map_err(store.failed())?;
         write.delete_table(LATENCIES).map_err(store.failed())?;
         store.set_pause(&write, None)?;
@@ -325,6 +328,7 @@ impl Store {
             write.open_table(ENTRIES).map_err(self.failed())?;
             write.open_table(KEYS).map_err(self.failed())?;
             write.open_table(SERIALS).map_err(self.failed())?;
+            write.open_table(REVOKED).map_err(self.failed())?;
             write.open_table(LATENCIES).map_err(self.failed())?;
             write.open_table(SERVICE).map_err(self.failed())?;
             let mut counters = write.open_table(COUNTERS).map_err(self.failed())?;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Order, Pause, Reprovision,
-    Rules, Setback, Source, Store, Verb,
+    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Order, Pause, Reason,
+    Reprovision, Rules, Setback, Source, Store, Verb,
 };
 use crate::code::Code;
 use crate::hook::CsrReply;
@@ -324,6 +324,7 @@ async fn many_changes_share_a_flush() {
 
 fn order(identity: &str, ms: i64, verb: Verb) -> Change {
     let order = Order {
+        revoke: None,
         verb,
         by: "alice".to_owned(),
         why: "a test".to_owned(),
@@ -695,4 +696,99 @@ async fn a_pause_is_kept() {
     assert_eq!(ledger.store().pause().unwrap(), Some(pause.clone()));
     ledger.set_pause(false, pause.clone()).await.unwrap();
     assert_eq!(ledger.store().pause().unwrap(), None);
+}
+
+fn revoking(identity: &str, verb: Verb, revoke: Option<Reason>) -> Change {
+    let Act::Ordered(order) = order(identity, 1_000, verb).act else {
+        panic!("no order");
+    };
+    change(identity, 1_000, Act::Ordered(Order { revoke, ..order }))
+}
+
+/// What the ledger knows of revoked certificates, in words.
+fn revoked(ledger: &Ledger) -> Vec<String> {
+    let all = ledger.store().revocations().unwrap();
+    let words = all
+        .iter()
+        .map(|r| format!("{} {} {}", r.serial, r.identity, r.reason));
+    words.collect()
+}
+
+#[tokio::test]
+async fn verbs_revoke_what_they_say_and_it_outlives_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for n in 1..=4 {
+        enrol(
+            &ledger,
+            &format!("n{n}"),
+            &format!("k{n}"),
+            &format!("0{n}"),
+        )
+        .await;
+    }
+    for (identity, verb, revoke) in [
+        ("n1", Verb::Decommission, None),
+        ("n2", Verb::Ban, Some(Reason::KeyCompromise)),
+        ("n3", Verb::Evict, None),
+        ("n4", Verb::Evict, Some(Reason::AffiliationChanged)),
+    ] {
+        let told = ledger.commit(revoking(identity, verb, revoke)).await;
+        assert!(matches!(told, Ok(Applied::Ordered(_))), "{told:?}");
+    }
+    for identity in ["n3", "n4"] {
+        let told = ledger.commit(revoking(identity, Verb::Purge, None)).await;
+        assert!(matches!(told, Ok(Applied::Ordered(_))), "{told:?}");
+    }
+    let expected = [
+        "01 n1 cessation-of-operation",
+        "02 n2 key-compromise",
+        "04 n4 affiliation-changed",
+    ];
+    assert_eq!(revoked(&ledger), expected);
+
+    // A certificate that comes too late for a decision shares its fate.
+    let late = ledger.commit(change("n1", 2_000, signed("k1", "05"))).await;
+    assert_eq!(late.unwrap(), Applied::NotNow(State::Decommissioned));
+    let numbers = async || ledger.list_number(at(0), at(9)).await.unwrap().number;
+    let first = numbers().await;
+    assert_eq!(numbers().await, first + 1);
+    drop(ledger);
+    let ledger = open(dir.path());
+    assert_eq!(revoked(&ledger).len(), 4);
+    assert_eq!(ledger.store().revoked().unwrap(), 4);
+    assert_eq!(
+        ledger.list_number(at(0), at(9)).await.unwrap().number,
+        first + 2
+    );
+
+    // Taken back, it has nothing of what it had.
+    told(&ledger, "n1", Verb::Unban).await.unwrap();
+    let node = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!((node.key, node.enrolled_key), (None, None));
+    assert!(node.certificates.is_empty());
+}
+
+#[tokio::test]
+async fn the_old_certificate_stands_until_the_new_one_is_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    told(&ledger, "n1", Verb::Approve).await.unwrap();
+    let acts = [
+        arrived(),
+        Act::Taken { since: at(0) },
+        requested("k2"),
+        asked("k2"),
+        signed("k2", "02"),
+    ];
+    for act in acts {
+        let applied = ledger.commit(change("n1", 2_000, act)).await.unwrap();
+        assert_eq!(applied, Applied::Done);
+    }
+    assert!(revoked(&ledger).is_empty());
+    let by = Evidence::StartupAndPing;
+    let confirmed = change("n1", 3_000, Act::Confirmed { by });
+    ledger.commit(confirmed).await.unwrap();
+    assert_eq!(revoked(&ledger), ["01 n1 superseded"]);
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::order::Reprovision;
 use super::record::{Applied, Change};
+use super::revocation::Revocation;
 use super::standing::Pause;
 use super::store::{LedgerError, Store};
 use crate::audit::{self, Anchor, Audit, Event};
@@ -49,6 +51,8 @@ pub(super) enum Work {
     Change(Change),
     /// No new node is taken up, or they are again.
     Pause { on: bool, pause: Pause },
+    /// A number for a list of revoked certificates, which is made now and good until then.
+    Number { at: Timestamp, until: Timestamp },
     /// Nothing; only whether it could be.
     Probe,
 }
@@ -62,6 +66,20 @@ pub struct Committed {
     pub completed: Option<(Step, Option<u64>)>,
     /// A setback, or a decision of a person that has a code.
     pub setback: Option<(Step, State, Code)>,
+    /// Certificates that may no longer be accepted.
+    pub revoked: Vec<Revocation>,
+}
+
+impl Committed {
+    /// Nothing but revocations.
+    pub(super) fn withheld(identity: &str, revoked: &[Revocation]) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            completed: None,
+            setback: None,
+            revoked: revoked.to_vec(),
+        }
+    }
 }
 
 /// Watches the writer.
@@ -154,21 +172,24 @@ impl<O: Observer> Writer<O> {
         let mut applied = Vec::with_capacity(jobs.len());
         let mut committed = Vec::with_capacity(jobs.len());
         for job in jobs {
+            let mut change = None;
             applied.push(match &job.work {
-                Work::Change(change) => {
-                    let (result, seen) = batch.change(change)?;
-                    committed.extend(seen);
+                Work::Change(wanted) => {
+                    let (result, seen) = batch.change(wanted)?;
+                    change = seen;
                     result
                 }
+                Work::Number { at, .. } => batch.number(*at)?,
                 Work::Pause { on, pause } => {
                     store.set_pause(&transaction, on.then_some(pause))?;
                     Applied::Done
                 }
                 Work::Probe => Applied::Done,
             });
+            committed.push(change);
         }
         batch.finish()?;
-        let anchor = self.tell(jobs, &applied)?;
+        let anchor = self.tell(jobs, &applied, &committed)?;
         let done = match &anchor {
             Some(anchor) => store.set_anchor(&transaction, anchor),
             None => Ok(()),
@@ -179,21 +200,34 @@ impl<O: Observer> Writer<O> {
             (Ok(()), None) => {}
             (Err(_), _) => self.audit.void(),
         }
-        done.map(|()| (applied, committed))
+        done.map(|()| (applied, committed.into_iter().flatten().collect()))
     }
 
     /// Tells the audit log what is about to be committed.
-    fn tell(&mut self, jobs: &[Job], applied: &[Applied]) -> Result<Option<Anchor>, LedgerError> {
+    fn tell(
+        &mut self,
+        jobs: &[Job],
+        applied: &[Applied],
+        committed: &[Option<Committed>],
+    ) -> Result<Option<Anchor>, LedgerError> {
         // What is not told fills the disk as well.
         self.audit.check_room()?;
-        let told = jobs.iter().zip(applied).filter_map(|(job, applied)| {
-            Some(match &job.work {
-                Work::Change(change) => (change.at, audit::event(change, applied)?),
-                Work::Pause { on, pause } => (pause.since, Event::pause(*on, pause)),
-                Work::Probe => return None,
-            })
-        });
-        let events: Vec<_> = told.collect();
+        let mut events = Vec::new();
+        for ((job, applied), seen) in jobs.iter().zip(applied).zip(committed) {
+            match &job.work {
+                Work::Change(change) => {
+                    let told = audit::events(change, applied, seen.as_ref());
+                    events.extend(told.map(|event| (change.at, event)));
+                }
+                Work::Pause { on, pause } => {
+                    events.push((pause.since, Event::pause(*on, pause)));
+                }
+                Work::Number { at, until } => {
+                    events.extend(Event::listed(applied, *until).map(|event| (*at, event)));
+                }
+                Work::Probe => {}
+            }
+        }
         let probed = || jobs.iter().any(|job| matches!(job.work, Work::Probe));
         if events.is_empty() && !probed() {
             return Ok(None);

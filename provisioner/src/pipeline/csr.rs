@@ -56,9 +56,11 @@ pub(crate) async fn run(
         Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
         Applied::EnrolledWith(enrolled) => return Err(exists(&enrolled)),
         // These are answers to others than a request, or stopped it before.
-        Applied::NotNow(_) | Applied::Ordered(_) | Applied::Unfit(_) | Applied::Unknown => {
-            return Err(Stop::Ended);
-        }
+        Applied::NotNow(_)
+        | Applied::Ordered(_)
+        | Applied::Unfit(_)
+        | Applied::Unknown
+        | Applied::Numbered(_) => return Err(Stop::Ended),
     }
     let record = context.key(&key)?.ok_or_else(|| {
         Refusal::new(

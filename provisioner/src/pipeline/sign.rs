@@ -28,6 +28,15 @@ pub(crate) struct Signed {
 /// Has the request signed, unless it was before.
 pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signed, Stop> {
     if let Some(issuance) = requested.record.issuance.clone() {
+        let revoked = context.ledger.store().revocation(&issuance.serial)?;
+        if let Some(revoked) = revoked {
+            let says = format!(
+                "the certificate for the key it holds was revoked at {} ({}); it has to make a \
+                 new key",
+                revoked.at, revoked.reason
+            );
+            return Err(Stop::with_new_key(Refusal::new(Code::KeyRevoked, says)));
+        }
         // Signed before a kill; what the ledger holds was judged then.
         return Ok(Signed {
             requested,

@@ -9,6 +9,7 @@ use server_core::words::{Clock, Identity};
 use tokio::sync::Notify;
 
 use crate::control::Live;
+use crate::crl::Publisher;
 use crate::ledger::Group;
 use crate::metrics::Metrics;
 use crate::pipeline;
@@ -22,6 +23,7 @@ pub(super) struct Desk {
     pub(super) ready: Arc<Readiness>,
     pub(super) metrics: Metrics,
     pub(super) http: Option<String>,
+    pub(super) publisher: Option<Arc<Publisher>>,
     pub(super) group: Option<Arc<Group>>,
     pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) queued: Arc<Notify>,
@@ -57,6 +59,10 @@ impl Live for Desk {
             ready,
         });
         std::iter::once(own).chain(others).collect()
+    }
+
+    fn publisher(&self) -> Option<Arc<Publisher>> {
+        self.publisher.clone()
     }
 
     fn http(&self) -> Option<String> {

@@ -17,8 +17,26 @@ use crate::hook::{
     PoolSettings,
 };
 
+/// Who signs, and what that is held against.
+pub(super) struct Signing {
+    pub(super) hook: Arc<dyn Hook>,
+    pub(super) trust: TrustStore,
+    pub(super) authority: Option<Arc<Authority>>,
+}
+
+impl Signing {
+    /// Somebody else signs.
+    fn elsewhere(hook: Arc<dyn Hook>, trust: TrustStore) -> Self {
+        Self {
+            hook,
+            trust,
+            authority: None,
+        }
+    }
+}
+
 impl Loader {
-    pub(super) fn ca(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
+    pub(super) fn ca(&mut self, config: &Config) -> Option<Signing> {
         let hook: Arc<dyn Hook> = match &config.ca.kind {
             CaKind::BuiltIn { .. } => return self.built_in(config),
             CaKind::Exec {
@@ -58,13 +76,13 @@ impl Loader {
             CaKind::Http(http) => {
                 let hook = self.http(http, config);
                 let trust = self.trust(config);
-                return hook.zip(trust);
+                return Some(Signing::elsewhere(hook?, trust?));
             }
         };
-        Some((hook, self.trust(config)?))
+        Some(Signing::elsewhere(hook, self.trust(config)?))
     }
 
-    fn built_in(&mut self, config: &Config) -> Option<(Arc<dyn Hook>, TrustStore)> {
+    fn built_in(&mut self, config: &Config) -> Option<Signing> {
         let CaKind::BuiltIn {
             certificate,
             key,
@@ -90,8 +108,25 @@ impl Loader {
         };
         let authority = Authority::open(&settings, passphrase.as_ref().map(Secret::reveal));
         let authority = self.keep(certificate, "cannot be used", authority)?;
-        let trust = authority.trust().clone();
-        Some((Arc::new(BuiltinHook::new(Arc::new(authority))), trust))
+        let crl = config.ca.crl.as_ref();
+        let authority = authority.with_crl_url(crl.and_then(|crl| crl.url.clone()));
+        if let Some(crl) = crl {
+            self.keep(&crl.file, "cannot be signed", authority.may_sign_lists());
+            let folder = crl.file.value.parent();
+            if folder.is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+                let says = format!(
+                    "({}) is in no folder that is there",
+                    crl.file.value.display()
+                );
+                self.mistakes.push(crl.file.mistake(says));
+            }
+        }
+        let authority = Arc::new(authority);
+        Some(Signing {
+            trust: authority.trust().clone(),
+            hook: Arc::new(BuiltinHook::new(Arc::clone(&authority))),
+            authority: Some(authority),
+        })
     }
 
     fn passphrase(&mut self, source: &Passphrase) -> Option<Secret> {

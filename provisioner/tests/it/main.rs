@@ -13,4 +13,5 @@ mod group;
 mod helpers;
 mod hostile;
 mod operators;
+mod revoked;
 mod support;

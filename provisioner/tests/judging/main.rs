@@ -17,6 +17,7 @@ mod helpers;
 mod keys;
 mod names;
 mod requests;
+mod revoked;
 mod rules;
 mod site;
 mod untrusted;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use der::Decode;
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
-    PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
+    CertificateParams, CrlDistributionPoint, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
 use serde::{Deserialize, Serialize};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
@@ -37,6 +37,9 @@ pub struct ToBeSigned {
     pub server_auth: bool,
     /// The SHA-256 of the certificate that signs, hexadecimal.
     pub issuer_sha256: String,
+    /// Where the list of revoked certificates is fetched (RFC 5280 §4.2.1.13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_url: Option<String>,
 }
 
 /// What the leaf says: policy and nothing of the request but its key.
@@ -65,6 +68,10 @@ pub(super) fn params(what: &ToBeSigned) -> Result<CertificateParams, Refusal> {
             .extended_key_usages
             .push(ExtendedKeyUsagePurpose::ServerAuth);
     }
+    let point = |url: &String| CrlDistributionPoint {
+        uris: vec![url.clone()],
+    };
+    params.crl_distribution_points = what.crl_url.iter().map(point).collect();
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

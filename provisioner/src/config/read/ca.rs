@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::{DAY, SECOND, located, needed_path, secret};
 use crate::config::reader::Section;
 use crate::config::{
-    Backend, Ca, CaKind, Helper, Http, HttpApi, Located, Passphrase, Secret, SecretSource,
+    Backend, Ca, CaKind, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret, SecretSource,
 };
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
 use crate::hook::http::Target;
 
+/// The longest life of a list of revoked certificates.
+const LONGEST_LIST: Duration = Duration::from_secs(30 * 86_400);
 /// The shortest pause of a breaker.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 const KINDS: [&str; 4] = ["built-in", "exec", "pool", "http"];
@@ -49,10 +51,56 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
             _ => section.path("intermediates", "\"intermediates.pem\""),
         },
         validity: section.duration("validity", 365 * DAY, 600 * SECOND),
+        crl: crl(&section, &kind),
         kind,
     };
     section.finish();
     ca
+}
+
+/// `[ca.crl]`, which only goes with the authority whose key is here.
+fn crl(section: &Section<'_, '_>, kind: &CaKind) -> Option<Crl> {
+    if !section.has("crl") {
+        return None;
+    }
+    let inner = section.section("crl");
+    let file = needed_path(&inner, "file", "\"ca.crl\"");
+    if !matches!(kind, CaKind::BuiltIn { .. }) {
+        inner.report(
+            &file,
+            "goes with [ca] kind = \"built-in\" only: another authority publishes its own list",
+        );
+    }
+    let (lifetime, refresh) = (
+        inner.duration("lifetime", 7 * DAY, 60 * SECOND),
+        inner.duration("refresh", DAY, 10 * SECOND),
+    );
+    if lifetime > LONGEST_LIST || refresh > lifetime / 2 {
+        inner.report(
+            &file,
+            "goes with a `lifetime` of 30d at most and a `refresh` of half of it at most, so that \
+             a list is renewed well before it ends",
+        );
+    }
+    let url = inner.text("url", "\"http://ca.example.net/ca.crl\"");
+    if let Some(url) = &url {
+        let plain = url.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !url.value.starts_with("http://") || !plain {
+            let says = format!(
+                "is {:?}, and lists are fetched from http://HOST/PATH: they are signed, and who \
+                 checks certificates with them has none to check the server's",
+                url.value
+            );
+            inner.report(url, says);
+        }
+    }
+    inner.finish();
+    Some(Crl {
+        file,
+        lifetime,
+        refresh,
+        url: url.map(|url| url.value),
+    })
 }
 
 fn passphrase(section: &Section<'_, '_>) -> Option<Passphrase> {

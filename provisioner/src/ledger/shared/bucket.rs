@@ -21,6 +21,8 @@ use crate::config::Secret;
 const NODE: &str = "node.";
 /// Whether the group is paused.
 pub(super) const PAUSE: &str = "service.pause";
+/// The number of the last list of revoked certificates.
+pub(super) const LIST: &str = "service.revocation-list";
 /// Where a member beats.
 const MEMBER: &str = "member.";
 /// How long the broker may take to acknowledge one write.

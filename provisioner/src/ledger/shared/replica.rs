@@ -8,7 +8,9 @@ use redb::{Durability, ReadableDatabase as _, ReadableTable as _, Table, TableDe
 
 use super::super::record::What;
 use super::super::standing::Pause;
-use super::super::store::{COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, Store};
+use super::super::store::{
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, Store,
+};
 use super::super::writer::{HISTORY, LONGEST_US};
 use crate::audit::Anchor;
 
@@ -124,6 +126,7 @@ pub(super) fn absorb(
             enrolments: write.open_table(ENROLMENTS).map_err(store.failed())?,
             entries: write.open_table(ENTRIES).map_err(store.failed())?,
             keys: write.open_table(KEYS).map_err(store.failed())?,
+            revoked: write.open_table(REVOKED).map_err(store.failed())?,
             counters: write.open_table(COUNTERS).map_err(store.failed())?,
             latencies: write.open_table(LATENCIES).map_err(store.failed())?,
             counted: BTreeMap::new(),
@@ -147,6 +150,7 @@ struct Tables<'t> {
     enrolments: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, (&'static str, u64), &'static [u8]>,
     keys: Table<'t, &'static str, &'static [u8]>,
+    revoked: Table<'t, &'static str, &'static [u8]>,
     counters: Table<'t, &'static str, u64>,
     latencies: Table<'t, (u8, u64), u64>,
     counted: BTreeMap<String, i64>,
@@ -172,6 +176,15 @@ impl Tables<'_> {
                 let bytes = self.encode(record)?;
                 self.keys
                     .insert(name.as_str(), bytes.as_slice())
+                    .map_err(&failed)?;
+            }
+        }
+        let known = before.as_ref().map(|before| &before.revoked);
+        for (serial, revocation) in &value.revoked {
+            if known.and_then(|known| known.get(serial)) != Some(revocation) {
+                let bytes = self.encode(revocation)?;
+                self.revoked
+                    .insert(serial.as_str(), bytes.as_slice())
                     .map_err(&failed)?;
             }
         }

@@ -13,6 +13,7 @@ use server_core::words::Seed;
 
 use super::super::order::{Order, Reprovision, Verb};
 use super::super::record::{Act, Applied, Change, Evidence, Issuance, Setback, Source};
+use super::super::revocation::Reason;
 use super::super::{Committed, Ledger, Rules, Store};
 use super::bucket::{Shelf, ShelfError, node_key};
 use super::group::{Group, Pair};
@@ -145,6 +146,7 @@ fn requested(key: &str) -> Act {
 
 fn ordered(verb: Verb) -> Act {
     Act::Ordered(Order {
+        revoke: None,
         verb,
         by: "somebody".to_owned(),
         why: String::new(),
@@ -466,4 +468,47 @@ fn a_long_history_is_counted_though_it_does_not_travel() {
     let value = value.unwrap();
     assert_eq!(value.counts()["done.queue"], 500);
     assert!(serde_json::to_vec(&value).unwrap().len() < 16_384);
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_known_to_every_member_and_outlives_the_node() {
+    let bucket = Arc::new(Bucket::default());
+    let (a, b) = (member(&bucket, "a", &["b"]), member(&bucket, "b", &["a"]));
+    let by = Evidence::StartupAndPing;
+    let way = [
+        taken(),
+        requested("k1"),
+        asked("k1"),
+        signed("k1", "01"),
+        Act::Confirmed { by },
+    ];
+    for (number, what) in (0..).zip(way) {
+        assert_eq!(act(&bucket, &a, number, "n1", what).await, Applied::Done);
+    }
+    let Act::Ordered(order) = ordered(Verb::Evict) else {
+        return;
+    };
+    let evict = Act::Ordered(Order {
+        revoke: Some(Reason::KeyCompromise),
+        ..order
+    });
+    act(&bucket, &b, 1, "n1", evict).await;
+    act(&bucket, &b, 2, "n1", ordered(Verb::Purge)).await;
+    let (revision, value) = bucket.value("n1").unwrap();
+    assert!(value.forgotten);
+    let dir = tempfile::tempdir().unwrap();
+    let store = replica::open(dir.path()).unwrap();
+    replica::absorb(&store, &[("n1".to_owned(), revision, value)], None).unwrap();
+    let known = store.revocation("01").unwrap().unwrap();
+    assert_eq!(
+        (known.reason, known.identity.as_str()),
+        (Reason::KeyCompromise, "n1")
+    );
+    assert_eq!(store.revoked().unwrap(), 1);
+    assert_eq!(store.enrolment("n1").unwrap(), None);
+
+    // Heard of again, it does not lose what is known of its former certificate.
+    act(&bucket, &b, 3, "n1", taken()).await;
+    let (_, value) = bucket.value("n1").unwrap();
+    assert!(!value.forgotten && value.revoked.contains_key("01"));
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::apply::{apply, key_of};
 use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
+use super::super::revocation::{self, Revocation};
 use super::super::store::{state_counter, step_counter};
 use super::super::writer::Committed;
 use crate::hook::CsrReply;
@@ -18,6 +19,9 @@ const HISTORY: usize = 60;
 /// Keys that can be used again beside those in use; of older ones only that they were signed for
 /// is kept, and a node that comes with one has to make another.
 const FORMER_KEYS: usize = 8;
+
+/// How long a revoked certificate is kept beyond its end: longer than any list is good.
+const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 90);
 
 /// Everything about one enrolment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub(super) struct Value {
     pub(super) entries: Vec<Entry>,
     /// Counters of what is no longer in `entries` and `keys`.
     pub(super) older: BTreeMap<String, u64>,
+    /// Its certificates that may no longer be accepted, by serial number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) revoked: BTreeMap<String, Revocation>,
     /// Somebody had it forgotten: only what was signed for its keys stays known.
     #[serde(default)]
     pub(super) forgotten: bool,
@@ -67,6 +74,7 @@ impl Value {
             keys: BTreeMap::new(),
             entries: Vec::new(),
             older: BTreeMap::new(),
+            revoked: BTreeMap::new(),
             forgotten: false,
         }
     }
@@ -90,6 +98,7 @@ impl Value {
         Self {
             keys: self.keys,
             older: self.older,
+            revoked: self.revoked,
             ..Self::newcomer(at)
         }
     }
@@ -124,6 +133,7 @@ impl Value {
                 u64::from(key.serials.len() > 1),
             );
         }
+        count(revocation::COUNTER.to_owned(), self.revoked.len() as u64);
         if self.forgotten {
             return counts;
         }
@@ -133,6 +143,25 @@ impl Value {
             count(step_counter(step), 1);
         }
         counts
+    }
+
+    /// Takes down what may no longer be accepted, and lets go of what has expired since so long
+    /// that no list holds it.
+    fn revoke(&mut self, revoked: &[Revocation], at: Timestamp) {
+        for revocation in revoked {
+            let serial = revocation.serial.clone();
+            self.revoked.insert(serial, revocation.clone());
+        }
+        let kept = self.revoked.len();
+        let gone = at.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
+        self.revoked.retain(|_, revoked| !revoked.is_past(gone));
+        let gone = (kept - self.revoked.len()) as u64;
+        if gone > 0 {
+            *self
+                .older
+                .entry(revocation::COUNTER.to_owned())
+                .or_default() += gone;
+        }
     }
 
     /// Lets go of what is too old to be carried along.
@@ -195,15 +224,24 @@ pub(super) fn change(
     };
     let name = key_of(&change.act);
     let mut key = name.and_then(|name| next.keys.get(name).cloned());
+    if matches!(change.act, Act::Ordered(_)) {
+        let keys = next.enrolment.keys_to_recall();
+        let keys = keys.iter().filter_map(|name| next.keys.get_key_value(name));
+        next.enrolment
+            .recall(keys.map(|(name, record)| (name.as_str(), record)));
+    }
     let outcome = apply(change, &mut next.enrolment, &mut key, terms.reprovision);
+    let withheld = (!outcome.revoked.is_empty())
+        .then(|| Committed::withheld(&change.identity, &outcome.revoked));
     let Some(entry) = outcome.entry else {
         // Of a node that was forgotten meanwhile the key is known still.
         if let (Some(name), Some(record), true) = (name, key, outcome.key_changed)
             && let Some(found) = value
         {
             found.keys.insert(name.to_owned(), record);
+            found.revoke(&outcome.revoked, change.at);
         }
-        return (outcome.applied, None);
+        return (outcome.applied, withheld);
     };
     next.entries.push(entry);
     next.enrolment.next_entry += 1;
@@ -215,6 +253,7 @@ pub(super) fn change(
     if to_try || matches!(need, Need::Take | Need::Hold) {
         next.holder = Some(terms.me.to_owned());
     }
+    next.revoke(&outcome.revoked, change.at);
     next.trim();
     if outcome.forget {
         next.forget();
@@ -230,6 +269,7 @@ pub(super) fn change(
         identity: change.identity.clone(),
         completed: outcome.completed,
         setback,
+        revoked: outcome.revoked,
     };
     (outcome.applied, Some(committed))
 }

@@ -5,6 +5,7 @@
 //! acknowledged and the replica shows it.
 
 mod hear;
+mod number;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -174,6 +175,10 @@ impl Writer {
                     self.pause(on, &pause, done);
                     continue;
                 }
+                Work::Number { at, until } => {
+                    self.number(at, until, done);
+                    continue;
+                }
                 Work::Probe => {
                     let told = self.tell(&[]).and_then(|anchor| self.absorb(&[], anchor));
                     self.observe(&told, &[]);
@@ -281,7 +286,8 @@ impl Writer {
                 batch.push((turned.identity.clone(), *revision, value.clone()));
             }
             for ((change, _), (applied, seen)) in turned.jobs.iter().zip(outcomes) {
-                events.extend(audit::event(change, applied).map(|event| (change.at, event)));
+                let told = audit::events(change, applied, seen.as_ref());
+                events.extend(told.map(|event| (change.at, event)));
                 committed.extend(seen.clone());
             }
         }

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
 use super::super::apply::{Outcome, apply, key_of};
 use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use super::super::revocation::{self, Revocation};
 use super::super::store::{
-    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, SERIALS, Store, state_counter,
-    step_counter,
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, SERIALS, Store,
+    state_counter, step_counter,
 };
 use super::{Committed, LONGEST_US};
 use crate::step::{State, Step};
@@ -25,11 +27,13 @@ type Place = (State, Step);
 /// The tables of one transaction, and what was read or counted in it.
 pub(super) struct Batch<'t> {
     store: &'t Store,
+    transaction: &'t WriteTransaction,
     reprovision: Reprovision,
     enrolments: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, (&'static str, u64), &'static [u8]>,
     keys: Table<'t, &'static str, &'static [u8]>,
     serials: Table<'t, &'static str, &'static str>,
+    revoked: Table<'t, &'static str, &'static [u8]>,
     counters: Table<'t, &'static str, u64>,
     latencies: Table<'t, (u8, u64), u64>,
     read: HashMap<String, (Enrolment, Option<Place>)>,
@@ -46,11 +50,13 @@ impl<'t> Batch<'t> {
     ) -> Result<Self, LedgerError> {
         Ok(Self {
             store,
+            transaction,
             reprovision,
             enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
             entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
             keys: transaction.open_table(KEYS).map_err(store.failed())?,
             serials: transaction.open_table(SERIALS).map_err(store.failed())?,
+            revoked: transaction.open_table(REVOKED).map_err(store.failed())?,
             counters: transaction.open_table(COUNTERS).map_err(store.failed())?,
             latencies: transaction.open_table(LATENCIES).map_err(store.failed())?,
             read: HashMap::new(),
@@ -70,10 +76,19 @@ impl<'t> Batch<'t> {
         let (mut enrolment, before) = self.enrolment(change)?;
         let key_name = key_of(&change.act);
         let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
+        if matches!(change.act, Act::Ordered(_)) {
+            let mut keys = Vec::new();
+            for name in enrolment.keys_to_recall() {
+                keys.extend(self.key(&name)?.map(|record| (name, record)));
+            }
+            enrolment.recall(keys.iter().map(|(name, record)| (name.as_str(), record)));
+        }
         let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
+        self.revoke(&outcome.revoked)?;
         if outcome.forget {
             self.forget(&change.identity, &enrolment, before)?;
-            let committed = self.count_code(change, (enrolment.state, enrolment.step), None);
+            let place = (enrolment.state, enrolment.step);
+            let committed = self.count_code(change, place, &outcome);
             return Ok((outcome.applied, Some(committed)));
         }
         if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
@@ -86,7 +101,9 @@ impl<'t> Batch<'t> {
         let Some(entry) = &outcome.entry else {
             self.read
                 .insert(change.identity.clone(), (enrolment, before));
-            return Ok((outcome.applied, None));
+            let committed = (!outcome.revoked.is_empty())
+                .then(|| Committed::withheld(&change.identity, &outcome.revoked));
+            return Ok((outcome.applied, committed));
         };
 
         let number = enrolment.next_entry;
@@ -148,7 +165,7 @@ impl<'t> Batch<'t> {
             }
             self.mark_time(step, change)?;
         }
-        let committed = self.count_code(change, now, outcome.completed);
+        let committed = self.count_code(change, now, outcome);
         Ok((outcome.applied.clone(), Some(committed)))
     }
 
@@ -161,13 +178,26 @@ impl<'t> Batch<'t> {
         }
     }
 
+    /// Takes down what may no longer be accepted.
+    fn revoke(&mut self, revoked: &[Revocation]) -> Result<(), LedgerError> {
+        for revocation in revoked {
+            let bytes = self.encode(revocation)?;
+            self.revoked
+                .insert(revocation.serial.as_str(), bytes.as_slice())
+                .map_err(self.store.failed())?;
+            self.count(revocation::COUNTER.to_owned(), 1);
+        }
+        Ok(())
+    }
+
+    /// Takes the next number for a list of revoked certificates.
+    pub(super) fn number(&self, at: Timestamp) -> Result<Applied, LedgerError> {
+        let number = self.store.next_list(self.transaction, at)?;
+        Ok(Applied::Numbered(number))
+    }
+
     /// Counts what set a node back or was decided about it.
-    fn count_code(
-        &mut self,
-        change: &Change,
-        now: Place,
-        completed: Option<(Step, Option<u64>)>,
-    ) -> Committed {
+    fn count_code(&mut self, change: &Change, now: Place, outcome: &Outcome) -> Committed {
         let ordered = |code| (now.1, now.0, code);
         let setback = match &change.act {
             Act::SetBack(s) => Some((s.step, s.state, s.code)),
@@ -179,8 +209,9 @@ impl<'t> Batch<'t> {
         }
         Committed {
             identity: change.identity.clone(),
-            completed,
+            completed: outcome.completed,
             setback,
+            revoked: outcome.revoked.clone(),
         }
     }
 

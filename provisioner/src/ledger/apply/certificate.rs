@@ -1,0 +1,79 @@
+//! Certificates in the records: taken down with their key, and those that came too late.
+
+use super::super::record::{Act, Applied, Change, Enrolment, Entry, Issuance, KeyRecord, What};
+use super::super::revocation::{Held, Reason};
+use super::{Outcome, settle};
+use crate::step::{State, Step};
+
+/// A certificate as its node's record carries it.
+pub(super) fn held(key: &str, issuance: &Issuance) -> Held {
+    Held {
+        key: key.to_owned(),
+        serial: issuance.serial.clone(),
+        not_after: issuance.not_after,
+    }
+}
+
+/// What is refused leaves no trace, except a certificate: it exists, whatever was decided
+/// about its node meanwhile.
+pub(super) fn withheld(
+    change: &Change,
+    enrolment: &mut Enrolment,
+    key: Option<&mut KeyRecord>,
+    refused: Applied,
+) -> Outcome {
+    let outcome = Outcome::refused(refused);
+    let Act::Signed {
+        key: name,
+        issuance,
+    } = &change.act
+    else {
+        return outcome;
+    };
+    let Some(record) = key.filter(|record| record.identity == change.identity) else {
+        return outcome;
+    };
+    let (new_certificate, signed_twice) = keep(record, issuance);
+    let mut revoked = enrolment.hold(&change.identity, held(name, issuance), change.at);
+    // What was decided about the node takes this one too, and of a node that was purged
+    // meanwhile nobody could revoke it later.
+    let reason = match enrolment.state {
+        State::Banned => Some(Reason::PrivilegeWithdrawn),
+        State::Decommissioned => Some(Reason::CessationOfOperation),
+        _ => (enrolment.next_entry == 0).then_some(Reason::Superseded),
+    };
+    if let Some(reason) = reason {
+        revoked.extend(enrolment.revoke(&change.identity, reason, change.at, |_| true));
+    }
+    if enrolment.key.as_ref() == Some(name) {
+        enrolment.until = issuance.not_after;
+    }
+    let entry = Entry {
+        at: change.at,
+        step: Step::Sign,
+        took_us: None,
+        what: What::Withheld {
+            serial: issuance.serial.clone(),
+        },
+    };
+    Outcome {
+        // Nobody remembers a node that was purged meanwhile; its key stays known.
+        entry: (enrolment.next_entry > 0).then_some(entry),
+        key_changed: true,
+        new_certificate,
+        signed_twice,
+        revoked,
+        ..outcome
+    }
+}
+
+/// Takes a certificate down with its key; whether it is new, and the key's second.
+pub(super) fn keep(record: &mut KeyRecord, issuance: &Issuance) -> (bool, bool) {
+    settle(record);
+    let new = !record.serials.contains(&issuance.serial);
+    if new {
+        record.serials.push(issuance.serial.clone());
+    }
+    record.issuance = Some(issuance.clone());
+    (new, new && record.serials.len() == 2)
+}
