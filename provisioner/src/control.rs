@@ -9,6 +9,7 @@
 //! kernel says who they are. What is told to a stopped service is written into
 //! its ledger, and holds once it runs.
 
+mod ask;
 mod person;
 mod place;
 mod stopped;
@@ -31,12 +32,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::audit::Anchor;
 use crate::config::{Config, Mistakes};
 use crate::crl::Publisher;
-use crate::ledger::{Ledger, LedgerError, Revocation, Store};
-use crate::report::{self, Member, Node, Service, Show, Status};
+use crate::ledger::{Ledger, LedgerError, Store};
+use crate::report::{self, Member, Service};
 use crate::step::State;
+pub use ask::{anchor, nearest, nodes, revocations, show, status};
 use person::Said;
 pub use tell::{Command, Told};
 
@@ -55,9 +56,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Query {
-    /// [`Status`].
+    /// [`report::Status`].
     Status,
-    /// A list of [`Node`].
+    /// A list of [`report::Node`].
     Nodes {
         /// Only nodes in this state.
         state: Option<State>,
@@ -69,9 +70,9 @@ pub enum Query {
     },
     /// The last line of the audit log that the ledger knows, or null.
     Anchor,
-    /// A list of [`Revocation`].
+    /// A list of [`crate::ledger::Revocation`].
     Revocations,
-    /// [`Show`], or null for an unknown identity.
+    /// [`report::Show`], or null for an unknown identity.
     Show {
         /// The node.
         identity: String,
@@ -147,63 +148,6 @@ pub enum ControlError {
     Form(#[from] serde_json::Error),
 }
 
-/// The status of the service of this configuration.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn status(config: &Config) -> Result<Status, ControlError> {
-    ask(config, &Query::Status)
-}
-
-/// Its nodes.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn nodes(config: &Config, state: Option<State>) -> Result<Vec<Node>, ControlError> {
-    ask(config, &Query::Nodes { state })
-}
-
-/// One node; `None` when it was never heard of.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn show(config: &Config, identity: &str) -> Result<Option<Show>, ControlError> {
-    let identity = identity.to_owned();
-    ask(config, &Query::Show { identity })
-}
-
-/// The known name most like one that was never heard of.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn nearest(config: &Config, identity: &str) -> Result<Option<String>, ControlError> {
-    let identity = identity.to_owned();
-    ask(config, &Query::Nearest { identity })
-}
-
-/// Every certificate that was revoked.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn revocations(config: &Config) -> Result<Vec<Revocation>, ControlError> {
-    ask(config, &Query::Revocations)
-}
-
-/// The last line of the audit log that the ledger knows.
-///
-/// # Errors
-/// Neither a service nor a ledger is there.
-pub fn anchor(config: &Config) -> Result<Option<Anchor>, ControlError> {
-    service_or(&config.state_dir, &Line::Query(Query::Anchor), || {
-        let store = stopped::own(config)?;
-        Ok(serde_json::from_value(answer(
-            &store,
-            &Query::Anchor,
-            None,
-        )?)?)
-    })
-}
-
 /// Tells the service of this configuration, or its ledger when none runs, to do
 /// something.
 ///
@@ -216,13 +160,6 @@ pub fn tell(config: &Config, command: &Command) -> Result<Told, ControlError> {
     };
     service_or(&config.state_dir, &line, || {
         stopped::carry_out(config, command)
-    })
-}
-
-fn ask<T: DeserializeOwned>(config: &Config, query: &Query) -> Result<T, ControlError> {
-    service_or(&config.state_dir, &Line::Query(query.clone()), || {
-        let store = stopped::read(config)?;
-        Ok(serde_json::from_value(answer(&store, query, None)?)?)
     })
 }
 
