@@ -125,7 +125,8 @@ impl Conductor<'_> {
         let complete = matches!(ending, Ending::Complete | Ending::PhaseFailed(_));
         // What a lost worker's nodes did last, nobody knows.
         let comparable = complete && self.roll.lost().is_empty();
-        let ledger = self.drive.site.status_command().is_some();
+        // While a fleet is held up, whoever uses it decides about its nodes.
+        let ledger = self.drive.site.status_command().is_some() && self.drive.hold.is_none();
         let mut wrong = match (&self.totals.enrolment, comparable && ledger) {
             (Some(enrolment), true) => ledger::disagreements(enrolment, &tally),
             _ => Vec::new(),
