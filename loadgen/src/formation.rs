@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! tiers ──► layout ──► BrokerConfig ──► Broker ──► ready ──► linked ──► heard everywhere
-//!                          ▲ certificates of the Authority
+//!              │           ▲ certificates of the Authority
+//!              └─ detour ──┘ over relays, for links that a fault is to fall on
 //! ```
 
 pub mod broker;
 pub mod broker_config;
 pub mod certificates;
 pub mod credentials;
+pub mod detour;
 pub mod external;
 pub mod files;
 pub mod layout;
@@ -18,6 +20,8 @@ pub mod policies;
 pub mod ports;
 pub mod post;
 pub mod probe;
+pub mod relay;
+pub mod ties;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,13 +31,19 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::guard::RunMark;
-use crate::scenario::{Role, Tier};
+use crate::scenario::{BrokerLink, Role, Tier};
 use broker::{Broker, BrokerError, Post};
 use broker_config::{BrokerConfig, Login, ProvisioningUsers};
 use certificates::{Authority, CertificateError};
+use detour::Listeners;
 use external::{ExternalError, reach_all};
+use layout::Laid;
 use nats_server::NatsServer;
 use probe::ProbeError;
+use relay::{Relayed, Relays};
+use ties::{TieError, wait_tied};
+
+pub use layout::Wanted;
 
 /// The formation did not come up. Everything it had started is stopped again.
 #[derive(Debug, Error)]
@@ -58,6 +68,9 @@ pub enum FormationError {
     /// Brokers of somebody else.
     #[error(transparent)]
     External(#[from] ExternalError),
+    /// A relayed link does not stand, or runs past its relay.
+    #[error(transparent)]
+    Tie(#[from] TieError),
     /// The brokers are no network.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -76,10 +89,10 @@ pub struct Formation {
     logins: BTreeMap<String, crate::message::Login>,
     brokers: Vec<Manned>,
     folder: PathBuf,
-    /// A production broker keeps buckets.
-    buckets: bool,
-    /// Which one.
+    /// The production broker that keeps buckets.
     keeper: Option<String>,
+    /// Where links run that faults are to fall on.
+    relays: Option<Relays>,
 }
 
 /// A broker at its post. Whoever does something to it holds the lock meanwhile.
@@ -103,30 +116,19 @@ impl Formation {
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<Self, FormationError> {
-        Self::begin(run, tiers, folder, server, mark, false).await
+        Self::start_as(run, Wanted::plain(tiers), folder, server, mark).await
     }
 
-    /// The same, with a production broker that keeps buckets in `folder`.
+    /// The same with more to be wanted of it.
     ///
     /// # Errors
-    /// As [`Formation::start`].
-    pub async fn start_with_buckets(
+    /// As [`Formation::start`], and when a link does not run over its relay.
+    pub async fn start_as(
         run: &str,
-        tiers: &[Tier],
+        wanted: Wanted<'_>,
         folder: &Path,
         server: &NatsServer,
         mark: &RunMark,
-    ) -> Result<Self, FormationError> {
-        Self::begin(run, tiers, folder, server, mark, true).await
-    }
-
-    async fn begin(
-        run: &str,
-        tiers: &[Tier],
-        folder: &Path,
-        server: &NatsServer,
-        mark: &RunMark,
-        buckets: bool,
     ) -> Result<Self, FormationError> {
         std::fs::create_dir_all(folder).map_err(file_error(folder))?;
         let authority = Authority::new(run, time::OffsetDateTime::now_utc())?;
@@ -139,11 +141,11 @@ impl Formation {
             logins: BTreeMap::new(),
             brokers: Vec::new(),
             folder: folder.to_owned(),
-            buckets,
             keeper: None,
+            relays: None,
         };
         for attempt in 1.. {
-            match formation.start_brokers(tiers, server, mark).await {
+            match formation.start_brokers(wanted, server, mark).await {
                 Ok(()) => break,
                 Err(FormationError::Broker(error)) if error.port_was_taken() && attempt < 3 => {
                     tracing::warn!(%error, "a port was taken by somebody else; choosing again");
@@ -171,8 +173,8 @@ impl Formation {
             logins: BTreeMap::new(),
             brokers: Vec::new(),
             folder: folder.to_owned(),
-            buckets: false,
             keeper: None,
+            relays: None,
         };
         for reach in reach_all(tiers)? {
             if let Some(ca) = &reach.ca {
@@ -225,18 +227,20 @@ impl Formation {
 
     async fn start_brokers(
         &mut self,
-        tiers: &[Tier],
+        wanted: Wanted<'_>,
         server: &NatsServer,
         mark: &RunMark,
     ) -> Result<(), FormationError> {
+        let tiers = wanted.tiers;
         let total: usize = tiers.iter().map(layout::brokers_in).sum();
         let ports = ports::free(total * layout::PORTS).map_err(FormationError::Ports)?;
         let mut laid = layout::lay_out(tiers, &ports, &self.users, &self.folder);
         let keeper = laid.iter_mut().find(|laid| laid.tier.keeps_bucket());
-        if let Some(keeper) = keeper.filter(|_| self.buckets) {
+        if let Some(keeper) = keeper.filter(|_| wanted.buckets) {
             keeper.config.buckets = Some(self.folder.join("buckets"));
             self.keeper = Some(keeper.config.name.clone());
         }
+        self.lead_over_relays(&mut laid, wanted.relayed).await?;
         let order: Vec<String> = laid.iter().map(|laid| laid.config.name.clone()).collect();
         // A leaf that finds its hub not yet there goes to another one, and stays with it.
         let (leaves, others): (Vec<_>, Vec<_>) = laid
@@ -260,7 +264,33 @@ impl Formation {
         for (_, broker) in self.ours() {
             broker.lock().await.wait_linked().await?;
         }
+        for relayed in self.relayed() {
+            wait_tied(&relayed.ties, |_| true).await?;
+        }
         self.probe().await
+    }
+
+    /// Starts the relays of `links`, and lets brokers dial these.
+    async fn lead_over_relays(
+        &mut self,
+        laid: &mut [Laid<'_>],
+        links: &[BrokerLink],
+    ) -> Result<(), FormationError> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let listeners = Listeners::of(laid);
+        let started = Relays::start(links, |link, broker| listeners.port(link.kind, broker));
+        let (mut relays, detours) = started.await.map_err(FormationError::Ports)?;
+        detour::lead(laid, links, (&detours, relays.nowhere()), &listeners);
+        relays.tie(|link| detour::ties(laid, link, &detours));
+        self.relays = Some(relays);
+        Ok(())
+    }
+
+    /// The links that are led over relays.
+    pub fn relayed(&self) -> &[Relayed] {
+        self.relays.as_ref().map_or(&[], Relays::lines)
     }
 
     /// Makes sure that each network is one: what is said at one broker is heard at every other.
@@ -343,6 +373,7 @@ impl Formation {
         });
         futures::future::join_all(stops).await;
         self.brokers.clear();
+        self.relays = None;
     }
 }
 

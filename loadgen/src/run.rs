@@ -59,6 +59,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         FaultKind::Restart,
         FaultKind::LameDuck,
         FaultKind::Freeze,
+        FaultKind::CutLink,
+        FaultKind::SlowLink,
     ],
     provisioner_faults: &[FaultKind::Kill, FaultKind::Restart, FaultKind::Freeze],
     behaviours: Behaviour::ALL,

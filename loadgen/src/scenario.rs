@@ -33,13 +33,13 @@ pub use load::{Assignment, load, parse};
 pub(crate) use mistake::suggestion;
 pub use mistake::{Location, Mistake, Mistakes, Source, nearest};
 pub use model::{
-    Abort, Action, Assert, Call, External, Fact, FaultOf, FaultOp, Fleet, Generator, Limits,
-    Moment, Op, Output, Phase, Preflight, ProgressStep, Provisioner, Reconnect, RequestOp,
-    Scenario, Spread, Target, Tier, Topology, Until,
+    Abort, Action, Assert, BrokerLink, Call, External, Fact, FaultOf, FaultOp, Fleet, Generator,
+    Limits, LinkEffect, LinkFault, Moment, Op, Output, Phase, Preflight, ProgressStep, Provisioner,
+    Reconnect, RequestOp, Scenario, Spread, Target, Tier, Topology, Until,
 };
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
-    AssertLevel, Check, Do, Expect, FaultKind, Format, KeyKind, Manage, Model, OnFail, Outcome,
-    PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
+    AssertLevel, Check, CutMode, Do, Expect, FaultKind, Format, KeyKind, LinkKind, Manage, Model,
+    OnFail, Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
 };

@@ -148,6 +148,7 @@ fn kind(kind: &Kind, sections: &mut Map<String, Value>) -> Value {
         Kind::Duration => or_param(text(r"^[0-9].*(ns|us|µs|ms|s|m|h)")),
         Kind::Rate => or_param(text(r"^[0-9_.]+ */.+")),
         Kind::Size => or_param(text(r"^[0-9_.]+ *([kKMGT]i?)?B$")),
+        Kind::Bandwidth => or_param(text(r"^[0-9_.]+ *([kKMGT]i?)?B */ *s$")),
         Kind::Moment => or_param(json!({ "type": "string", "minLength": 1 })),
         Kind::Choice(words) => or_param(json!({ "enum": words })),
         Kind::TextList => json!({ "type": "array", "items": { "type": "string" } }),

@@ -19,7 +19,7 @@ use crate::formation::broker::Post;
 use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken, write_pair};
 use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
-use crate::formation::{Formation, FormationError, files};
+use crate::formation::{Formation, FormationError, Wanted, files};
 use crate::guard::RunMark;
 use crate::message::{Access, Network};
 use crate::provisioner::{
@@ -92,11 +92,12 @@ impl Site {
         let formation = match scenario.topology.manage {
             Manage::External => Formation::elsewhere(run, tiers, &brokers)?,
             Manage::Local | Manage::None => {
-                let server = &programs.nats_server;
-                match scenario.provisioner.count {
-                    0 | 1 => Formation::start(run, tiers, &brokers, server, mark).await?,
-                    _ => Formation::start_with_buckets(run, tiers, &brokers, server, mark).await?,
-                }
+                let wanted = Wanted {
+                    tiers,
+                    buckets: scenario.provisioner.count > 1,
+                    relayed: &scenario.relayed_links(),
+                };
+                Formation::start_as(run, wanted, &brokers, &programs.nats_server, mark).await?
             }
         };
         let mut site = Self {

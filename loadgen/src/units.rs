@@ -153,6 +153,41 @@ impl Serialize for Rate {
     }
 }
 
+/// A number of bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bandwidth(pub u64);
+
+impl Bandwidth {
+    /// Reads `1MiB/s`: a size a second, at least a kilobyte.
+    ///
+    /// # Errors
+    /// A short clause saying what is wrong, to follow the offending text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const LEAST: u64 = 1_000;
+        let size = text.trim().strip_suffix('s').map(str::trim_end);
+        let size = size
+            .and_then(|size| size.strip_suffix('/'))
+            .ok_or("is no bandwidth; write a size a second, as 1MiB/s (bytes, not bits)")?;
+        let Size(bytes) = Size::parse(size)?;
+        match bytes {
+            LEAST.. => Ok(Self(bytes)),
+            _ => Err("is too narrow for anything; write 1kB/s or more".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
+
+impl Serialize for Bandwidth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);

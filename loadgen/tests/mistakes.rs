@@ -165,3 +165,34 @@ fn an_abort_that_could_never_end_a_run_is_told() {
     ];
     insta::assert_snapshot!(all.join("\n"));
 }
+
+#[test]
+fn a_fault_on_links_that_are_not_there_is_told() {
+    let fault = |fault: &str| {
+        let ask = include_str!("data/ask.toml");
+        let cluster = "[[topology.broker]]\nname = \"site\"\nleaf_of = \"hub\"\ncount = 2\n\
+                       tls = \"none\"\n\n[provisioner]";
+        let text = ask.replace("[provisioner]", cluster).replace(
+            "start = \"production\"",
+            "start = \"production\"\nattach = \"hub\"",
+        );
+        said(&format!(
+            "{text}\n  [[phase.op]]\n  do = \"fault\"\n  {fault}\n"
+        ))
+    };
+    let all = [
+        fault("kind = \"cut-link\"\n  target = \"site-1\"\n  peer = \"site-2\""),
+        fault("kind = \"cut-link\"\n  target = \"site-1\"\n  peer = \"hbu-1\""),
+        fault("kind = \"cut-link\"\n  target = \"site-1\"\n  latency = \"1s\""),
+        fault("kind = \"cut-link\"\n  target = \"site-1\"\n  mode = \"loud\""),
+        fault("kind = \"slow-link\"\n  target = \"hub\""),
+        fault("kind = \"slow-link\"\n  target = \"hub\"\n  latency = \"2m\""),
+        fault("kind = \"slow-link\"\n  target = \"hub\"\n  bandwidth = \"10Mbit\""),
+        fault("kind = \"kill\"\n  target = \"hub\"\n  peer = \"site-1\""),
+        said(&format!(
+            "{}\n  [[phase.op]]\n  do = \"fault\"\n  kind = \"cut-link\"\n  target = \"hub\"\n",
+            include_str!("data/ask.toml")
+        )),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}

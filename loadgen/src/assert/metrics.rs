@@ -293,6 +293,7 @@ pub static METRICS: &[Metric] = &[
     metric(Fault, "happened", Scalar, Count, "faults that fell where they were meant to"),
     metric(Fault, "missed", Scalar, Count, "faults that did not"),
     metric(Fault, "down", Scalar, Unit::Duration, "how long the target was away, the longest"),
+    metric(Fault, "relink", Scalar, Unit::Duration, "from the return of links until their brokers were linked again, the longest"),
 
     metric(Reconnect, "time_to_all", Scalar, Unit::Duration, "from the brokers' return to the last node's, the longest"),
     metric(Reconnect, "fall_to_all", Scalar, Unit::Duration, "from the fault to the last node's return, the longest"),

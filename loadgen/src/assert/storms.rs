@@ -38,15 +38,14 @@ pub(super) fn fault(totals: &Totals, id: &MetricId) -> Measured {
         _ if mine.is_empty() => Measured::default(),
         "happened" => known(Some(happened as f64), samples),
         "missed" => known(Some((samples - happened) as f64), samples),
-        "down" => known(
-            mine.iter()
-                .filter_map(|fault| fault.down_us)
-                .max()
-                .map(|us| us as f64),
-            samples,
-        ),
+        "down" => longest_of(mine.iter().map(|fault| fault.down_us), samples),
+        "relink" => longest_of(mine.iter().map(|fault| fault.relinked_us), samples),
         _ => Measured::default(),
     }
+}
+
+fn longest_of(times: impl Iterator<Item = Option<u64>>, samples: u64) -> Measured {
+    known(times.flatten().max().map(|us| us as f64), samples)
 }
 
 pub(super) fn reconnect(

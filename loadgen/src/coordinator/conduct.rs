@@ -100,6 +100,7 @@ impl<'a> Conductor<'a> {
         let means = Means {
             brokers: drive.site.formation.brokers_by_name(),
             provisioners,
+            links: drive.site.formation.relayed().to_vec(),
             to_enrol: drive.plan.expected_confirmed,
             mark: drive.mark.clone(),
             clock: drive.clock,

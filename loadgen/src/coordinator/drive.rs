@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assert::Baselines;
 use crate::control::crew::{Crew, Member};
 use crate::formation::monitor::Varz;
+use crate::formation::relay::LineSeen;
 use crate::guard::RunMark;
 use crate::measure::{BrokerSample, BrokerView, LogLine, PhaseView, RunState, Snapshot, Totals};
 use crate::plan::Plan;
@@ -89,6 +90,8 @@ pub struct Driven {
     pub brokers: Vec<BrokerView>,
     /// What every broker said of itself last.
     pub varz: BTreeMap<String, Varz>,
+    /// What went over every relayed link.
+    pub relayed: Vec<LineSeen>,
     /// What is known of every worker.
     pub workers: BTreeMap<u32, WorkerSeen>,
     /// Who the workers were.
@@ -108,6 +111,7 @@ impl Driven {
             phases: Vec::new(),
             brokers: Vec::new(),
             varz: BTreeMap::new(),
+            relayed: Vec::new(),
             workers: BTreeMap::new(),
             members: BTreeMap::new(),
             lost: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Faults: when each is due, and what is heard of those under way.
 
+mod links;
 mod strike;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::formation::broker::Broker;
+use crate::formation::relay::Relayed;
 use crate::guard::RunMark;
 use crate::measure::{Fall, FaultRecord};
 use crate::provisioner::{Provisioner, Status};
@@ -91,6 +93,8 @@ pub struct Means {
     pub brokers: Vec<(String, Arc<Mutex<Broker>>)>,
     /// The provisioners by name.
     pub provisioners: Vec<(String, Arc<Mutex<Provisioner>>)>,
+    /// The links between brokers that are relayed.
+    pub links: Vec<Relayed>,
     /// Nodes that are to be enrolled and confirmed.
     pub to_enrol: u64,
     /// Marks what is started again.
@@ -151,8 +155,13 @@ impl Faults {
             }),
         };
         for waiting in self.waiting.extract_if(.., due) {
-            let strike = strike::strike(waiting, means.clone(), self.teller.clone());
-            self.under_way.spawn(strike);
+            let (means, teller) = (means.clone(), self.teller.clone());
+            match waiting.fault.link.clone() {
+                Some(link) => self
+                    .under_way
+                    .spawn(links::strike(waiting, link, means, teller)),
+                None => self.under_way.spawn(strike::strike(waiting, means, teller)),
+            };
         }
     }
 

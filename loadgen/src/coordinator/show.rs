@@ -143,7 +143,9 @@ impl Conductor<'_> {
         self.totals.connect = ledger::connect(&self.drive.plan, &tally);
         self.usage.settle(&mut self.totals);
         self.draw();
+        let relayed = self.drive.site.formation.relayed().iter();
         Driven {
+            relayed: relayed.map(|relayed| relayed.line.seen()).collect(),
             ending,
             totals: self.totals,
             spoilt: self.spoilt,

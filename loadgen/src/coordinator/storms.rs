@@ -88,10 +88,8 @@ impl Conductor<'_> {
         for record in &end.records {
             match end.up_us {
                 Some(_) => self.away.remove(&record.target),
-                // Whatever it was before, what stays away is down; what stands still stays so.
-                None if record.kind != FaultKind::Freeze.word() => {
-                    self.away.insert(record.target.clone(), "down")
-                }
+                // Whatever it was before, what stays away is down; what runs on stays as it is.
+                None if !runs_on(&record.kind) => self.away.insert(record.target.clone(), "down"),
                 None => None,
             };
         }
@@ -100,4 +98,10 @@ impl Conductor<'_> {
             self.fail(Ending::FormationFailed(why)).await;
         }
     }
+}
+
+/// Whether a fault of this kind leaves the processes of its targets there.
+fn runs_on(kind: &str) -> bool {
+    let kinds = [FaultKind::Freeze, FaultKind::CutLink, FaultKind::SlowLink];
+    kinds.iter().any(|of| of.word() == kind)
 }

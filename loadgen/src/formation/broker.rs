@@ -12,6 +12,7 @@ use super::layout::{Laid, Link};
 use super::monitor::Monitor;
 use super::nats_server::NatsServer;
 pub use super::post::Post;
+use super::ties::connections;
 use crate::guard::RunMark;
 use crate::process::{Launch, Process, ProcessError, ending, last_words};
 use crate::scenario::Tls;
@@ -245,19 +246,19 @@ impl Broker {
 
     /// The first of its links that does not stand. A broker that does not answer has none.
     async fn missing_link(&self) -> Option<Link> {
-        if self.links.is_empty() {
-            return None;
-        }
         let monitor = self.monitor();
-        let routes = monitor.routes().await.unwrap_or_default();
-        let leaves = monitor.leaf_links().await.unwrap_or_default();
-        let gateways = monitor.gateways().await.unwrap_or_default();
-        let stands = |link: &&Link| match link {
-            Link::Route(to) => routes.contains(to),
-            Link::Hub(to) => leaves.contains(to),
-            Link::Gateway(to) => gateways.contains(to),
-        };
-        self.links.iter().find(|link| !stands(link)).cloned()
+        for link in &self.links {
+            // A leaf is to begin at the hub that is its own.
+            let first = match link {
+                Link::Hub(hubs) => Link::Hub(hubs.iter().take(1).cloned().collect()),
+                other => other.clone(),
+            };
+            let stands = connections(&monitor, &first).await.unwrap_or_default();
+            if stands.is_empty() {
+                return Some(first);
+            }
+        }
+        None
     }
 
     /// How it ended, when it did though nobody asked it to.

@@ -56,6 +56,8 @@ pub struct ClusterLink {
     pub port: u16,
     /// The ports of all brokers of the cluster.
     pub routes: Vec<u16>,
+    /// The port that is told to others in place of its own.
+    pub advertise: Option<u16>,
 }
 
 /// The hubs a leaf dials.
@@ -74,6 +76,8 @@ pub struct LeafListener {
     pub port: u16,
     /// Whether the links speak TLS.
     pub tls: bool,
+    /// Whether leaves are told of it.
+    pub advertise: bool,
 }
 
 /// A region of a supercluster.
@@ -96,6 +100,8 @@ pub struct GatewayLink {
     pub regions: Vec<Region>,
     /// Whether the links speak TLS.
     pub tls: bool,
+    /// The port that is told to others in place of its own.
+    pub advertise: Option<u16>,
 }
 
 /// Everything a configuration is made of.
@@ -264,6 +270,9 @@ impl BrokerConfig {
         let mut leafnodes = serde_json::Map::new();
         if let Some(listener) = self.leaves {
             leafnodes.insert("listen".to_owned(), loopback(listener.port).into());
+            if !listener.advertise {
+                leafnodes.insert("no_advertise".to_owned(), true.into());
+            }
             if listener.tls {
                 leafnodes.insert("tls".to_owned(), self.mutual());
             }
@@ -300,6 +309,9 @@ impl BrokerConfig {
         if link.tls {
             gateway["tls"] = self.mutual();
         }
+        if let Some(port) = link.advertise {
+            gateway["advertise"] = loopback(port).into();
+        }
         gateway
     }
 }
@@ -310,7 +322,11 @@ const SYSTEM_ACCOUNT: &str = "system";
 fn cluster(link: &ClusterLink) -> Value {
     let routes = link.routes.iter().map(|port| url("nats", *port));
     let routes: Vec<String> = routes.collect();
-    json!({ "name": link.name, "listen": loopback(link.port), "routes": routes })
+    let mut cluster = json!({ "name": link.name, "listen": loopback(link.port), "routes": routes });
+    if let Some(port) = link.advertise {
+        cluster["advertise"] = loopback(port).into();
+    }
+    cluster
 }
 
 /// The provisioning account: a node may announce itself, answer, and be spoken to; it may not

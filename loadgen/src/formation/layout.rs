@@ -12,18 +12,40 @@ use super::broker_config::{
     BrokerConfig, ClusterLink, GatewayLink, LeafLink, LeafListener, ProvisioningUsers, Region,
     TlsFiles,
 };
-use crate::scenario::{Role, Tier, Tls};
+use crate::scenario::{BrokerLink, Role, Tier, Tls};
 
 /// Ports of one broker.
 pub const PORTS: usize = 5;
+
+/// What is wanted of brokers that we start.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The tiers.
+    pub tiers: &'a [Tier],
+    /// Whether a production broker keeps buckets, in the formation's folder.
+    pub buckets: bool,
+    /// Links between brokers that are led over relays; all others run from broker to broker.
+    pub relayed: &'a [BrokerLink],
+}
+
+impl<'a> Wanted<'a> {
+    /// The brokers of these tiers and nothing else.
+    pub fn plain(tiers: &'a [Tier]) -> Self {
+        Self {
+            tiers,
+            buckets: false,
+            relayed: &[],
+        }
+    }
+}
 
 /// A connection between brokers that must stand before the formation is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
     /// To this broker of the same cluster.
     Route(String),
-    /// As a leaf to this broker.
-    Hub(String),
+    /// As a leaf to the first of these brokers; to any of them once faults have fallen.
+    Hub(Vec<String>),
     /// To some broker of this region.
     Gateway(String),
 }
@@ -32,7 +54,10 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route(broker) => write!(f, "the route to {broker}"),
-            Self::Hub(broker) => write!(f, "the leaf link to {broker}"),
+            Self::Hub(brokers) => {
+                let first = brokers.first().map_or("a hub", String::as_str);
+                write!(f, "the leaf link to {first}")
+            }
             Self::Gateway(region) => write!(f, "the gateway to region {region}"),
         }
     }
@@ -152,6 +177,7 @@ impl<'a> Layout<'a> {
             name: spot.tier.cluster_name()?.to_owned(),
             port: spot.cluster,
             routes: all.iter().map(|other| other.cluster).collect(),
+            advertise: None,
         })
     }
 
@@ -168,7 +194,7 @@ impl<'a> Layout<'a> {
         }
         let first = spot.index % all.len();
         all.rotate_left(first);
-        links.extend(all.first().map(|first| Link::Hub(first.name.clone())));
+        links.push(Link::Hub(all.iter().map(|hub| hub.name.clone()).collect()));
         Some(LeafLink {
             hubs: all.iter().map(|other| other.leaf).collect(),
             tls: all.iter().any(|other| other.tier.tls != Tls::None),
@@ -181,6 +207,7 @@ impl<'a> Layout<'a> {
         is_hub.then_some(LeafListener {
             port: spot.leaf,
             tls: spot.tier.tls != Tls::None,
+            advertise: true,
         })
     }
 
@@ -207,6 +234,7 @@ impl<'a> Layout<'a> {
             port: spot.gateway,
             regions,
             tls: spot.tier.tls != Tls::None,
+            advertise: None,
         })
     }
 }

@@ -82,6 +82,7 @@ struct Routez {
 #[derive(Deserialize)]
 struct Routed {
     remote_name: String,
+    port: u16,
 }
 
 #[derive(Default, Deserialize)]
@@ -93,12 +94,32 @@ struct Leafz {
 #[derive(Deserialize)]
 struct Leaf {
     name: String,
+    port: u16,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Gatewayz {
-    outbound_gateways: BTreeMap<String, serde_json::Value>,
+    outbound_gateways: BTreeMap<String, Outbound>,
+}
+
+#[derive(Deserialize)]
+struct Outbound {
+    connection: OutboundConnection,
+}
+
+#[derive(Deserialize)]
+struct OutboundConnection {
+    port: u16,
+}
+
+/// A connection of a broker to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Name of the other broker; of a gateway, of the other region.
+    pub name: String,
+    /// The other end's port: the one that was dialled, where this broker did.
+    pub port: u16,
 }
 
 #[derive(Deserialize)]
@@ -125,31 +146,43 @@ impl Monitor {
         self.get("/healthz").await.is_ok()
     }
 
-    /// Names of the brokers it has routes to (`/routez`).
+    /// Connections to brokers of its cluster, several for each (`/routez`).
     ///
     /// # Errors
     /// When the broker does not answer, or not as nats-server does.
-    pub async fn routes(&self) -> Result<Vec<String>, MonitorError> {
+    pub async fn routes(&self) -> Result<Vec<Peer>, MonitorError> {
         let seen: Routez = self.read("/routez").await?;
-        Ok(seen.routes.into_iter().map(|r| r.remote_name).collect())
+        let peers = seen.routes.into_iter().map(|route| Peer {
+            name: route.remote_name,
+            port: route.port,
+        });
+        Ok(peers.collect())
     }
 
-    /// Names of the brokers at the other ends of its leaf links (`/leafz`).
+    /// Its leaf links, those to hubs and those of its leaves (`/leafz`).
     ///
     /// # Errors
     /// When the broker does not answer, or not as nats-server does.
-    pub async fn leaf_links(&self) -> Result<Vec<String>, MonitorError> {
+    pub async fn leaf_links(&self) -> Result<Vec<Peer>, MonitorError> {
         let seen: Leafz = self.read("/leafz").await?;
-        Ok(seen.leafs.into_iter().map(|leaf| leaf.name).collect())
+        let peers = seen.leafs.into_iter().map(|leaf| Peer {
+            name: leaf.name,
+            port: leaf.port,
+        });
+        Ok(peers.collect())
     }
 
-    /// Regions it has a connection to (`/gatewayz`).
+    /// The connections it has made to other regions (`/gatewayz`).
     ///
     /// # Errors
     /// When the broker does not answer, or not as nats-server does.
-    pub async fn gateways(&self) -> Result<Vec<String>, MonitorError> {
+    pub async fn gateways(&self) -> Result<Vec<Peer>, MonitorError> {
         let seen: Gatewayz = self.read("/gatewayz").await?;
-        Ok(seen.outbound_gateways.into_keys().collect())
+        let peers = seen.outbound_gateways.into_iter().map(|(name, out)| Peer {
+            name,
+            port: out.connection.port,
+        });
+        Ok(peers.collect())
     }
 
     /// Subscriptions it holds of its own clients and of other brokers (`/subsz`).

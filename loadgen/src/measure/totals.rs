@@ -371,6 +371,8 @@ pub struct FaultRecord {
     pub at_us: Option<u64>,
     /// How long the target was away, µs.
     pub down_us: Option<u64>,
+    /// From the return of links until their brokers were linked again, µs.
+    pub relinked_us: Option<u64>,
     /// Whether it fell where it was meant to. When not, the run is invalid.
     pub happened: bool,
     /// What was seen: how far things were when it fell, or why it did not.

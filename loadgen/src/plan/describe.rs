@@ -38,7 +38,11 @@ pub(super) fn operation(op: &Op, nodes: u64) -> String {
 
 /// `kill hub-2 at 5s, up at 15s`.
 fn describe_fault(fault: &FaultOp) -> String {
-    let (kind, target) = (fault.kind, &fault.target);
+    let kind = fault.kind;
+    let target = match fault.link.as_ref().and_then(|link| link.peer.as_ref()) {
+        Some(peer) => format!("{} to {peer}", fault.target),
+        None => fault.target.clone(),
+    };
     match (&fault.at, fault.down) {
         (Moment::After(at), Some(down)) => format!(
             "{kind} {target} at {}, up at {}",

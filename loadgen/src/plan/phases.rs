@@ -164,12 +164,16 @@ fn fault_time(scenario: &Scenario, phase: &Phase, fault: &FaultOp) -> Duration {
         }
     };
     let reconnect = match (fault.of, &phase.until) {
-        (FaultOf::Brokers, Some(until)) if until.every == Reached::Connected => scenario
-            .fleets
-            .iter()
-            .map(|fleet| fleet.reconnect.min + fleet.reconnect.spread)
-            .max()
-            .unwrap_or_default(),
+        (FaultOf::Brokers, Some(until))
+            if until.every == Reached::Connected && fault.link.is_none() =>
+        {
+            scenario
+                .fleets
+                .iter()
+                .map(|fleet| fleet.reconnect.min + fleet.reconnect.spread)
+                .max()
+                .unwrap_or_default()
+        }
         _ => Duration::ZERO,
     };
     falls + fault.down.unwrap_or_default() + reconnect

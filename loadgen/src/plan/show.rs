@@ -100,6 +100,11 @@ fn write_page(
     for survivors in &plan.survivors {
         write_survivors(page, survivors)?;
     }
+    let relayed = scenario.relayed_links();
+    if !relayed.is_empty() {
+        let links: Vec<String> = relayed.iter().map(ToString::to_string).collect();
+        writeln!(page, "relayed, for their faults: {}", links.join(", "))?;
+    }
     Ok(())
 }
 

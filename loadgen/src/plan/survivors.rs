@@ -102,6 +102,7 @@ pub(super) fn survivors(scenario: &Scenario, brokers: &[PlannedBroker]) -> Vec<S
         for op in &phase.ops {
             if let Action::Fault(fault) = &op.action
                 && fault.of == FaultOf::Brokers
+                && fault.link.is_none()
             {
                 all.extend(left_by(fault, &phase.name, brokers));
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assert::BaselineRun;
 use crate::control::crew::Member;
+use crate::formation::relay::LineSeen;
 use crate::plan::Plan;
 use crate::preflight::{Finding, Machine};
 use crate::scenario::Scenario;
@@ -47,6 +48,9 @@ pub struct Manifest {
     pub preflight: Vec<Finding>,
     /// Each broker: version and settings as it reports them.
     pub brokers: BTreeMap<String, serde_json::Value>,
+    /// Links between brokers that ran through loadgen, so that faults could fall on them; all
+    /// others ran from broker to broker.
+    pub relayed: Vec<LineSeen>,
     /// The runs that asserts compared with.
     pub baselines: Vec<BaselineRun>,
     /// Switches of the run that change what is measured, e.g. `verification = "shared"`.
@@ -217,6 +221,7 @@ impl Manifest {
             placement: Vec::new(),
             preflight: Vec::new(),
             brokers: BTreeMap::new(),
+            relayed: Vec::new(),
             baselines: Vec::new(),
             settings: BTreeMap::new(),
             files: BTreeMap::new(),

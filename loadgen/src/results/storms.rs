@@ -17,6 +17,9 @@ pub(super) fn write_storms(page: &mut String, summary: &Summary) -> std::fmt::Re
     for fault in &summary.faults {
         let at = fault.at_us.map(|us| format!(" at {}", time(us)));
         let down = fault.down_us.map(|us| format!(", away {}", time(us)));
+        let relinked = fault
+            .relinked_us
+            .map(|us| format!(", linked again {} later", time(us)));
         let missed = match fault.happened {
             true => "",
             false => " **It missed.**",
@@ -27,11 +30,12 @@ pub(super) fn write_storms(page: &mut String, summary: &Summary) -> std::fmt::Re
         };
         writeln!(
             page,
-            "- {} {}{}{} ({}).{missed}{note}",
+            "- {} {}{}{}{} ({}).{missed}{note}",
             fault.kind,
             fault.target,
             at.unwrap_or_default(),
             down.unwrap_or_default(),
+            relinked.unwrap_or_default(),
             fault.phase,
         )?;
     }

@@ -322,6 +322,10 @@ pub struct FaultSummary {
     pub at_us: Option<u64>,
     /// How long the target was away.
     pub down_us: Option<u64>,
+    /// From the return of links until their brokers were linked again; `null` for faults that fall
+    /// on no links.
+    #[serde(default)]
+    pub relinked_us: Option<u64>,
     /// Whether it fell where it was meant to.
     pub happened: bool,
     /// What was seen.
@@ -336,6 +340,7 @@ impl From<&FaultRecord> for FaultSummary {
             target: fault.target.clone(),
             at_us: fault.at_us,
             down_us: fault.down_us,
+            relinked_us: fault.relinked_us,
             happened: fault.happened,
             note: fault.note.clone(),
         }

@@ -35,6 +35,7 @@ pub(super) fn close_manifest(mut manifest: Manifest, driven: &Driven) -> Manifes
         let value = serde_json::to_value(varz).unwrap_or_default();
         manifest.brokers.insert(name.clone(), value);
     }
+    manifest.relayed.clone_from(&driven.relayed);
     let members = driven.members.iter();
     manifest.placement = members
         .map(|(worker, member)| {

@@ -9,8 +9,8 @@ use kind::key;
 pub(crate) use kind::{Key, Kind, Need, Section};
 
 use Kind::{
-    Choice, ChoiceList, Data, Duration, Moment, Name, Named, Number, NumberOr, Pace, Rate, Size,
-    Table, Tables, Text, TextList, Whole,
+    Bandwidth, Choice, ChoiceList, Data, Duration, Moment, Name, Named, Number, NumberOr, Pace,
+    Rate, Size, Table, Tables, Text, TextList, Whole,
 };
 use Need::{Default, Optional, Required};
 
@@ -256,7 +256,19 @@ pub(crate) const OP_KEYS: &[(&str, &[&str])] = &[
     ("publish", &["fleet", "body", "pace"]),
     ("disconnect", &["fleet", "pace"]),
     ("churn", &["fleet", "away", "pace"]),
-    ("fault", &["kind", "target", "at", "down"]),
+    (
+        "fault",
+        &[
+            "kind",
+            "target",
+            "at",
+            "down",
+            "peer",
+            "mode",
+            "latency",
+            "bandwidth",
+        ],
+    ),
 ];
 
 #[rustfmt::skip]
@@ -276,10 +288,14 @@ pub(crate) static OP: Section = Section {
         key("collect", Duration, Default("\"5s\""), "request: how long replies are waited for."),
         key("body", Size, Default("\"256B\""), "publish: size of the event."),
         key("away", Duration, Default("10s"), "churn: how long a node stays away."),
-        key("kind", Choice(&["kill", "restart", "lame-duck", "freeze", "cut-link", "slow-link"]), Optional, "fault: what is done to the target."),
+        key("kind", Choice(&["kill", "restart", "lame-duck", "freeze", "cut-link", "slow-link"]), Optional, "fault: what is done to the target; cut-link and slow-link to its links to other brokers."),
         key("target", Text, Optional, "fault: a name or pattern of brokers or provisioners."),
         key("at", Moment, Default("\"0s\""), "fault: a time after the phase began, or a progress such as \"signed 30 %\"."),
         key("down", Duration, Optional, "fault: how long it lasts."),
+        key("peer", Text, Optional, "cut-link, slow-link: a name or pattern of brokers; only the links of the target to these, all its links to other brokers when left out."),
+        key("mode", Choice(&["reset", "silent"]), Default("\"reset\""), "cut-link: whether connections are closed and new ones closed at once, or nothing crosses and nobody is told."),
+        key("latency", Duration, Optional, "slow-link: time added in each direction."),
+        key("bandwidth", Bandwidth, Optional, "slow-link: bytes a second in each direction, all connections of a link together."),
     ],
 };
 

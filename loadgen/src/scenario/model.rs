@@ -1,7 +1,9 @@
 //! What a scenario says, typed: every value parsed, every default filled in, every name resolved.
 
+mod link;
 mod phase;
 
+pub use link::{BrokerLink, LinkEffect, LinkFault};
 pub use phase::{
     Action, Call, FaultOf, FaultOp, Moment, Op, Phase, ProgressStep, RequestOp, Target, Until,
 };
@@ -75,6 +77,19 @@ impl Scenario {
     /// The tier of that name.
     pub fn tier(&self, name: &str) -> Option<&Tier> {
         self.topology.tiers.iter().find(|tier| tier.name == name)
+    }
+
+    /// The links between brokers that a fault falls on, each once: those that are relayed.
+    pub fn relayed_links(&self) -> Vec<BrokerLink> {
+        let ops = self.phases.iter().flat_map(|phase| &phase.ops);
+        let faults = ops.filter_map(|op| match &op.action {
+            Action::Fault(fault) => fault.link.as_ref(),
+            _ => None,
+        });
+        let mut links: Vec<BrokerLink> = faults.flat_map(|fault| fault.links.clone()).collect();
+        links.sort_unstable();
+        links.dedup();
+        links
     }
 
     /// Whether any node has to be enrolled.

@@ -1,5 +1,6 @@
 //! Reads `[[phase]]` and its operations: what happens, in order.
 
+mod link;
 mod op;
 
 use op::{read_fault, read_request, refuse_foreign_keys, refuse_prefix};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::keys::{Key, Kind, Need, Section};
 use super::mistake::{Findings, Location, Place, nearest, suggestion};
 use super::tree::{Entry, Item, Params, Table, Value};
-use crate::units::{Rate, Size, parse_duration};
+use crate::units::{Bandwidth, Rate, Size, parse_duration};
 
 /// What reading needs at hand: where mistakes go, and the parameters.
 pub(crate) struct Context {
@@ -183,6 +183,10 @@ impl<'s> Reader<'s> {
 
     pub(crate) fn size(&self, name: &str, cx: &mut Context) -> Option<At<Size>> {
         self.parsed(name, cx, Size::parse)
+    }
+
+    pub(crate) fn bandwidth(&self, name: &str, cx: &mut Context) -> Option<At<Bandwidth>> {
+        self.parsed(name, cx, Bandwidth::parse)
     }
 
     /// A word of the key's closed set, turned into what it stands for.

@@ -4,6 +4,7 @@ mod external;
 mod links;
 mod targets;
 
+pub(super) use links::broker_links;
 pub(super) use targets::{matches_pattern, targets};
 
 use external::{has_plain_address, read_external};

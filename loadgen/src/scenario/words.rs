@@ -246,10 +246,32 @@ words! {
         LameDuck = "lame-duck",
         /// SIGSTOP.
         Freeze = "freeze",
-        /// Its network is cut.
+        /// Its links to other brokers are cut.
         CutLink = "cut-link",
-        /// Its network is made slow.
+        /// Its links to other brokers are made slow.
         SlowLink = "slow-link",
+    }
+}
+
+words! {
+    /// How a link is cut.
+    CutMode {
+        /// Connections are closed, new ones at once.
+        Reset = "reset",
+        /// Nothing crosses, and nobody is told.
+        Silent = "silent",
+    }
+}
+
+words! {
+    /// What connects two brokers.
+    LinkKind {
+        /// Brokers of one cluster.
+        Route = "route",
+        /// A leaf and its hub.
+        Leaf = "leaf link",
+        /// Brokers of two regions.
+        Gateway = "gateway",
     }
 }
 

@@ -4,4 +4,5 @@
 mod asked;
 mod coming_up;
 mod external;
+mod links;
 mod runs;

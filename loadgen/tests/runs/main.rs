@@ -12,6 +12,7 @@ mod enrol;
 mod faults;
 mod formation;
 mod hostile;
+mod links;
 mod production;
 mod shipped;
 mod support;

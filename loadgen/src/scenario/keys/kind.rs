@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Duration,
     Rate,
     Size,
+    /// A size a second.
+    Bandwidth,
     /// One of these words.
     Choice(&'static [&'static str]),
     TextList,
@@ -73,6 +75,7 @@ impl Kind {
             Self::Duration => "a duration in quotes".to_owned(),
             Self::Rate => "a rate in quotes".to_owned(),
             Self::Size => "a size in quotes".to_owned(),
+            Self::Bandwidth => "a size a second in quotes".to_owned(),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::TextList => "a list of texts".to_owned(),
             Self::ChoiceList(words) => format!("a list of {}", quoted(words)),
@@ -97,6 +100,7 @@ impl Kind {
             Self::Duration => "\"5s\"".to_owned(),
             Self::Rate => "\"800/s\"".to_owned(),
             Self::Size => "\"2KiB\"".to_owned(),
+            Self::Bandwidth => "\"1MiB/s\"".to_owned(),
             Self::Choice(words) => format!("\"{}\"", words[0]),
             Self::TextList => "[\"text\"]".to_owned(),
             Self::ChoiceList(words) => format!("[\"{}\"]", words[0]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Location;
+use super::{LinkFault, Location};
 use crate::pace::Pace;
 use crate::scenario::words::{Expect, FaultKind, Reached};
 use crate::units::{Size, as_optional_text, as_text};
@@ -190,6 +190,9 @@ pub struct FaultOp {
     /// How long it lasts; for ever when `None`.
     #[serde(serialize_with = "as_optional_text")]
     pub down: Option<Duration>,
+    /// What it does to links; `None` where it is done to brokers or provisioners themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkFault>,
 }
 
 /// What a fault falls on.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Scene;
+use super::link::{read_link_fault, refuse_foreign_keys as refuse_keys_of_links};
 use crate::assert::Domain;
 use crate::scenario::keys::OP_KEYS;
 use crate::scenario::mistake::suggestion;
@@ -10,7 +11,7 @@ use crate::scenario::model::{Call, FaultOf, FaultOp, Moment, ProgressStep, Reque
 use crate::scenario::read::{Context, Reader};
 use crate::scenario::topology::targets;
 use crate::scenario::tree::Value;
-use crate::scenario::words::{Do, Expect, FaultKind};
+use crate::scenario::words::{Do, Expect, FaultKind, Manage};
 use crate::units::{grouped, parse_duration};
 
 pub(super) fn read_request(
@@ -141,11 +142,26 @@ pub(super) fn read_fault(
             return None;
         }
     };
-    if of == FaultOf::Provisioners && matches!(kind.value, FaultKind::LameDuck) {
-        cx.mistake(
+    refuse_keys_of_links(reader, kind.value, cx);
+    let of_links = matches!(kind.value, FaultKind::CutLink | FaultKind::SlowLink);
+    let mut link = None;
+    match (of, kind.value) {
+        (FaultOf::Provisioners, FaultKind::LameDuck) => cx.mistake(
             kind.place,
             "lame-duck is for brokers; write kind = \"restart\" for a provisioner",
-        );
+        ),
+        (FaultOf::Provisioners, other) if of_links => {
+            let message = format!(
+                "{other} is for links between brokers; write kind = \"freeze\" for a provisioner \
+                 that nobody reaches"
+            );
+            cx.mistake(kind.place, message);
+        }
+        // Brokers of somebody else are refused as a whole.
+        (FaultOf::Brokers, kind) if of_links && scene.topology.manage == Manage::Local => {
+            link = Some(read_link_fault(reader, kind, (&target, &names), scene, cx)?);
+        }
+        _ => {}
     }
     Some(FaultOp {
         kind: kind.value,
@@ -154,6 +170,7 @@ pub(super) fn read_fault(
         of,
         at: at?,
         down,
+        link,
     })
 }
 

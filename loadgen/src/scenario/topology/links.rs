@@ -1,7 +1,42 @@
 //! Whether the tiers we start make up one network each.
 
-use crate::scenario::model::Tier;
+use crate::scenario::model::{BrokerLink, Tier};
 use crate::scenario::read::{Context, Reader};
+use crate::scenario::words::LinkKind;
+
+/// Every link between two brokers of these tiers, each once.
+pub(in crate::scenario) fn broker_links(tiers: &[Tier]) -> Vec<BrokerLink> {
+    let brokers = tiers
+        .iter()
+        .flat_map(|tier| tier.brokers().map(move |name| (tier, name)));
+    let brokers: Vec<(&Tier, String)> = brokers.collect();
+    let mut links = Vec::new();
+    for (index, (tier, name)) in brokers.iter().enumerate() {
+        for (other, peer) in brokers.iter().skip(index + 1) {
+            let link = |kind, from: &String, to: &String| BrokerLink {
+                kind,
+                from: from.clone(),
+                to: to.clone(),
+            };
+            if tier.role != other.role {
+                continue;
+            }
+            let clustered = tier.cluster_name().is_some();
+            if clustered && tier.cluster_name() == other.cluster_name() {
+                links.push(link(LinkKind::Route, name, peer));
+            } else if tier.gateway.is_some() && other.gateway.is_some() {
+                links.push(link(LinkKind::Gateway, name, peer));
+            }
+            // A leaf may stand before its hub or after it.
+            if tier.leaf_of.as_ref() == Some(&other.name) {
+                links.push(link(LinkKind::Leaf, name, peer));
+            } else if other.leaf_of.as_ref() == Some(&tier.name) {
+                links.push(link(LinkKind::Leaf, peer, name));
+            }
+        }
+    }
+    links
+}
 
 /// Regions and clusters must fit each other, and what is said at one broker must reach all others
 /// of its role.
