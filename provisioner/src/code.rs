@@ -218,6 +218,10 @@ codes! {
     HookKey = "hook.key", Defer;
     /// The helper asks for something this network cannot do.
     HookUnsupported = "hook.unsupported", Defer;
+    /// The helper names a target that is not configured.
+    HookUnknownTarget = "hook.unknown_target", Defer;
+    /// No rule has a target for the node, or all of them are full.
+    PlacementNone = "placement.none", Defer;
 
     /// The authority's files or settings are at fault.
     CaConfig = "ca.config", Fatal;

@@ -8,6 +8,7 @@
 mod ca;
 mod ledger;
 mod mistake;
+mod placement;
 mod read;
 mod reader;
 mod secret;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::audit;
 use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
+use crate::placement::Placement;
 
 pub use ca::{Backend, Ca, CaKind, Crl, Helper, Http, HttpApi, Passphrase};
 pub use ledger::{Ledger, Shared};
@@ -50,6 +52,8 @@ pub struct Config {
     pub ca: Ca,
     /// What a node is sent.
     pub node: NodeFiles,
+    /// Which brokers it is sent to, where there are several.
+    pub placement: Placement,
     /// Bounds.
     pub limits: Limits,
     /// Waiting times.

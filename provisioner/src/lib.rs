@@ -35,6 +35,7 @@ pub mod judge;
 pub mod ledger;
 pub mod metrics;
 pub mod pipeline;
+pub mod placement;
 pub mod ready;
 pub mod report;
 pub mod service;

@@ -41,6 +41,11 @@ struct SourceLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TargetLabel {
+    target: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -54,6 +59,7 @@ pub struct Metrics {
     setbacks: Family<CodeLabel, Counter>,
     dropped: Family<CodeLabel, Counter>,
     arrivals: Family<SourceLabel, Counter>,
+    placements: Family<TargetLabel, Counter>,
     revocations: Family<ReasonLabel, Counter>,
     /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
     pub list_until: Gauge,
@@ -90,6 +96,7 @@ impl Metrics {
         let setbacks = Family::default();
         let dropped = Family::default();
         let arrivals = Family::default();
+        let placements = Family::default();
         let revocations = Family::default();
         let list_until = Gauge::default();
         let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
@@ -102,6 +109,8 @@ impl Metrics {
         let help = "Events and arrivals not taken in, by code";
         registry.register("dropped", help, dropped.clone());
         registry.register("arrivals", "Nodes heard of, by source", arrivals.clone());
+        let help = "Nodes placed with a new certificate, by target";
+        registry.register("placements", help, placements.clone());
         let help = "Certificates revoked, by reason";
         registry.register("revocations", help, revocations.clone());
         let help = "When the list of revoked certificates ends, Unix time";
@@ -138,6 +147,7 @@ impl Metrics {
             setbacks,
             dropped,
             arrivals,
+            placements,
             revocations,
             list_until,
             waiting,
@@ -164,6 +174,10 @@ impl Metrics {
                     let seconds = us as f64 / 1e6;
                     self.steps.get_or_create(&label).observe(seconds);
                 }
+            }
+            if let Some(target) = &change.placed {
+                let target = target.clone();
+                self.placements.get_or_create(&TargetLabel { target }).inc();
             }
             for revoked in &change.revoked {
                 let label = ReasonLabel {
@@ -243,12 +257,14 @@ mod tests {
                 identity: "n1".to_owned(),
                 completed: Some((Step::Csr, Some(30_000))),
                 setback: None,
+                placed: None,
                 revoked: Vec::new(),
             },
             Committed {
                 identity: "n2".to_owned(),
                 completed: None,
                 setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+                placed: None,
                 revoked: Vec::new(),
             },
         ]);
@@ -278,6 +294,7 @@ mod tests {
             identity: "n1".to_owned(),
             completed: None,
             setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),
+            placed: Some("west".to_owned()),
             revoked: vec![revocation()],
         }]);
         let text = metrics.text();

@@ -17,6 +17,7 @@ pub(crate) mod confirm;
 mod context;
 pub(crate) mod csr;
 pub(crate) mod inspect;
+mod place;
 pub(crate) mod question;
 pub mod queue;
 pub(crate) mod restart;
@@ -28,6 +29,7 @@ pub(crate) mod signals;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use context::{Context, Places, now};
+pub(crate) use place::Places as PromisedPlaces;
 pub(crate) use settle::Stop;
 
 use crate::step::Step;

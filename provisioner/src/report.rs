@@ -95,6 +95,12 @@ pub struct Status {
     pub certificates_issued: u64,
     /// Public keys with more than one certificate.
     pub keys_signed_twice: u64,
+    /// Nodes by the target they are placed at.
+    #[serde(default)]
+    pub targets: BTreeMap<String, u64>,
+    /// Certificates that were revoked.
+    #[serde(default)]
+    pub certificates_revoked: u64,
     /// First arrival, RFC 3339.
     pub first_event: Option<String>,
     /// Latest confirmation, RFC 3339.
@@ -229,6 +235,9 @@ pub struct Show {
     pub first_seen: Timestamp,
     /// How often it was begun.
     pub attempts: u32,
+    /// The target it is placed at.
+    #[serde(default)]
+    pub target: Option<String>,
     /// It is enrolled and may enrol once more with another key.
     #[serde(default)]
     pub approved: bool,

@@ -33,7 +33,7 @@ use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::signals::Signals;
-use crate::pipeline::{Context, Places};
+use crate::pipeline::{Context, Places, PromisedPlaces};
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
 use desk::Desk;
@@ -228,6 +228,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         ledger,
         clock: outside.clock,
         rng: Mutex::new(seed.stream(0)),
+        placed: PromisedPlaces::default(),
         signals: Signals::default(),
         queue,
         gate: Gate::new(Arc::clone(&queued)),

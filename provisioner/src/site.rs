@@ -127,7 +127,7 @@ impl Loader {
         let token_keys = self.token_keys(&config);
         let node_token = self.secret(&config.token.node_token).map(node_token);
         let ca = self.ca(&config);
-        let templates = Templates::parse(&config.node);
+        let templates = Templates::parse(&config.node, &config.placement);
         let templates = templates.map_err(|m| self.mistakes.extend(m)).ok();
         let signer = signer?;
         let identity = self.identity(&config, &signer);

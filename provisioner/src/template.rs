@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::code::{Code, Refusal};
 use crate::config::{Located, Mistake, NodeFiles};
+use crate::placement::{Placement, Target};
 
 /// Settings that are always there unless the configuration sets them itself.
 const DEFAULTS: [(&str, &str); 6] = [
@@ -26,12 +27,19 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("plugin.security.file.ca", "{{ ssldir }}/ca.pem"),
 ];
 
+/// Where a node finds its brokers.
+const BROKERS: &str = "plugin.choria.middleware_hosts";
+/// Which collectives a node is in.
+const COLLECTIVES: &str = "collectives";
+
 /// The parsed templates.
 #[derive(Debug)]
 pub struct Templates {
     environment: Environment<'static>,
     settings: Vec<String>,
     policies: Vec<String>,
+    /// Settings of the targets, by target.
+    targets: BTreeMap<String, Vec<String>>,
 }
 
 /// What templates may speak of.
@@ -45,6 +53,8 @@ pub struct Scope<'a> {
     pub inventory: &'a Value,
     /// The claims of its token, without what must stay secret.
     pub claims: &'a Value,
+    /// The target it is placed at.
+    pub target: Option<&'a Target>,
 }
 
 impl Templates {
@@ -52,7 +62,7 @@ impl Templates {
     ///
     /// # Errors
     /// Every template that does not parse.
-    pub fn parse(files: &NodeFiles) -> Result<Self, Vec<Mistake>> {
+    pub fn parse(files: &NodeFiles, placement: &Placement) -> Result<Self, Vec<Mistake>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(
@@ -80,6 +90,13 @@ impl Templates {
             .iter()
             .map(|(name, source)| add("policies", name, source))
             .collect();
+        let mut targets = BTreeMap::new();
+        for target in placement.targets.values() {
+            let kind = target_kind(&target.name);
+            let names = target.settings.iter();
+            let names = names.map(|(name, source)| add(&kind, name, source));
+            targets.insert(target.name.clone(), names.collect());
+        }
         for (name, source) in DEFAULTS {
             if !settings.iter().any(|s| s == name) {
                 if let Err(error) =
@@ -97,6 +114,7 @@ impl Templates {
             environment,
             settings,
             policies,
+            targets,
         })
     }
 
@@ -105,7 +123,27 @@ impl Templates {
     /// # Errors
     /// `config.template`, naming the setting and what it misses.
     pub fn settings(&self, scope: Scope<'_>) -> Result<BTreeMap<String, String>, Refusal> {
-        self.render("settings", &self.settings, scope)
+        let mut settings = self.render("settings", &self.settings, scope)?;
+        settings.extend(self.target_settings(scope)?);
+        Ok(settings)
+    }
+
+    /// The settings that come with a node's target alone.
+    ///
+    /// # Errors
+    /// `config.template`, naming the setting and what it misses.
+    pub fn target_settings(&self, scope: Scope<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+        let Some(target) = scope.target else {
+            return Ok(BTreeMap::new());
+        };
+        let mut settings = BTreeMap::from([(BROKERS.to_owned(), target.servers.join(","))]);
+        if !target.collectives.is_empty() {
+            settings.insert(COLLECTIVES.to_owned(), target.collectives.join(","));
+        }
+        if let Some(own) = self.targets.get(&target.name) {
+            settings.extend(self.render(&target_kind(&target.name), own, scope)?);
+        }
+        Ok(settings)
     }
 
     /// The action policies for one node.
@@ -129,6 +167,12 @@ impl Templates {
             facts => value(scope.inventory.get("facts").unwrap_or(&Value::Null)),
             inventory => value(scope.inventory),
             claims => value(scope.claims),
+            target => scope.target.map(|target| context! {
+                name => &target.name,
+                servers => &target.servers,
+                collectives => &target.collectives,
+                tier => &target.tier,
+            }),
         };
         let mut rendered = BTreeMap::new();
         for name in names {
@@ -144,6 +188,10 @@ impl Templates {
         }
         Ok(rendered)
     }
+}
+
+fn target_kind(target: &str) -> String {
+    format!("target {target}")
 }
 
 fn template_name(kind: &str, name: &str) -> String {
@@ -202,8 +250,11 @@ mod tests {
             ssldir: "/etc/choria/ssl",
             inventory: &inventory,
             claims: &json!({ "extensions": { "rack": "r12" } }),
+            target: None,
         };
-        Templates::parse(&files(settings)).unwrap().settings(scope)
+        Templates::parse(&files(settings), &Placement::default())
+            .unwrap()
+            .settings(scope)
     }
 
     #[test]
@@ -240,7 +291,10 @@ mod tests {
 
     #[test]
     fn a_broken_template_is_a_mistake_with_its_key() {
-        let mistakes = Templates::parse(&files(&[("a", "{{ identity"), ("b", "{% if %}")]));
+        let mistakes = Templates::parse(
+            &files(&[("a", "{{ identity"), ("b", "{% if %}")]),
+            &Placement::default(),
+        );
         let says: Vec<_> = mistakes.unwrap_err().into_iter().map(|m| m.says).collect();
         assert_eq!(says.len(), 2);
         assert!(
@@ -253,12 +307,13 @@ mod tests {
     fn the_example_renders() {
         let text = include_str!("../example.toml");
         let config = Config::parse(Path::new("p.toml"), text).unwrap();
-        let templates = Templates::parse(&config.node).unwrap();
+        let templates = Templates::parse(&config.node, &config.placement).unwrap();
         let scope = Scope {
             identity: "n1",
             ssldir: "/s",
             inventory: &json!({}),
             claims: &Value::Null,
+            target: None,
         };
         assert!(templates.settings(scope).unwrap().len() >= 9);
         let policy = &templates.policies(scope).unwrap()["rpcutil.policy"];

@@ -37,6 +37,8 @@ pub(crate) enum Event<'a> {
         key: &'a str,
         serial: &'a str,
         not_after: Option<Timestamp>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<&'a str>,
     },
     /// A certificate exists and was not sent: meanwhile it was decided otherwise about its node.
     Withheld {
@@ -145,6 +147,7 @@ fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
             key,
             serial: &issuance.serial,
             not_after: issuance.not_after,
+            target: issuance.target.as_deref(),
         },
         (Act::Configured { .. }, _) => Event::Configured { node },
         (Act::Restarted { .. }, _) => Event::Restarted { node },

@@ -8,6 +8,7 @@ use super::Exit;
 use crate::code::Code;
 use crate::config::Config;
 use crate::judge::configuration;
+use crate::placement::Target;
 use crate::site::Site;
 use crate::template::Scope;
 
@@ -70,11 +71,20 @@ impl CheckArgs {
 /// Judges what a node without any facts would be sent; settings that need facts
 /// cannot be tried without a node.
 fn try_settings(site: &Site) -> Result<(), crate::code::Refusal> {
+    let targets = site.config.placement.targets.values();
+    for target in std::iter::once(None).chain(targets.map(Some)) {
+        try_settings_at(site, target)?;
+    }
+    Ok(())
+}
+
+fn try_settings_at(site: &Site, target: Option<&Target>) -> Result<(), crate::code::Refusal> {
     let scope = Scope {
         identity: "node.example.net",
         ssldir: "/etc/choria/ssl",
         inventory: &json!({ "facts": {} }),
         claims: &Value::Null,
+        target,
     };
     let rendered = site
         .templates

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control;
 use crate::hook::{CsrReply, Decision, HookAnswer, HookRequest};
 use crate::judge::{self, JudgedRequest, configuration};
+use crate::placement::{Candidate, Target, nowhere};
 use crate::site::Site;
 use crate::step::{State, Step};
 use crate::template::Scope;
@@ -195,10 +196,16 @@ impl SimulateArgs {
                 ssldir: issued.ssldir.as_deref().unwrap_or(&self.ssldir),
                 inventory: &question.inventory,
                 claims: &question.claims,
+                target: self.place(site, question, issued.placement.as_deref())?,
             };
             let stopped = at(Step::Configure);
             let settings = match issued.configuration {
-                Some(settings) => settings,
+                Some(given) => {
+                    let own = site.templates.target_settings(scope);
+                    let mut settings = own.map_err(&stopped)?;
+                    settings.extend(given);
+                    settings
+                }
                 None => site.templates.settings(scope).map_err(&stopped)?,
             };
             let mut policies = site.templates.policies(scope).map_err(&stopped)?;
@@ -206,11 +213,41 @@ impl SimulateArgs {
             let opa = issued.opa_policies;
             let judged = configuration::judge(&self.identity, settings, policies, opa);
             simulated.config = json!(judged.map_err(stopped)?.settings());
-            simulated.placement = issued.placement;
+            simulated.placement = scope.target.map(|target| target.name.clone());
             let wanted = issued.validity.unwrap_or(site.config.ca.validity);
             simulated.validity_s = wanted.min(site.config.ca.validity).as_secs();
         }
         Ok(simulated)
+    }
+}
+
+impl SimulateArgs {
+    /// The target the node would be placed at, by how full the ledger says they are.
+    fn place<'s>(
+        &self,
+        site: &'s Site,
+        question: &HookRequest,
+        by_hook: Option<&str>,
+    ) -> Result<Option<&'s Target>, Stopped> {
+        let placement = &site.config.placement;
+        if let Some(name) = by_hook {
+            return placement.named(name).map(Some).map_err(at(Step::Sign));
+        }
+        if !placement.is_used() {
+            return Ok(None);
+        }
+        let placed = control::status(&site.config).map(|status| status.targets);
+        let placed = placed.unwrap_or_default();
+        let before = control::show(&site.config, &self.identity).ok().flatten();
+        let candidate = Candidate {
+            identity: &self.identity,
+            inventory: &question.inventory,
+            claims: &question.claims,
+            before: before.as_ref().and_then(|show| show.target.as_deref()),
+        };
+        let count = |target: &str| placed.get(target).copied().unwrap_or(0);
+        let chosen = placement.choose(candidate, count);
+        chosen.map(Some).ok_or_else(|| (Step::Sign, nowhere()))
     }
 }
 

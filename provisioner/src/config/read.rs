@@ -31,13 +31,16 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
     let state_dir = root.needed_path("state_dir", "\"state\"");
     let network = root.section("network");
     let node = root.section("node");
+    let production = production(network.section("production"));
+    let placement = root.section("placement");
     let config = Config {
         file: file.to_path_buf(),
         state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
         ledger: super::ledger::read(root.section("ledger")),
         identity: root.text("identity", "\"provisioner1.example.net\""),
         provisioning: provisioning(network.section("provisioning")),
-        production: production(network.section("production")),
+        placement: super::placement::read(placement, &production.collective.value),
+        production,
         token: token(root.section("token")),
         csr: csr(root.section("csr")),
         ca: ca::read(root.section("ca")),

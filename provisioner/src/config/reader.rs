@@ -151,6 +151,15 @@ impl<'d, 'a> Section<'d, 'a> {
         entries
     }
 
+    /// Every key of this table with the table it holds, for tables whose keys are the user's own.
+    pub(crate) fn named(&self) -> Vec<(String, Section<'d, 'a>)> {
+        let keys = self.table.into_iter().flat_map(|table| table.keys());
+        let names = keys.map(|key| key.get_ref().to_string());
+        names
+            .map(|name| (name.clone(), self.section(&name)))
+            .collect()
+    }
+
     /// Text under `key`.
     pub(crate) fn text(&self, key: &str, example: &str) -> Option<Located<String>> {
         let (value, place) = self.take(key)?;
@@ -372,7 +381,7 @@ impl<'d, 'a> Section<'d, 'a> {
 }
 
 /// "; did you mean `x`?" for the closest of the names, if any is close.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
+pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
     let best = names
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .min();

@@ -78,9 +78,13 @@ fn a_ledger_is_one_services_own_unless_a_bucket_is_named() {
 #[test]
 fn the_defaults_in_the_example_are_the_defaults() {
     let mut spoken = String::new();
+    // What follows a section that is commented out itself is an example, not a default.
+    let mut aside = false;
     for line in EXAMPLE.lines() {
+        aside = line.starts_with("# [") || (aside && !line.starts_with('['));
         let bare = line.strip_prefix("# ").unwrap_or(line);
-        let is_default = line.starts_with("# ")
+        let is_default = !aside
+            && line.starts_with("# ")
             && bare.split_once(" = ").is_some_and(|(key, value)| {
                 let simple = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
                 simple && !value.contains('…') && !value.starts_with("the ")
@@ -121,6 +125,8 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "bucket",
             "replicas",
             "member",
+            "rules",
+            "quarantine",
         ];
         let key = bare.split(' ').next().unwrap_or_default();
         let again = line.starts_with("# validity") && line.contains("longest");
@@ -272,4 +278,37 @@ fn hooks_over_http_name_what_they_lack() {
     let right = "kind = \"http\"\napi = \"vault\"\nurl = \"http://127.0.0.1:1\"\nrole = \"r\"\ntoken = \"hunter2\"\nrate = 50";
     let config = Config::parse(Path::new("p.toml"), &with_ca(right)).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn placement_names_only_what_is_there() {
+    let base = include_str!("../../example.toml");
+    let placement = "[placement]\n\
+        rules = [\n\
+        { by = \"hash\", targets = [\"west\", \"eats\"] },\n\
+        { by = \"capacity\", targets = [\"west\"] },\n\
+        { by = \"fact\", fact = \"site\", targets = { ams = \"north\" } },\n\
+        { by = \"weight\", targets = [\"west\", \"west\"] },\n\
+        ]\n\
+        quarantine = \"hold\"\n\
+        [placement.targets.west]\n\
+        servers = [\"b1:4222\"]\n\
+        collectives = [\"west\"]\n\
+        [placement.targets.east]\n\
+        servers = [\"b1,b2\"]\n";
+    let text = base.replace("[placement]\n", placement);
+    let mistakes = Config::parse(Path::new("p.toml"), &text).unwrap_err();
+    let says = mistakes.to_string();
+    for part in [
+        "names \"eats\", and there is no [placement.targets.eats]; did you mean `east`?",
+        "names west, which has no capacity",
+        "names \"north\"",
+        "names west twice",
+        "`placement.quarantine` names \"hold\"",
+        "lacks \"mcollective\", the collective of [network.production]",
+        "has \"b1,b2\", which is no address",
+    ] {
+        assert!(says.contains(part), "{part} is not in\n{says}");
+    }
+    assert_eq!(mistakes.list.len(), 7, "{says}");
 }

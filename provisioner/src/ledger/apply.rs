@@ -13,6 +13,7 @@ use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Sour
 use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step};
+pub(super) use certificate::placed;
 use certificate::{held, keep, withheld};
 use refusal::refusal;
 
@@ -81,6 +82,7 @@ impl Enrolment {
             until: None,
             enrolled_until: None,
             certificates: Vec::new(),
+            target: None,
             approved: false,
             next_entry: 0,
         }
@@ -207,7 +209,11 @@ pub(super) fn apply(
             }
             revoked = enrolment.hold(&change.identity, held(name, issuance), at);
             enrolment.until = issuance.not_after;
-            let says = format!("certificate {}", issuance.serial);
+            enrolment.target.clone_from(&issuance.target);
+            let says = match &issuance.target {
+                None => format!("certificate {}", issuance.serial),
+                Some(target) => format!("certificate {}, placed at {target}", issuance.serial),
+            };
             let since = enrolment.mark;
             done(enrolment, Step::Sign, State::Working, since, says)
         }

@@ -307,6 +307,10 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
         Verb::Evict => (enrolment.enrolled_key, enrolment.enrolled_until) = (None, None),
         _ => {}
     }
+    // Its place is free again.
+    if matches!(order.verb, Verb::Evict | Verb::Ban | Verb::Decommission) {
+        enrolment.target = None;
+    }
     // With what is revoked it is enrolled no longer, and its key is not used again.
     if order.revokes().is_some() {
         (enrolment.key, enrolment.until) = (None, None);

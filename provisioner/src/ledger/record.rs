@@ -188,6 +188,9 @@ pub struct Issuance {
     pub serial: String,
     /// End of the leaf's life.
     pub not_after: Option<Timestamp>,
+    /// The target the node is placed at, where nodes are placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Folder of the TLS files, where the hook named one.
     pub ssldir: Option<String>,
     /// Settings of the hook; the templates apply when there are none.
@@ -236,6 +239,9 @@ pub struct Enrolment {
     /// The certificates that are good for it, as far as they were not expired by the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Held>,
+    /// The target it is placed at, where nodes are placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// A person allowed it to enrol once with another key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approved: bool,

@@ -207,12 +207,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn revoked(&self) -> Result<u64, LedgerError> {
-        let read = self.database.begin_read().map_err(self.failed())?;
-        let table = read
-            .open_table(super::store::COUNTERS)
-            .map_err(self.failed())?;
-        let found = table.get(COUNTER).map_err(self.failed())?;
-        Ok(found.map_or(0, |count| count.value()))
+        self.count(COUNTER)
     }
 
     /// Takes the next number for a list, within the transaction.

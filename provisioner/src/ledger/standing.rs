@@ -6,7 +6,7 @@ use redb::{ReadableDatabase, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::store::{LedgerError, SERVICE, Store};
+use super::store::{COUNTERS, LedgerError, SERVICE, Store, target_counter};
 use crate::audit::Anchor;
 
 const PAUSE: &str = "pause";
@@ -38,6 +38,22 @@ impl Store {
     /// The file cannot be read.
     pub fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
         self.standing(AUDIT)
+    }
+
+    /// How many nodes are placed at a target.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn placed(&self, target: &str) -> Result<u64, LedgerError> {
+        self.count(&target_counter(target))
+    }
+
+    /// One counter.
+    pub(super) fn count(&self, name: &str) -> Result<u64, LedgerError> {
+        let read = self.database.begin_read().map_err(self.failed())?;
+        let table = read.open_table(COUNTERS).map_err(self.failed())?;
+        let found = table.get(name).map_err(self.failed())?;
+        Ok(found.map_or(0, |count| count.value()))
     }
 
     pub(super) fn set_pause(

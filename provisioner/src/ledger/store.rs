@@ -366,6 +366,11 @@ pub(super) fn state_counter(state: State) -> String {
     format!("state.{state}")
 }
 
+/// Name of the counter of nodes at a target.
+pub(super) fn target_counter(target: &str) -> String {
+    format!("target.{target}")
+}
+
 /// Name of the counter of those that are in a step now.
 pub(super) fn step_counter(step: Step) -> String {
     format!("at.{step}")

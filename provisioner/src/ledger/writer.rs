@@ -66,6 +66,8 @@ pub struct Committed {
     pub completed: Option<(Step, Option<u64>)>,
     /// A setback, or a decision of a person that has a code.
     pub setback: Option<(Step, State, Code)>,
+    /// The target it was placed at with a new certificate.
+    pub placed: Option<String>,
     /// Certificates that may no longer be accepted.
     pub revoked: Vec<Revocation>,
 }
@@ -77,6 +79,7 @@ impl Committed {
             identity: identity.to_owned(),
             completed: None,
             setback: None,
+            placed: None,
             revoked: revoked.to_vec(),
         }
     }

@@ -17,6 +17,7 @@ use super::{Context, Stop};
 use crate::code::{Code, Refusal};
 use crate::judge::configuration::{self, JudgedConfiguration};
 use crate::ledger::{Act, Evidence, Issuance};
+use crate::placement::Target;
 use crate::template::Scope;
 
 /// A node that has what it needs for production.
@@ -48,6 +49,7 @@ pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured,
         ssldir: &ssldir,
         inventory: &inspected.inventory,
         claims: &public(inspected.claims.clone()),
+        target: target(context, &issuance)?,
     };
     let judged = settings(context, &issuance, scope)?;
     let question = Question::Configure(Box::new(request(context, &issuance, &ssldir, &judged)?));
@@ -98,6 +100,21 @@ fn public(mut claims: Value) -> Value {
     claims
 }
 
+/// The target a node was placed at when its certificate was signed.
+fn target<'c>(context: &'c Context, issuance: &Issuance) -> Result<Option<&'c Target>, Refusal> {
+    let Some(name) = &issuance.target else {
+        return Ok(None);
+    };
+    let found = context.site.config.placement.targets.get(name);
+    found.map(Some).ok_or_else(|| {
+        let says = format!(
+            "it was placed at {name}, and there is no [placement.targets.{name}] any more; put \
+             that back, or evict the node and let it be placed anew"
+        );
+        Refusal::new(Code::PlacementNone, says)
+    })
+}
+
 /// The hook's settings or the templates', judged.
 fn settings(
     context: &Context,
@@ -106,7 +123,11 @@ fn settings(
 ) -> Result<JudgedConfiguration, Refusal> {
     let templates = &context.site.templates;
     let settings = match &issuance.configuration {
-        Some(given) => given.clone(),
+        Some(given) => {
+            let mut settings = templates.target_settings(scope)?;
+            settings.extend(given.clone());
+            settings
+        }
         None => templates.settings(scope)?,
     };
     let mut policies = templates.policies(scope)?;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::Stop;
 use super::admission::Gate;
 use super::ask::Asker;
+use super::place::Places as PromisedPlaces;
 use super::queue::Queue;
 use super::signals::Signals;
 use crate::config::{CaKind, Limits};
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     /// Asks on the network of enrolled nodes.
     pub(crate) production: Arc<Asker>,
     pub(crate) places: Places,
+    /// Places at targets that are promised.
+    pub(crate) placed: PromisedPlaces,
     pub(crate) signals: Signals,
     pub(crate) queue: Arc<Mutex<Queue>>,
     /// The queue changed, or a place became free.

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Conversation;
 use super::csr::Requested;
-use super::{Context, Stop};
+use super::{Context, Stop, place};
 use crate::ca::{CertificatePolicy, ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
 use crate::hook::{Decision, HookAnswer, HookError, HookRequest, Issued};
@@ -52,6 +52,11 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         attempt: requested.inspected.attempt,
         now: context.now(),
     };
+    let place = place::by_rule(context, &requested)?;
+    if place.is_none() && context.site.authority.is_some() {
+        // Nobody else could name a target: refused before anything is signed to no avail.
+        place::settled(context, None, None)?;
+    }
     let answer = decide(context, &requested, &question).await?;
     let issued = match answer.decision {
         Decision::Issue(issued) => issued,
@@ -62,7 +67,9 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
             return Err(declined(context, requested, &decision, answer.message, pause).await);
         }
     };
-    let issuance = judged(context, &requested, *issued)?;
+    let target = place::settled(context, issued.placement.as_deref(), place.as_ref());
+    let target = target.map_err(Stop::with_new_key)?;
+    let issuance = judged(context, &requested, *issued, target)?;
     let act = Act::Signed {
         key: requested.key.clone(),
         issuance: Box::new(issuance.clone()),
@@ -187,7 +194,12 @@ fn asked(
 }
 
 /// Rows 32 to 35 of the rules: no certificate reaches a node unjudged.
-fn judged(context: &Context, requested: &Requested, issued: Issued) -> Result<Issuance, Stop> {
+fn judged(
+    context: &Context,
+    requested: &Requested,
+    issued: Issued,
+    target: Option<String>,
+) -> Result<Issuance, Stop> {
     let site = &context.site;
     let policy = match issued.validity {
         // A hook may want less than policy allows, never more.
@@ -206,13 +218,10 @@ fn judged(context: &Context, requested: &Requested, issued: Issued) -> Result<Is
         context.now(),
     )
     .map_err(Stop::with_new_key)?;
-    let beyond = match (&issued.upgrade, &issued.placement) {
-        (Some(version), _) => Some(format!("upgraded to {version}")),
-        (None, Some(target)) => Some(format!("placed at {target:?}")),
-        (None, None) => None,
-    };
-    if let Some(wish) = beyond {
-        let says = format!("the hook wants the node {wish}, which this service does not do");
+    if let Some(version) = &issued.upgrade {
+        let says = format!(
+            "the hook wants the node upgraded to {version}, which this service does not do"
+        );
         return Err(Stop::with_new_key(Refusal::new(
             Code::HookUnsupported,
             says,
@@ -222,6 +231,7 @@ fn judged(context: &Context, requested: &Requested, issued: Issued) -> Result<Is
         chain: chain.chain_pem().to_owned(),
         serial: chain.serial().to_owned(),
         not_after: Some(chain.not_after()),
+        target,
         ssldir: issued.ssldir,
         configuration: issued.configuration,
         action_policies: issued.action_policies,

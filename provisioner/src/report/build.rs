@@ -40,6 +40,12 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         confirmed: counters.get("state.confirmed"),
         certificates_issued: counters.get("certificates"),
         keys_signed_twice: counters.get("keys_signed_twice"),
+        targets: counters
+            .under("target.")
+            .filter(|(_, n)| *n > 0)
+            .map(|(target, n)| (target.to_owned(), n))
+            .collect(),
+        certificates_revoked: counters.get("revoked"),
         first_event: time(counters.get("first_event_us")),
         last_confirm: time(counters.get("last_confirm_us")),
         steps,
@@ -91,6 +97,7 @@ pub fn show(store: &Store, identity: &str) -> Result<Option<Show>, LedgerError> 
     Ok(Some(Show {
         first_seen: enrolment.first_seen,
         attempts: enrolment.attempts,
+        target: enrolment.target.clone(),
         approved: enrolment.approved,
         history: store.entries(identity)?,
         certificate,

@@ -55,6 +55,20 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         "certificates {} issued, {} keys signed twice",
         status.certificates_issued, status.keys_signed_twice
     )?;
+    if status.certificates_revoked > 0 {
+        writeln!(out, "revoked      {}", status.certificates_revoked)?;
+    }
+    if !status.targets.is_empty() {
+        let targets = status
+            .targets
+            .iter()
+            .map(|(target, n)| format!("{n} {target}"));
+        writeln!(
+            out,
+            "placed at    {}",
+            targets.collect::<Vec<_>>().join(", ")
+        )?;
+    }
     if let Some(first) = &status.first_event {
         let last = status.last_confirm.as_deref().unwrap_or("none yet");
         writeln!(out, "first event  {first}\nlast confirm {last}")?;

@@ -162,6 +162,9 @@ for line in sys.stdin:
             answer.update(decision="refuse", reason_code="not_ours")
         else:
             answer.update(decision="issue", cert_chain_pem=sign(q))
+            placement = {"good1": "west", "astray": "wset"}.get(what)
+            if placement:
+                answer.update(placement=placement)
     print(json.dumps(answer), flush=True)
 "#;
 
@@ -173,10 +176,13 @@ async fn pooled_helpers_enrol_and_are_replaced_when_they_die() {
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let ca = "[ca]\nkind = \"pool\"\ncommand = [\"./pooled.py\"]\nroots = \"ca.pem\"\n\
               intermediates = \"intermediate.pem\"\nhelpers = 1\n";
-    let more = "[retry]\nfirst = \"1s\"\nmax = \"2s\"\n";
-    let mut service = Provisioner::start(&site.config_with_ca(ca, more));
+    let more = format!(
+        "[retry]\nfirst = \"1s\"\nmax = \"2s\"\n[placement.targets.west]\nservers = [\"{}\"]\n",
+        site.production.url()
+    );
+    let mut service = Provisioner::start(&site.config_with_ca(ca, &more));
     let mut swarm = Swarm::new();
-    for node in ["good1", "good2", "dies", "later", "foreign"] {
+    for node in ["good1", "good2", "dies", "later", "foreign", "astray"] {
         swarm.add(&format!("{node}.example.net"), &site.token);
     }
     for node in ["good1", "good2", "dies"] {
@@ -185,6 +191,17 @@ async fn pooled_helpers_enrol_and_are_replaced_when_they_die() {
             .show_when(&node, |s| s["state"] == "confirmed")
             .await;
     }
+    // A hook may name a target, one that is there.
+    let target = |node: &str| service.ask(&["show", node])["target"].clone();
+    assert_eq!(target("good1.example.net"), "west");
+    assert_eq!(target("good2.example.net"), serde_json::Value::Null);
+    let astray = service
+        .show_when("astray.example.net", |s| s["code"] == "hook.unknown_target")
+        .await;
+    assert!(
+        astray.to_string().contains("the targets are west"),
+        "{astray:#}"
+    );
     let later = service
         .show_when("later.example.net", |s| s["state"] == "parked")
         .await;

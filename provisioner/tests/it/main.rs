@@ -13,5 +13,6 @@ mod group;
 mod helpers;
 mod hostile;
 mod operators;
+mod placed;
 mod revoked;
 mod support;

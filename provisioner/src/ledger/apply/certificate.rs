@@ -14,6 +14,16 @@ pub(super) fn held(key: &str, issuance: &Issuance) -> Held {
     }
 }
 
+/// The target that goes with a new certificate that its node is to have.
+pub(in crate::ledger) fn placed(act: &Act, outcome: &Outcome) -> Option<String> {
+    match act {
+        Act::Signed { issuance, .. } if outcome.applied == Applied::Done => {
+            issuance.target.clone().filter(|_| outcome.new_certificate)
+        }
+        _ => None,
+    }
+}
+
 /// What is refused leaves no trace, except a certificate: it exists, whatever was decided
 /// about its node meanwhile.
 pub(super) fn withheld(

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::apply::{apply, key_of};
+use super::super::apply::{apply, key_of, placed};
 use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
 use super::super::revocation::{self, Revocation};
-use super::super::store::{state_counter, step_counter};
+use super::super::store::{state_counter, step_counter, target_counter};
 use super::super::writer::Committed;
 use crate::hook::CsrReply;
 use crate::step::State;
@@ -137,6 +137,9 @@ impl Value {
         if self.forgotten {
             return counts;
         }
+        if let Some(target) = &self.enrolment.target {
+            count(target_counter(target), 1);
+        }
         let (state, step) = (self.enrolment.state, self.enrolment.step);
         count(state_counter(state), 1);
         if matches!(state, State::Queued | State::Working) {
@@ -233,7 +236,7 @@ pub(super) fn change(
     let outcome = apply(change, &mut next.enrolment, &mut key, terms.reprovision);
     let withheld = (!outcome.revoked.is_empty())
         .then(|| Committed::withheld(&change.identity, &outcome.revoked));
-    let Some(entry) = outcome.entry else {
+    let Some(entry) = outcome.entry.clone() else {
         // Of a node that was forgotten meanwhile the key is known still.
         if let (Some(name), Some(record), true) = (name, key, outcome.key_changed)
             && let Some(found) = value
@@ -265,10 +268,12 @@ pub(super) fn change(
         Act::Ordered(order) => order.verb.code().map(|code| (step, state, code)),
         _ => None,
     };
+    let placed = placed(&change.act, &outcome);
     let committed = Committed {
         identity: change.identity.clone(),
         completed: outcome.completed,
         setback,
+        placed,
         revoked: outcome.revoked,
     };
     (outcome.applied, Some(committed))

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
-use super::super::apply::{Outcome, apply, key_of};
+use super::super::apply::{Outcome, apply, key_of, placed};
 use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::super::revocation::{self, Revocation};
 use super::super::store::{
     COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, SERIALS, Store,
-    state_counter, step_counter,
+    state_counter, step_counter, target_counter,
 };
 use super::{Committed, LONGEST_US};
 use crate::step::{State, Step};
@@ -83,8 +83,11 @@ impl<'t> Batch<'t> {
             }
             enrolment.recall(keys.iter().map(|(name, record)| (name.as_str(), record)));
         }
+        let target = enrolment.target.clone();
         let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
         self.revoke(&outcome.revoked)?;
+        let now = enrolment.target.as_ref().filter(|_| !outcome.forget);
+        self.count_target(target.as_ref(), now);
         if outcome.forget {
             self.forget(&change.identity, &enrolment, before)?;
             let place = (enrolment.state, enrolment.step);
@@ -178,6 +181,17 @@ impl<'t> Batch<'t> {
         }
     }
 
+    /// Counts the nodes at a target.
+    fn count_target(&mut self, before: Option<&String>, now: Option<&String>) {
+        if before != now {
+            for (target, by) in [(before, -1), (now, 1)] {
+                if let Some(target) = target {
+                    self.count(target_counter(target), by);
+                }
+            }
+        }
+    }
+
     /// Takes down what may no longer be accepted.
     fn revoke(&mut self, revoked: &[Revocation]) -> Result<(), LedgerError> {
         for revocation in revoked {
@@ -211,6 +225,7 @@ impl<'t> Batch<'t> {
             identity: change.identity.clone(),
             completed: outcome.completed,
             setback,
+            placed: placed(&change.act, outcome),
             revoked: outcome.revoked.clone(),
         }
     }
