@@ -180,6 +180,22 @@ fn a_fault_on_links_that_are_not_there_is_told() {
             "{text}\n  [[phase.op]]\n  do = \"fault\"\n  {fault}\n"
         ))
     };
+    let regions = |target: &str| {
+        let tier = |name: &str| {
+            format!("[[topology.broker]]\nname = \"{name}\"\ngateway = \"{name}\"\ncount = 2\n")
+        };
+        let ask = include_str!("data/ask.toml").replace(
+            "[[topology.broker]]\nname = \"hub\"\ntls  = \"none\"\n",
+            &(tier("site") + &tier("us")),
+        );
+        let text = ask.replace(
+            "start = \"production\"",
+            "start = \"production\"\nattach = \"us\"",
+        );
+        said(&format!(
+            "{text}\n  [[phase.op]]\n  do = \"fault\"\n  kind = \"cut-link\"\n  {target}\n"
+        ))
+    };
     let all = [
         fault("kind = \"cut-link\"\n  target = \"site-1\"\n  peer = \"site-2\""),
         fault("kind = \"cut-link\"\n  target = \"site-1\"\n  peer = \"hbu-1\""),
@@ -189,6 +205,8 @@ fn a_fault_on_links_that_are_not_there_is_told() {
         fault("kind = \"slow-link\"\n  target = \"hub\"\n  latency = \"2m\""),
         fault("kind = \"slow-link\"\n  target = \"hub\"\n  bandwidth = \"10Mbit\""),
         fault("kind = \"kill\"\n  target = \"hub\"\n  peer = \"site-1\""),
+        regions("target = \"site-1\""),
+        regions("target = \"site-*\"\n  peer = \"us-1\""),
         said(&format!(
             "{}\n  [[phase.op]]\n  do = \"fault\"\n  kind = \"cut-link\"\n  target = \"hub\"\n",
             include_str!("data/ask.toml")

@@ -87,7 +87,13 @@ impl Conductor<'_> {
         }
         for record in &end.records {
             match end.up_us {
-                Some(_) => self.away.remove(&record.target),
+                Some(_) => {
+                    let mut views = self.brokers.iter_mut();
+                    if let Some(view) = views.find(|view| view.name == record.target) {
+                        view.state = "up".to_owned();
+                    }
+                    self.away.remove(&record.target)
+                }
                 // Whatever it was before, what stays away is down; what runs on stays as it is.
                 None if !runs_on(&record.kind) => self.away.insert(record.target.clone(), "down"),
                 None => None,

@@ -148,10 +148,14 @@ pub fn ties(laid: &[Laid<'_>], link: &BrokerLink, detours: &[Detour]) -> Vec<Tie
                 (hubs.clone(), Some(dials.hubs.clone()))
             }
             LinkKind::Gateway => {
-                let there = peer.config.gateway.as_ref()?.region.clone();
-                let mut regions = own.config.gateway.as_ref()?.regions.iter();
-                let region = regions.find(|region| region.name == there)?;
-                (Link::Gateway(there), Some(region.ports.clone()))
+                let region = |name: &str| Some(&laid_of(name)?.config.gateway.as_ref()?.region);
+                let (here, there) = (region(&own.config.name)?, region(&peer.config.name)?);
+                // Brokers of a region tell each other what they dial, and so share their relays.
+                let shared = detours.iter().filter(|of| {
+                    region(&of.dialer) == Some(here) && region(&of.dialed) == Some(there)
+                });
+                let through = shared.map(|of| of.port).collect();
+                (Link::Gateway(there.clone()), Some(through))
             }
         };
         Some(Tie {
@@ -254,7 +258,7 @@ mod tests {
             led(LEAVES, &cut("edge-1", "peer = \"hub-2\"")),
             led(LEAVES, &cut("hub-1", "peer = \"hub-*\"")),
             led(REGIONS, &cut("us-1", "")),
-            led(REGIONS, &cut("hub-2", "")),
+            led(REGIONS, &cut("hub-*", "peer = \"us-*\"")),
         ];
         insta::assert_snapshot!(all.join("\n\n"));
     }

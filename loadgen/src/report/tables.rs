@@ -8,7 +8,7 @@ use super::cell::{
 use super::folder::PlanRead;
 use crate::assert::{AssertState, Unit};
 use crate::results::{EnrolmentSummary, FaultSummary, Latency, Summary, Verdict};
-use crate::units::{Size, grouped};
+use crate::units::{Size, brief_duration, grouped};
 
 /// A table. The first cell of each row is its heading.
 #[derive(Clone, Debug, Serialize)]
@@ -182,13 +182,16 @@ pub(super) fn faults(summary: &Summary) -> Option<Table> {
     let mut table = Table::new("Faults", head);
     for of in &summary.faults {
         let missed = if of.happened { "" } else { "It missed. " };
+        let relinked = of.relinked_us.map(std::time::Duration::from_micros);
+        let relinked =
+            relinked.map(|time| format!("; linked again {} later", brief_duration(time)));
         let mut row = vec![
             text(format!("{} {}", of.kind, of.target)),
             text(&of.phase),
             known(of.at_us),
             known(of.down_us),
             Cell {
-                text: format!("{missed}{}", of.note),
+                text: format!("{missed}{}{}", of.note, relinked.unwrap_or_default()),
                 kind: if of.happened { "" } else { "bad" },
             },
         ];

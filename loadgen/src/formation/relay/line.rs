@@ -63,7 +63,8 @@ pub struct Line {
     fault: Mutex<()>,
 }
 
-/// A relayed link and what went over it, as the manifest has it.
+/// A relayed link and what went over it, as the manifest has it. Brokers of a region share what they
+/// dial, so of gateways only the sum over all between two regions is that of the regions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LineSeen {
     /// The link.

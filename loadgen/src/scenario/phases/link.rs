@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Scene;
 use crate::scenario::mistake::suggestion;
-use crate::scenario::model::{LinkEffect, LinkFault, Tier};
+use crate::scenario::model::{BrokerLink, LinkEffect, LinkFault, Tier};
 use crate::scenario::read::{At, Context, Reader};
 use crate::scenario::topology::{broker_links, matches_pattern};
-use crate::scenario::words::{CutMode, FaultKind};
+use crate::scenario::words::{CutMode, FaultKind, LinkKind};
 use crate::units::show_duration;
 
 /// A link that takes longer than this is no link.
@@ -81,11 +81,48 @@ pub(super) fn read_link_fault(
             return None;
         }
     }
+    if let Some(message) = shared_gateways(&links, target, tiers) {
+        cx.mistake(target.place, message);
+        return None;
+    }
     Some(LinkFault {
         peer: peer.map(|at| at.value),
         links,
         effect,
     })
+}
+
+/// Brokers of a region tell each other where to dial the others, so that one of them alone cannot
+/// be kept from them: a fault takes every gateway between two regions, or none.
+fn shared_gateways(links: &[BrokerLink], target: &At<String>, tiers: &[Tier]) -> Option<String> {
+    let region = |broker: &str| {
+        let tier = tiers
+            .iter()
+            .find(|tier| tier.brokers().any(|name| name == broker))?;
+        Some((tier.role, tier.gateway.as_deref()?))
+    };
+    let between = |link: &BrokerLink| {
+        let (from, to) = (region(&link.from), region(&link.to));
+        (from.min(to), from.max(to))
+    };
+    let gateways = |link: &&BrokerLink| link.kind == LinkKind::Gateway;
+    let taken: Vec<_> = links.iter().filter(gateways).map(between).collect();
+    let all = broker_links(tiers);
+    let whole = |pair: &_| {
+        let every = all
+            .iter()
+            .filter(gateways)
+            .filter(|link| between(link) == *pair);
+        every.count() == taken.iter().filter(|own| *own == pair).count()
+    };
+    let split = taken.iter().find(|pair| !whole(pair))?;
+    let names = [split.0, split.1].map(|region| region.map_or("", |(_, name)| name));
+    Some(format!(
+        "\"{}\" has some of the gateways between regions {} and {}, and brokers of a region share \
+         theirs: what one cannot reach it dials where another does; name every broker of a region, \
+         as target = \"NAME-*\", or only those it has routes to, as peer",
+        target.value, names[0], names[1]
+    ))
 }
 
 fn read_effect(reader: &Reader<'_>, kind: FaultKind, cx: &mut Context) -> Option<LinkEffect> {

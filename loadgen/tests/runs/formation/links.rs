@@ -11,13 +11,13 @@ use loadgen::scenario::{LinkKind, parse};
 
 use crate::support::nats_server;
 
-/// Brokers of `topology`, the links of `target` relayed.
+/// Brokers of `topology`, the links relayed on which a fault with this `target` falls.
 async fn start(folder: &Path, topology: &str, target: &str) -> Formation {
     let text = format!(
         "schema = 1\nname = \"links\"\n[topology]\n{topology}\n[provisioner]\nmanage = \"none\"\n\
          [[fleet]]\nname = \"n\"\nnodes = 1\nstart = \"production\"\nattach = \"hub\"\n\
          [[phase]]\nname = \"p\"\n[[phase.op]]\ndo = \"fault\"\nkind = \"cut-link\"\n\
-         target = \"{target}\"\ndown = \"1s\"\n"
+         {target}\ndown = \"1s\"\n"
     );
     let scenario = parse(Path::new("links.toml"), &text, &[]);
     let scenario = scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
@@ -41,7 +41,7 @@ async fn standing(relayed: &[Relayed]) -> usize {
     stand
 }
 
-/// Cuts the links of one broker, sees that it is alone and stays so, and lets it back in.
+/// Cuts these links, sees that the brokers are alone and stay so, and lets them back in.
 async fn cut_and_mend(topology: &str, target: &str, kind: LinkKind, links: usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut formation = start(folder.path(), topology, target).await;
@@ -84,12 +84,17 @@ async fn cut_and_mend(topology: &str, target: &str, kind: LinkKind, links: usize
 async fn links_of_every_kind_can_be_cut_and_nobody_finds_a_way_past_the_relay() {
     let cluster = "[[topology.broker]]\nname = \"hub\"\ncount = 3\ntls = \"none\"\n";
     let regions = "[[topology.broker]]\nname = \"hub\"\ngateway = \"eu\"\ncount = 2\n\
-                   [[topology.broker]]\nname = \"us\"\ngateway = \"us\"\n";
+                   [[topology.broker]]\nname = \"us\"\ngateway = \"us\"\ncount = 2\n";
     let leaves = "[[topology.broker]]\nname = \"hub\"\ncount = 2\n\
                   [[topology.broker]]\nname = \"edge\"\nleaf_of = \"hub\"\n";
     tokio::join!(
-        cut_and_mend(cluster, "hub-2", LinkKind::Route, 2),
-        cut_and_mend(regions, "us", LinkKind::Gateway, 2),
-        cut_and_mend(leaves, "edge", LinkKind::Leaf, 2),
+        cut_and_mend(cluster, "target = \"hub-2\"", LinkKind::Route, 2),
+        cut_and_mend(
+            regions,
+            "target = \"us-*\"\npeer = \"hub-*\"",
+            LinkKind::Gateway,
+            4
+        ),
+        cut_and_mend(leaves, "target = \"edge\"", LinkKind::Leaf, 2),
     );
 }
