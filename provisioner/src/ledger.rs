@@ -19,6 +19,7 @@
 //! that only one of them can have. A [`Ledger`] is used the same way in both cases.
 
 mod apply;
+mod mend;
 mod order;
 mod record;
 mod revocation;

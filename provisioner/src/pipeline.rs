@@ -85,9 +85,12 @@ async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confir
                 .map_err(at(Step::Restart))?
         }
     };
-    confirm::run(context, restarted)
-        .await
-        .map_err(at(Step::Confirm))
+    // One that may never have heard of its restart is not one that came back from it.
+    let step = match restarted.certain {
+        true => Step::Confirm,
+        false => Step::Restart,
+    };
+    confirm::run(context, restarted).await.map_err(at(step))
 }
 
 #[cfg(test)]

@@ -47,6 +47,16 @@ pub(crate) enum Event<'a> {
         serial: &'a str,
         not_after: Option<Timestamp>,
     },
+    /// Another member of the group had begun and is gone; this one goes on.
+    TakenOver {
+        node: &'a str,
+        from: &'a str,
+        /// Key and serial number of the certificate the node is to be sent, where one exists.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serial: Option<&'a str>,
+    },
     Configured {
         node: &'a str,
     },
@@ -149,6 +159,15 @@ fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
             not_after: issuance.not_after,
             target: issuance.target.as_deref(),
         },
+        (Act::TakenOver { from, certificate }, _) => {
+            let certificate = certificate.as_ref();
+            Event::TakenOver {
+                node,
+                from,
+                key: certificate.map(|(key, _)| key.as_str()),
+                serial: certificate.map(|(_, serial)| serial.as_str()),
+            }
+        }
         (Act::Configured { .. }, _) => Event::Configured { node },
         (Act::Restarted { .. }, _) => Event::Restarted { node },
         (Act::Confirmed { .. }, _) => Event::Confirmed { node },

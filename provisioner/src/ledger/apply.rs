@@ -142,7 +142,7 @@ pub(super) fn apply(
             enrolment.step = Step::Inspect;
             completed
         }
-        Act::TakenOver { from } => (None, None, What::TakenOver { from: from.clone() }),
+        Act::TakenOver { from, .. } => (None, None, What::TakenOver { from: from.clone() }),
         Act::Inspected { says } => {
             enrolment.answered = true;
             let since = enrolment.mark;

@@ -71,6 +71,9 @@ pub enum Act {
     TakenOver {
         /// The member that is gone.
         from: String,
+        /// The key and serial number of the certificate it is to be sent, where one exists: the
+        /// audit log of the member that is gone may end before it.
+        certificate: Option<(String, String)>,
     },
     /// Its token is good and its inventory read.
     Inspected {
@@ -153,8 +156,6 @@ pub enum Evidence {
     Reply,
     /// A lifecycle event that stands for it.
     Event,
-    /// Nothing: the reply and the event were both lost.
-    Neither,
     /// Event and ping on the production network.
     StartupAndPing,
     /// A ping alone: the event fell into a time when nobody listened.
@@ -168,9 +169,6 @@ impl Evidence {
         match self {
             Self::Reply => "the node said so",
             Self::Event => "its event said so, the reply was lost",
-            Self::Neither => {
-                "no reply and no event; awaited on the production network all the same"
-            }
             Self::StartupAndPing => "startup event seen, ping answered",
             Self::PingAfterGap => {
                 "ping answered; its startup event fell into a gap of this service"

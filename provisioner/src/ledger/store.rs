@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 
+use super::mend::mend;
 use super::record::{Enrolment, Entry, KeyRecord};
 use crate::audit::AuditError;
 use crate::code::Code;
@@ -131,7 +132,9 @@ impl Store {
     /// # Errors
     /// The folder cannot be made, or another process has the ledger open.
     pub fn create(dir: &Path) -> Result<Self, LedgerError> {
-        let store = Self::make(dir, Self::file_in(dir))?;
+        let file = Self::file_in(dir);
+        mend(&file, &crate::audit::folder_in(dir))?;
+        let store = Self::make(dir, file)?;
         store.prepare()?;
         Ok(store)
     }

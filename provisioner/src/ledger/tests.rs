@@ -792,3 +792,75 @@ async fn the_old_certificate_stands_until_the_new_one_is_confirmed() {
     ledger.commit(confirmed).await.unwrap();
     assert_eq!(revoked(&ledger), ["01 n1 superseded"]);
 }
+
+/// The file of a service that was killed: copied while it is open, as a kill leaves it.
+fn left_by_a_kill(dir: &std::path::Path) -> (tempfile::TempDir, std::path::PathBuf) {
+    let copy = tempfile::tempdir().unwrap();
+    let file = Store::file_in(copy.path());
+    std::fs::copy(Store::file_in(dir), &file).unwrap();
+    let (from, to) = (dir.join("audit"), copy.path().join("audit"));
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    (copy, file)
+}
+
+#[tokio::test]
+async fn a_tail_that_was_being_written_is_no_part_of_the_ledger() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for n in 0..50 {
+        enrol(&ledger, &format!("n{n}"), &format!("k{n}"), &n.to_string()).await;
+    }
+    let (copy, file) = left_by_a_kill(dir.path());
+    let mut tail = std::fs::File::options().append(true).open(&file).unwrap();
+    tail.write_all(&[0xa5; 10_000]).unwrap();
+    let again = open(copy.path());
+    for n in 0..50 {
+        let found = again.store().enrolment(&format!("n{n}")).unwrap().unwrap();
+        assert_eq!(found.state, State::Confirmed);
+    }
+    assert_eq!(again.store().counters().unwrap().get("certificates"), 50);
+    enrol(&again, "n50", "k50", "50").await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_cut_or_overwritten_is_refused_and_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    for n in 0..20 {
+        enrol(&ledger, &format!("n{n}"), &format!("k{n}"), &n.to_string()).await;
+    }
+    let damage: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.truncate(100),
+        |bytes| bytes.clear(),
+        |bytes| {
+            let half = bytes.len() / 8;
+            bytes[4_096..half].fill(0);
+        },
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        let (copy, file) = left_by_a_kill(dir.path());
+        let mut bytes = std::fs::read(&file).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&file, bytes).unwrap();
+        let opened = Ledger::open(copy.path(), Rules::default(), |_: &[super::Committed]| {});
+        let known = match opened {
+            Err(LedgerError::File { says, .. }) => {
+                assert!(!says.is_empty());
+                continue;
+            }
+            other => other
+                .unwrap()
+                .store()
+                .counters()
+                .unwrap()
+                .get("certificates"),
+        };
+        assert_eq!(known, 20, "damage {number} is not noticed");
+    }
+}

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use server_core::words::Identity;
+use tokio::time::Instant;
 
 use super::ask::Conversation;
 use super::question::Question;
@@ -37,15 +37,16 @@ pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confi
         mut watch,
         since,
         mut gap,
+        certain,
         place: _place,
     } = restarted;
     let limit = context.site.config.timeouts.confirm;
-    let end = since + SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    let end = since + limit;
     let mut connection = context.production.client().connection();
     let first = connection.borrow_and_update().clone();
     let mut pause = FIRST;
     loop {
-        let left = left(end, context.now());
+        let left = end.saturating_duration_since(Instant::now());
         let seen = watch.seen();
         if seen.returned {
             return Err(came_back());
@@ -61,7 +62,7 @@ pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confi
             return Ok(Confirmed { node });
         }
         if left.is_zero() {
-            return Err(unconfirmed(limit, seen.started));
+            return Err(unconfirmed(limit, seen.started, certain));
         }
         let known = seen.started;
         let wait = if gap || known { pause.min(left) } else { left };
@@ -74,14 +75,10 @@ pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confi
 }
 
 /// A directed discovery ping on the production network.
-async fn answers(context: &Context, node: &Identity) -> bool {
+pub(crate) async fn answers(context: &Context, node: &Identity) -> bool {
     let mut conversation = Conversation::new(&context.production, node.clone());
     let answer = conversation.ask(&Question::Ping, PING).await;
     answer.is_ok_and(|reply| reply.is_pong())
-}
-
-fn left(end: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
 fn came_back() -> Stop {
@@ -90,12 +87,17 @@ fn came_back() -> Stop {
     Stop::with_new_key(Refusal::new(Code::NodeUnconfirmed, says))
 }
 
-fn unconfirmed(limit: Duration, started: bool) -> Stop {
+fn unconfirmed(limit: Duration, started: bool, certain: bool) -> Stop {
     let limit = humantime::format_duration(limit);
     let says = if started {
         format!("it started on the production network but did not answer a ping within {limit}")
-    } else {
+    } else if certain {
         format!("it did not show on the production network within {limit} of its restart")
+    } else {
+        format!(
+            "it was told to restart, which neither a reply nor an event confirms, and did not show \
+             on the production network within {limit}"
+        )
     };
     Refusal::new(Code::NodeUnconfirmed, says).into()
 }

@@ -102,9 +102,20 @@ impl Context {
             return Err(Stop::Lost(member));
         }
         if let Some(from) = group.orphaned_by(node.as_str()) {
-            self.commit(node, Act::TakenOver { from }).await?;
+            let certificate = self.certificate(node)?;
+            self.commit(node, Act::TakenOver { from, certificate })
+                .await?;
         }
         Ok(())
+    }
+
+    /// Key and serial number of the certificate a node is to be sent, where one exists.
+    fn certificate(&self, node: &Identity) -> Result<Option<(String, String)>, Stop> {
+        let Some(key) = self.enrolment(node)?.and_then(|known| known.key) else {
+            return Ok(None);
+        };
+        let issued = self.key(&key)?.and_then(|record| record.issuance);
+        Ok(issued.map(|issuance| (key, issuance.serial)))
     }
 
     /// Writes a change as often as it takes until it is durable, pausing while the ledger

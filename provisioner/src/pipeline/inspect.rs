@@ -4,8 +4,8 @@
 //! its own among many, so a node that never answers holds nobody up. Only a
 //! node that answered gets a place among those being enrolled.
 //!
-//! A node whose certificate was delivered before and who is silent here is
-//! looked for on the production network instead.
+//! A node whose certificate exists and who is silent here is looked for on the
+//! production network too.
 
 use serde_json::Value;
 use server_core::client::NodeReply;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::admission::Probe;
 use super::ask::Conversation;
+use super::confirm;
 use super::question::Question;
 use super::queue::Ticket;
 use super::restart::Restarted;
@@ -70,7 +71,10 @@ pub(crate) async fn run(
         Ok(reply) => reply,
         Err(refusal) if refusal.code == Code::RpcTimeout => {
             probe.silent();
-            if was_delivered(context, before.as_ref())? {
+            // Whoever has a certificate and is on neither network comes up on one of them:
+            // waiting for it on production alone would take a node for lost that is late here.
+            if has_certificate(context, before.as_ref())? && confirm::answers(context, &node).await
+            {
                 return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
             }
             return Err(refusal.into());
@@ -160,7 +164,8 @@ fn came_back(before: &Enrolment) -> bool {
     before.state == State::Parked && before.step == Step::Confirm
 }
 
-fn was_delivered(context: &Context, before: Option<&Enrolment>) -> Result<bool, Stop> {
+/// A certificate exists for it, whether or not it has it.
+fn has_certificate(context: &Context, before: Option<&Enrolment>) -> Result<bool, Stop> {
     let Some(key) = before.and_then(|b| b.key.as_deref()) else {
         return Ok(false);
     };

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use server_core::words::Identity;
 
 use super::arrive::Arrival;
@@ -225,6 +225,27 @@ impl Queue {
         true
     }
 
+    /// Queues a parked identity of which hearing is reason enough to try it earlier; says whether
+    /// it was one.
+    pub fn rouse(&mut self, identity: &Identity, now: Timestamp) -> bool {
+        let place = self.places.get(identity).map(|seat| seat.place);
+        matches!(place, Some(Place::Parked { eager: true, .. })) && self.hasten(identity, now)
+    }
+
+    /// The clock was set by this much: whoever is parked waits as long as before.
+    pub fn shift(&mut self, by: SignedDuration) {
+        let parked = std::mem::take(&mut self.parked);
+        for (until, identity) in parked {
+            let until = until.saturating_add(by).unwrap_or(until);
+            if let Some(seat) = self.places.get_mut(&identity)
+                && let Place::Parked { until: own, .. } = &mut seat.place
+            {
+                *own = until;
+            }
+            self.parked.insert((until, identity));
+        }
+    }
+
     /// Takes an identity out that waits or is parked. One that is being worked on
     /// stays: its flow is stopped by the ledger and gives it back.
     pub fn withdraw(&mut self, identity: &Identity) {
@@ -331,7 +352,6 @@ fn ticket(arrival: &Arrival) -> Ticket {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -368,6 +388,42 @@ mod tests {
         assert_eq!(queue.offer(&arrival("a", Source::Startup)), Offer::Known);
         queue.leave(&id("a"));
         assert_eq!(queue.offer(&arrival("a", Source::Startup)), Offer::Queued);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_keeps_nobody_waiting_longer() {
+        let mut queue = Queue::new(10);
+        for name in ["a", "b"] {
+            queue.offer(&arrival(name, Source::Startup));
+            queue.take();
+        }
+        queue.park(&id("a"), at(5), false);
+        queue.park(&id("b"), at(9), false);
+        queue.shift(SignedDuration::from_hours(-1));
+        assert_eq!(queue.next_due(), Some(at(5 - 3_600)));
+        assert_eq!(queue.wake(at(6 - 3_600)), 1);
+        assert_eq!(taken(&mut queue), ["a"]);
+        queue.shift(SignedDuration::from_hours(2));
+        assert_eq!(queue.wake(at(8 + 3_600)), 0);
+        queue.leave(&id("b"));
+        assert_eq!((queue.parked(), queue.next_due()), (0, None));
+    }
+
+    #[test]
+    fn who_was_only_silent_is_roused_and_nobody_else() {
+        let mut queue = Queue::new(10);
+        for name in ["silent", "refused"] {
+            queue.offer(&arrival(name, Source::Startup));
+            queue.take();
+        }
+        queue.park(&id("silent"), at(90), true);
+        queue.park(&id("refused"), at(90), false);
+        let roused = ["silent", "refused", "stranger", "silent"].map(|name| {
+            let name = id(name);
+            queue.rouse(&name, at(1))
+        });
+        assert_eq!(roused, [true, false, false, false]);
+        assert_eq!(taken(&mut queue), ["silent"]);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! together; the event alone is enough. Where both are lost the node may have
 //! restarted all the same, so it is awaited on the production network anyway.
 
-use jiff::Timestamp;
 use server_core::words::Identity;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::ask::NoAnswer;
 use super::configure::Configured;
@@ -21,9 +21,13 @@ pub(crate) struct Restarted {
     pub(crate) node: Identity,
     /// Registered before the request left, so that no event is missed.
     pub(crate) watch: Watch,
-    pub(crate) since: Timestamp,
+    /// When the wait for it began; not by the wall clock, which may be set.
+    pub(crate) since: Instant,
     /// Nobody listened for a while: its startup event may be gone.
     pub(crate) gap: bool,
+    /// It said that it restarts. Where reply and event were both lost, the request may have been
+    /// lost too, and the node still be where it was with what it was sent.
+    pub(crate) certain: bool,
     /// Its place among those awaited.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -35,8 +39,9 @@ impl Restarted {
         Ok(Self {
             watch: context.signals.watch(&node),
             node,
-            since: context.now(),
+            since: Instant::now(),
             gap: true,
+            certain: true,
             place,
         })
     }
@@ -56,34 +61,40 @@ pub(crate) async fn run(context: &Context, configured: Configured) -> Result<Res
     let by = settle(context, &mut conversation, &mut watch).await?;
     drop(working);
     context.queued.notify_one();
-    let since = context.now();
-    context.commit(&node, Act::Restarted { by }).await?;
+    let since = Instant::now();
+    // What is not certain is not recorded: a service that goes on from here asks the node again,
+    // and does not take one for returned that never left.
+    if let Some(by) = by {
+        context.commit(&node, Act::Restarted { by }).await?;
+    }
     Ok(Restarted {
         node,
         watch,
         since,
-        gap: false,
+        gap: by.is_none(),
+        certain: by.is_some(),
         place,
     })
 }
 
+/// What said that it restarts; nothing where reply and event were both lost.
 async fn settle(
     context: &Context,
     conversation: &mut super::ask::Conversation,
     watch: &mut Watch,
-) -> Result<Evidence, Stop> {
+) -> Result<Option<Evidence>, Stop> {
     let limit = context.site.config.timeouts.restart;
     let node = conversation.node().clone();
     for _ in 0..2 {
         context.still_on(&node)?;
         let answer = tokio::select! {
             answer = conversation.ask(&Question::Restart, limit) => answer,
-            _ = watch.until(|seen| seen.shutdown || seen.started) => return Ok(Evidence::Event),
+            _ = watch.until(|seen| seen.shutdown || seen.started) => return Ok(Some(Evidence::Event)),
         };
         match answer {
             Ok(reply) => {
                 conversation.read(&Question::Restart, &reply)?;
-                return Ok(Evidence::Reply);
+                return Ok(Some(Evidence::Reply));
             }
             Err(NoAnswer::Silent { .. }) => {}
             Err(none) => {
@@ -93,5 +104,5 @@ async fn settle(
             }
         }
     }
-    Ok(Evidence::Neither)
+    Ok(None)
 }

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use server_core::client::Connection;
 use server_core::words::Clock;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::pipeline::queue::Queue;
@@ -16,9 +18,13 @@ use crate::ready::Readiness;
 /// Parked nodes are looked at this often at least, should the clock be set.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A clock that is this much off after a look was set, not drifting.
+const STEP: SignedDuration = SignedDuration::from_secs(2);
+
 /// Runs for ever. Dropping it ends every enrolment where it stands.
 pub(crate) async fn run(context: Arc<Context>) {
     let mut flows = JoinSet::new();
+    let mut steps = Steps::new(context.now(), Instant::now());
     let mut connection = context.provisioning.client().connection();
     loop {
         // A node taken up while nobody can be asked would be set back for nothing.
@@ -30,6 +36,10 @@ pub(crate) async fn run(context: Arc<Context>) {
             return;
         };
         let ticket = loop {
+            if let Some(by) = steps.look(context.now(), Instant::now()) {
+                tracing::warn!(seconds = by.as_secs(), "the clock was set");
+                context.with_queue(|queue| queue.shift(by));
+            }
             if let Some(ticket) = next(&context) {
                 break ticket;
             }
@@ -44,6 +54,27 @@ pub(crate) async fn run(context: Arc<Context>) {
             report(ended);
         }
         flows.spawn(enrol(Arc::clone(&context), ticket, probe));
+    }
+}
+
+/// Notices when the clock is set: then it goes on otherwise than time does.
+struct Steps {
+    clock: Timestamp,
+    time: Instant,
+}
+
+impl Steps {
+    const fn new(clock: Timestamp, time: Instant) -> Self {
+        Self { clock, time }
+    }
+
+    /// By how much the clock was set since the last look, if it was.
+    fn look(&mut self, clock: Timestamp, time: Instant) -> Option<SignedDuration> {
+        let passed = time.duration_since(self.time);
+        let told = clock.duration_since(self.clock);
+        *self = Self { clock, time };
+        let by = told - SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        (by.abs() >= STEP).then_some(by)
     }
 }
 
@@ -101,4 +132,24 @@ pub(super) fn gauge(metrics: &Metrics, ready: &Readiness, queue: &Mutex<Queue>, 
         .map(|since| now.duration_since(since).as_secs_f64());
     metrics.oldest.set(oldest.unwrap_or(0.0));
     metrics.ready.set(i64::from(ready.is_ready()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_time_that_passes() {
+        let (clock, time) = (Timestamp::UNIX_EPOCH, Instant::now());
+        let mut steps = Steps::new(clock, time);
+        let mut look = |clock_s: i64, time_s: u64| {
+            let clock = clock + SignedDuration::from_secs(clock_s);
+            let by = steps.look(clock, time + Duration::from_secs(time_s));
+            by.map(|by| by.as_secs())
+        };
+        assert_eq!(look(600, 600), None);
+        assert_eq!(look(4_201, 601), Some(3_600));
+        assert_eq!(look(602, 602), Some(-3_600));
+        assert_eq!(look(604, 603), None, "one second is no step");
+    }
 }

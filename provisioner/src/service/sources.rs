@@ -3,14 +3,14 @@
 //! All of them end in [`Sources::arrive`]: one code path, event for speed and
 //! sweep for truth.
 
+mod sweep;
+
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
-use server_core::client::{Client, Discovery, Watch};
+use server_core::client::{Client, Watch};
 use server_core::events::{Event, EventKind, SERVER};
-use server_core::wire::Filter;
 use server_core::words::{Identity, subject};
 use tokio::sync::mpsc;
 
@@ -26,11 +26,6 @@ use crate::step::State;
 
 /// Events that may wait to be read.
 const WAITING_EVENTS: usize = 65_536;
-/// Longest a sweep may take while answers keep coming.
-const LONGEST_SWEEP: Duration = Duration::from_secs(60);
-/// A sweep is put off while so many nodes wait for their turn, so often at most.
-const CROWD: usize = 2_000;
-const PUT_OFF: usize = 5;
 /// An answer from before its restart does not make a node just confirmed one that came back.
 const AFTERGLOW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -74,59 +69,23 @@ impl Sources {
         Ok(async move {
             while let Some(event) = self.next(&mut watch, client).await {
                 if event.component == SERVER && matches!(event.kind, EventKind::Startup { .. }) {
-                    self.context
-                        .signals
-                        .tell(&event.identity, |seen| seen.started = true);
+                    self.started(&event.identity);
                 }
             }
             Err(ServiceError::Closed(network))
         })
     }
 
-    /// Asks who is there, at start and at intervals; less often while a crowd waits.
-    pub(super) async fn sweep(&self) {
-        let sweep = self.context.site.config.sweep;
-        let mut gone = self.context.ledger.group().map(|group| group.gone());
-        loop {
-            let until = Discovery::Window {
-                first: sweep.window,
-                gap: sweep.window,
-                max: LONGEST_SWEEP,
-            };
-            let client = self.context.provisioning.client();
-            match client.discover(Filter::empty(), None, until).await {
-                Ok(found) => {
-                    let (nodes, complete) = (found.nodes.len(), found.complete());
-                    tracing::info!(nodes, complete, "sweep");
-                    for identity in found.nodes {
-                        let at = self.context.now();
-                        let arrival = Arrival {
-                            identity,
-                            source: Source::Sweep,
-                            at,
-                            version: None,
-                        };
-                        if self.arrive(arrival).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "the sweep could not be made"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(sweep.interval) => {}
-                // What it heard and nobody else did is heard again.
-                () = one_is_gone(&mut gone) => {}
-            }
-            // Every node that waits would answer, in the middle of the work, only to be known already.
-            for _ in 0..PUT_OFF {
-                let crowd = self.context.with_queue(|queue| queue.waiting()) >= CROWD;
-                // A crowd that does not answer is made up: the sweep finds who is really there.
-                if !crowd || !self.context.gate.with(|figures| figures.is_believable()) {
-                    break;
-                }
-                tokio::time::sleep(sweep.interval).await;
-            }
+    /// A node started on the production network: whoever waits for it there hears of it, and one
+    /// that was given up before is looked for now.
+    fn started(&self, node: &Identity) {
+        let context = &self.context;
+        if context.signals.tell(node, |seen| seen.started = true) {
+            return;
+        }
+        let now = context.now();
+        if context.with_queue(|queue| queue.rouse(node, now)) {
+            context.queued.notify_one();
         }
     }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::{Provisioner, Site, Swarm};
 
 /// Does what the name of the node says.
-const HELPER: &str = r#"#!/usr/bin/env python3
+pub(crate) const HELPER: &str = r#"#!/usr/bin/env python3
 import json, os, subprocess, sys, tempfile, time
 request = json.load(sys.stdin)
 what = request["identity"].split(".")[0]

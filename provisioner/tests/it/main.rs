@@ -8,8 +8,10 @@
 )]
 
 mod enrol;
+mod faults;
 mod fleet;
 mod group;
+mod group_operators;
 mod helpers;
 mod hostile;
 mod operators;

@@ -9,6 +9,7 @@ mod swarm;
 pub(crate) use brokers::Broker;
 pub(crate) use certificates::Pki;
 pub(crate) use impostor::{Impostor, Manners, announce, announce_unflushed};
+use provisioner::get;
 pub(crate) use provisioner::{Provisioner, provisioner};
 pub(crate) use swarm::{Swarm, node_dial};
 
@@ -30,6 +31,8 @@ pub(crate) struct Site {
     pub(crate) dir: TempDir,
     pub(crate) provisioning: Broker,
     pub(crate) production: Broker,
+    /// The others of the production cluster, where it is one.
+    pub(crate) others: Vec<Broker>,
     /// The token nodes are shipped with.
     pub(crate) token: String,
 }
@@ -54,12 +57,52 @@ impl Site {
             config["jetstream"] = serde_json::json!({ "store_dir": dir.path().join("buckets") });
         }
         let production = Broker::start(dir.path(), "production", &config);
+        Self::of(dir, provisioning, production, Vec::new())
+    }
+
+    /// The same with a production cluster of three, which keeps three copies of a bucket.
+    pub(crate) fn start_with_cluster() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::make(dir.path());
+        let provisioning = Broker::start(dir.path(), "provisioning", &brokers::provisioning(&pki));
+        let mut all: Vec<_> = brokers::cluster(dir.path())
+            .into_iter()
+            .map(|own| {
+                let mut config = brokers::production(&pki);
+                config
+                    .as_object_mut()
+                    .unwrap()
+                    .extend(own.as_object().unwrap().clone());
+                let name = config["server_name"].as_str().unwrap().to_owned();
+                Broker::start(dir.path(), &name, &config)
+            })
+            .collect();
+        let production = all.remove(0);
+        Self::of(dir, provisioning, production, all)
+    }
+
+    fn of(dir: TempDir, provisioning: Broker, production: Broker, others: Vec<Broker>) -> Self {
         let token = make_token(dir.path(), &provisioning.url(), "signer.key");
         Self {
             dir,
             provisioning,
             production,
+            others,
             token,
+        }
+    }
+
+    /// The broker of a production cluster that leads the bucket.
+    pub(crate) async fn leader(&mut self) -> &mut Broker {
+        let leader = until("a leader of the bucket", || {
+            let told = self.production.monitor("/jsz?accounts=true&streams=true");
+            let streams = &told["account_details"][0]["stream_detail"];
+            let leader = streams[0]["cluster"]["leader"].as_str()?;
+            leader.rsplit('-').next()?.parse::<usize>().ok()
+        });
+        match leader.await {
+            0 => &mut self.production,
+            other => &mut self.others[other - 1],
         }
     }
 
@@ -91,6 +134,8 @@ impl Site {
 
     /// A configuration with this `[ca]` section.
     pub(crate) fn config_with_ca(&self, ca: &str, more: &str) -> PathBuf {
+        let production = std::iter::once(&self.production).chain(&self.others);
+        let production: Vec<_> = production.map(Broker::url).collect();
         let text = format!(
             r#"
 state_dir = "state"
@@ -99,7 +144,7 @@ servers = ["{provisioning}"]
 user = "provisioner"
 password = "change-me"
 [network.production]
-servers = ["{production}"]
+servers = {production:?}
 ca = "ca.pem"
 certificate = "provisioner.mcollective.pem"
 key = "provisioner.mcollective.key"
@@ -108,7 +153,7 @@ keys = [{{ name = "factory", file = "signer.key.pub" }}]
 node_token = "{NODE_TOKEN}"
 {ca}
 [node.settings]
-"plugin.choria.middleware_hosts" = "{production}"
+"plugin.choria.middleware_hosts" = "{hosts}"
 "collectives" = "mcollective"
 [node.policies]
 "rpcutil.policy" = """
@@ -120,7 +165,7 @@ listen = "127.0.0.1:0"
 {more}
 "#,
             provisioning = self.provisioning.url(),
-            production = self.production.url(),
+            hosts = production.join(","),
         );
         let file = self.path("provisioner.toml");
         std::fs::write(&file, text).unwrap();

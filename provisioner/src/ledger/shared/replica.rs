@@ -19,7 +19,7 @@ use super::turn::Current;
 use super::value::Value;
 
 /// The values themselves, with their revisions.
-const VALUES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("values");
+pub(super) const VALUES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("values");
 /// News that may wait while a bucket is read.
 const WAITING: usize = 4_096;
 

@@ -15,11 +15,13 @@ use super::super::order::{Order, Reprovision, Verb};
 use super::super::record::{Act, Applied, Change, Evidence, Issuance, Setback, Source};
 use super::super::revocation::Reason;
 use super::super::{Committed, Ledger, Rules, Store};
-use super::bucket::{Shelf, ShelfError, node_key};
+use super::bucket::{News, Shelf, ShelfError, node_key};
 use super::group::{Group, Pair};
 use super::turn::{Hands, turn};
 use super::value::{Terms, Value};
+use super::writer::{With, Writer};
 use super::{replica, value};
+use crate::audit::Audit;
 use crate::code::Code;
 use crate::hook::CsrReply;
 use crate::step::{State, Step};
@@ -202,7 +204,8 @@ async fn what_a_dead_member_began_goes_on_and_it_is_fenced_off() {
     // To `b` it is dead: it has not beaten.
     let b = member(&bucket, "b", &[]);
     let from = "a".to_owned();
-    let over = act(&bucket, &b, 0, "n1", Act::TakenOver { from }).await;
+    let certificate = None;
+    let over = act(&bucket, &b, 0, "n1", Act::TakenOver { from, certificate }).await;
     assert_eq!(over, Applied::Done);
     let (_, value) = bucket.value("n1").unwrap();
     let place = (value.enrolment.state, value.enrolment.step);
@@ -511,4 +514,44 @@ async fn what_is_revoked_is_known_to_every_member_and_outlives_the_node() {
     act(&bucket, &b, 3, "n1", taken()).await;
     let (_, value) = bucket.value("n1").unwrap();
     assert!(!value.forgotten && value.revoked.contains_key("01"));
+}
+
+/// What was not taken in would be decided about wrongly: the others go on instead.
+#[tokio::test]
+async fn a_replica_that_cannot_be_written_ends_the_member() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(Bucket::default());
+    act(&bucket, &member(&bucket, "b", &[]), 1, "n1", taken()).await;
+    let (revision, value) = bucket.value("n1").unwrap();
+    let store = Arc::new(Store::in_memory("damaged").unwrap());
+    let write = store.database.begin_write().unwrap();
+    let row = (1, b"no value".as_slice());
+    write
+        .open_table(replica::VALUES)
+        .unwrap()
+        .insert("n1", row)
+        .unwrap();
+    write.commit().unwrap();
+    let with = With {
+        store,
+        group: member(&bucket, "a", &[]).group,
+        reprovision: POLICY,
+        able: Arc::new(|| true),
+        audit: Audit::new(dir.path().to_path_buf(), None, Rules::default().audit),
+        observer: Box::new(|_: &[Committed]| {}),
+        seed: Seed(7),
+    };
+    let writer = Writer::new(with, bucket);
+    let (jobs, waiting) = tokio::sync::mpsc::channel(9);
+    let (news, told) = tokio::sync::mpsc::channel(9);
+    let heard = News::Node {
+        identity: "n1".to_owned(),
+        revision,
+        value: serde_json::to_vec(&value).unwrap().into(),
+    };
+    news.send(heard).await.unwrap();
+    let ended = writer.run(waiting, told);
+    let limit = std::time::Duration::from_secs(9);
+    tokio::time::timeout(limit, ended).await.unwrap();
+    assert!(jobs.is_closed(), "nobody takes changes any more");
 }

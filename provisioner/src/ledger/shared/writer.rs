@@ -24,7 +24,7 @@ use super::super::record::Applied;
 use super::super::standing::Pause;
 use super::super::store::{LedgerError, Store};
 use super::super::writer::{Committed, Done, Job, Observer, Work, answer};
-use super::bucket::{JetStream, News, PAUSE, member_key};
+use super::bucket::{JetStream, News, PAUSE, Shelf, member_key};
 use super::group::Group;
 use super::replica;
 use super::roll::BEAT;
@@ -65,27 +65,15 @@ pub(in crate::ledger) async fn start(
 ) -> Result<(), LedgerError> {
     let (news, mut told) = mpsc::channel(WAITING_NEWS);
     tokio::spawn(bucket.clone().follow(news));
-    let mut writer = Writer {
-        store: with.store,
-        hands: Hands {
-            shelf: Arc::new(bucket),
-            group: with.group,
-            reprovision: with.reprovision,
-            seed: with.seed,
-        },
-        able: with.able,
-        audit: with.audit,
-        observer: with.observer,
-        numbers: AtomicU64::new(0),
-        hot: HashMap::new(),
-        busy: HashMap::new(),
-    };
+    let mut writer = Writer::new(with, Arc::new(bucket));
     while !writer.hear_some(&mut told).await? {}
     // Two members that start at the same time see each other before either works.
     let key = member_key(writer.hands.group.me());
-    let beat = writer.beat();
-    let announced = writer.hands.shelf.put(&key, beat).await;
-    announced.map_err(|error| LedgerError::Bucket(format!("{error:?}")))?;
+    // A bucket that was only just made, or is between two leaders, takes nothing yet.
+    while let Err(error) = writer.hands.shelf.put(&key, writer.beat()).await {
+        tracing::warn!(?error, "the shared ledger does not take this member in yet");
+        tokio::time::sleep(BEAT).await;
+    }
     let failed = |error: std::io::Error| LedgerError::Bucket(error.to_string());
     let runtime = tokio::runtime::Handle::current();
     let joined = Arc::clone(&writer.hands.group);
@@ -96,7 +84,7 @@ pub(in crate::ledger) async fn start(
     Ok(())
 }
 
-struct Writer {
+pub(super) struct Writer {
     store: Arc<Store>,
     hands: Hands,
     able: Able,
@@ -107,15 +95,41 @@ struct Writer {
     hot: HashMap<String, (u64, Value)>,
     /// Enrolments whose turn is under way, with what waits for their next.
     busy: HashMap<String, Vec<Wanted>>,
+    /// The replica could not be written.
+    broken: bool,
 }
 
 impl Writer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Job>, mut told: mpsc::Receiver<News>) {
+    pub(super) fn new(with: With, shelf: Arc<dyn Shelf>) -> Self {
+        Self {
+            store: with.store,
+            hands: Hands {
+                shelf,
+                group: with.group,
+                reprovision: with.reprovision,
+                seed: with.seed,
+            },
+            able: with.able,
+            audit: with.audit,
+            observer: with.observer,
+            numbers: AtomicU64::new(0),
+            hot: HashMap::new(),
+            busy: HashMap::new(),
+            broken: false,
+        }
+    }
+
+    /// Works until every sender of changes is gone, or the replica cannot be written.
+    pub(super) async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Job>,
+        mut told: mpsc::Receiver<News>,
+    ) {
         let mut turns = FuturesUnordered::new();
         let mut jobs = Vec::with_capacity(BATCH);
         let mut ticks = tokio::time::interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !self.broken {
             tokio::select! {
                 taken = waiting.recv_many(&mut jobs, BATCH), if turns.len() < TURNS => {
                     if taken == 0 {
@@ -132,7 +146,7 @@ impl Writer {
                 }
                 heard = self.hear_some(&mut told) => {
                     if let Err(error) = heard {
-                        tracing::error!(%error, "the replica of the shared ledger cannot be written");
+                        self.break_off(&error);
                     }
                 }
                 _ = ticks.tick() => {
@@ -145,12 +159,27 @@ impl Writer {
                 }
             }
         }
+        // Whoever sends a change from now on is told that there is nobody to write it.
+        waiting.close();
         while let Some(turned) = turns.next().await {
             turns.extend(self.end(vec![turned]));
+        }
+        for job in std::iter::from_fn(|| waiting.try_recv().ok()) {
+            answer(job.done, Err(LedgerError::Closed));
         }
         self.leave().await;
         self.audit.close();
         self.hands.group.has_left();
+    }
+
+    /// A replica that misses something would let this member decide by what is no longer so: it is
+    /// made anew by the next start, and until then the others go on with what is held here.
+    fn break_off(&mut self, error: &LedgerError) {
+        if !self.broken {
+            tracing::error!(%error, "the replica of the shared ledger cannot be written: the service ends");
+            self.observer.failed(error);
+        }
+        self.broken = true;
     }
 
     /// Takes leave, so that nobody waits for this member's death.
@@ -246,9 +275,12 @@ impl Writer {
         batch: &[(String, u64, Value)],
         anchor: Anchor,
     ) -> Result<(), LedgerError> {
-        replica::absorb(&self.store, batch, Some(&anchor))?;
-        self.audit.known(anchor);
-        Ok(())
+        let absorbed = replica::absorb(&self.store, batch, Some(&anchor));
+        match &absorbed {
+            Ok(()) => self.audit.known(anchor),
+            Err(error) => self.break_off(error),
+        }
+        absorbed
     }
 
     fn observe(&self, result: &Result<(), LedgerError>, committed: &[Committed]) {
@@ -300,6 +332,9 @@ impl Writer {
         let absorbed = replica::absorb(&self.store, &batch, anchor);
         if let (Ok(()), Some(anchor)) = (&absorbed, anchor) {
             self.audit.known(anchor.clone());
+        }
+        if let Err(error) = &absorbed {
+            self.break_off(error);
         }
         let absorbed = told.map(drop).map_err(LedgerError::from).and(absorbed);
         for (identity, revision, value) in batch {

@@ -12,6 +12,7 @@ use super::{LONG, NODE_USER, Pki};
 pub(crate) struct Broker {
     child: Child,
     port: u16,
+    folder: PathBuf,
 }
 
 impl Broker {
@@ -19,25 +20,60 @@ impl Broker {
     pub(crate) fn start(dir: &Path, name: &str, config: &Value) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir(&folder).unwrap();
-        let file = folder.join("nats.conf");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let log = std::fs::File::create(folder.join("nats.log")).unwrap();
-        let mut child = Command::new(binary())
-            .arg("-c")
-            .arg(&file)
-            .arg("--ports_file_dir")
-            .arg(&folder)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let port = listening_port(&mut child, &folder);
-        Self { child, port }
+        std::fs::write(folder.join("nats.conf"), config.to_string()).unwrap();
+        let mut child = launch(&folder);
+        let ports = ports(&mut child, &folder);
+        let port = port(&ports["nats"]);
+        Self {
+            child,
+            port,
+            folder,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("tls://127.0.0.1:{}", self.port)
     }
+
+    /// SIGKILL, and the end of it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn rise(&mut self) {
+        let file = self.folder.join("nats.conf");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        config["listen"] = format!("127.0.0.1:{}", self.port).into();
+        std::fs::write(&file, config.to_string()).unwrap();
+        self.child = launch(&self.folder);
+        ports(&mut self.child, &self.folder);
+    }
+
+    /// What its monitor says, where it has one.
+    pub(crate) fn monitor(&mut self, path: &str) -> Value {
+        let port = port(&ports(&mut self.child, &self.folder)["monitoring"]);
+        let text = super::get(&format!("127.0.0.1:{port}"), path);
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or_default()
+    }
+}
+
+fn launch(folder: &Path) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("nats.log"));
+    Command::new(binary())
+        .arg("-c")
+        .arg(folder.join("nats.conf"))
+        .arg("--ports_file_dir")
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Broker {
@@ -86,15 +122,14 @@ fn binary() -> PathBuf {
     }
 }
 
-/// The port in the file nats-server writes once it listens.
-fn listening_port(child: &mut Child, folder: &Path) -> u16 {
+/// The file nats-server writes once it listens.
+fn ports(child: &mut Child, folder: &Path) -> Value {
     let file = folder.join(format!("nats-server_{}.ports", child.id()));
     let begin = Instant::now();
     loop {
         let text = std::fs::read(&file).unwrap_or_default();
         if let Ok(ports) = serde_json::from_slice::<Value>(&text) {
-            let url = ports["nats"][0].as_str().unwrap();
-            return url.rsplit(':').next().unwrap().parse().unwrap();
+            return ports;
         }
         let ended = child.try_wait().unwrap();
         let log = || std::fs::read_to_string(folder.join("nats.log")).unwrap_or_default();
@@ -106,4 +141,27 @@ fn listening_port(child: &mut Child, folder: &Path) -> u16 {
         );
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The port of the first address.
+fn port(urls: &Value) -> u16 {
+    let url = urls[0].as_str().unwrap();
+    url.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+/// What a cluster of three adds to the configuration of each, buckets included.
+pub(crate) fn cluster(dir: &Path) -> [Value; 3] {
+    let free = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let routes = free
+        .each_ref()
+        .map(|port| port.local_addr().unwrap().to_string());
+    [0, 1, 2].map(|n| {
+        json!({
+            "server_name": format!("production-{n}"),
+            "http": "127.0.0.1:-1",
+            "jetstream": { "store_dir": dir.join(format!("buckets-{n}")) },
+            "cluster": { "name": "production", "listen": routes[n],
+                         "routes": routes.each_ref().map(|route| format!("nats://{route}")) },
+        })
+    })
 }

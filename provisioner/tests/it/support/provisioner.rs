@@ -168,11 +168,17 @@ impl Drop for Provisioner {
     }
 }
 
-/// One plain request, so that no client has to be a dependency.
 fn metrics(address: &str) -> String {
+    get(address, "/metrics")
+}
+
+/// One plain request, so that no client has to be a dependency.
+pub(crate) fn get(address: &str, path: &str) -> String {
     use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+        return String::new();
+    };
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
