@@ -5,7 +5,7 @@
 # and results/runs/ are written, and git ignores all three.
 
 .NOTPARALLEL:
-.PHONY: help demo test conformance lint bench floor doc build clean
+.PHONY: help demo test conformance faults lint bench floor doc build clean
 .DEFAULT_GOAL := help
 
 CARGO := cargo
@@ -15,7 +15,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 LOCKED := --locked
 
 # What a release build was made from; results name it.
-demo build floor: export MUSTER_REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+demo build floor faults: export MUSTER_REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,13 @@ floor: ## our nodes beside a bare client: make floor NODES=50000 [TLS=mutual] [R
 	@tools/bootstrap 1/3
 	@$(STEP) 2/3 "building (release)" $(CARGO) build --release $(LOCKED) -p loadgen -p benches
 	@$(STEP) --last 3/3 "bare, ours, ours, bare" $(RELEASE)/floor --nodes $(NODES) --tls $(TLS) --rounds $(ROUNDS)
+
+KILLS := 200
+faults: NODES := 2000
+faults: ## kill provisioners, brokers and helpers under load: make faults [KILLS=200] [NODES=2000] [SEED=7]
+	@tools/bootstrap 1/3
+	@$(STEP) 2/3 "building (release)" $(CARGO) build --release $(LOCKED) -p provisioner -p loadgen -p benches
+	@$(STEP) --last 3/3 "$(KILLS) kills" $(RELEASE)/faults --kills $(KILLS) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
 doc: ## the API documentation, in target/doc
 	@tools/bootstrap 1/2

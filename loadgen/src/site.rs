@@ -239,6 +239,7 @@ impl Site {
                 self.callers.provisioner.key.clone(),
             ),
             intermediate: (intermediate.certificate, intermediate.key),
+            helper: scenario.provisioner.helper.clone(),
             token: TokenFiles {
                 key,
                 issuer: server_core::trust::jwt::CHORIA_ISSUER.to_owned(),

@@ -20,6 +20,8 @@ pub struct ProvisionerConfig {
     pub caller: (PathBuf, PathBuf),
     /// Certificate and key of the intermediate that signs nodes.
     pub intermediate: (PathBuf, PathBuf),
+    /// A pooled helper that signs in place of the built-in authority.
+    pub helper: Option<Vec<String>>,
     /// The token that nodes carry.
     pub token: TokenFiles,
     /// Settings of the nodes, added to those a provisioner always sends.
@@ -115,11 +117,23 @@ struct TokenKey<'a> {
 
 #[derive(Serialize)]
 struct Ca<'a> {
-    kind: &'a str,
-    certificate: &'a Path,
-    key: &'a Path,
+    #[serde(flatten)]
+    signer: Signer<'a>,
     roots: &'a Path,
     validity: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Signer<'a> {
+    BuiltIn {
+        certificate: &'a Path,
+        key: &'a Path,
+    },
+    Pool {
+        command: Vec<String>,
+        intermediates: &'a Path,
+    },
 }
 
 #[derive(Serialize)]
@@ -174,9 +188,7 @@ impl ProvisionerConfig {
                 node_token: &self.token.node_token,
             },
             ca: Ca {
-                kind: "built-in",
-                certificate: &self.intermediate.0,
-                key: &self.intermediate.1,
+                signer: self.signer(),
                 roots: &self.roots,
                 // Within the intermediate's own life; the certificates end with the run.
                 validity: "14d",
@@ -192,5 +204,17 @@ impl ProvisionerConfig {
         };
         let text = toml::to_string_pretty(&file)?;
         Ok(format!("# Written by loadgen for one run.\n{text}"))
+    }
+
+    fn signer(&self) -> Signer<'_> {
+        let (certificate, key) = (&self.intermediate.0, &self.intermediate.1);
+        let Some(helper) = &self.helper else {
+            return Signer::BuiltIn { certificate, key };
+        };
+        let files = [certificate, key].map(|file| file.display().to_string());
+        Signer::Pool {
+            command: helper.iter().cloned().chain(files).collect(),
+            intermediates: certificate,
+        }
     }
 }

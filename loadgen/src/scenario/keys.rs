@@ -133,6 +133,7 @@ pub(crate) static PROVISIONER: Section = Section {
     keys: &[
         key("manage", Choice(&["local", "external", "none"]), Default("\"local\""), "Child processes of ours, somebody else's, or none."),
         key("count", Whole(1, 64), Default("1"), "How many; named provisioner-1 to provisioner-n."),
+        key("helper", TextList, Optional, "A pooled helper that signs in place of the built-in authority: program and arguments; the files of the intermediate's certificate and key are added to them."),
     ],
 };
 

@@ -2,11 +2,13 @@
 
 mod link;
 mod phase;
+mod provisioner;
 
 pub use link::{BrokerLink, LinkEffect, LinkFault};
 pub use phase::{
     Action, Call, FaultOf, FaultOp, Moment, Op, Phase, ProgressStep, RequestOp, Target, Until,
 };
+pub use provisioner::Provisioner;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -216,18 +218,6 @@ pub struct External {
     pub token_file: Option<String>,
     /// The files of the certificate and the key that nodes' certificates are signed with.
     pub issuer: Option<(String, String)>,
-}
-
-/// The enrolment service.
-#[derive(Clone, Debug, Serialize)]
-pub struct Provisioner {
-    /// Who runs it.
-    pub manage: Manage,
-    /// How many.
-    pub count: u32,
-    /// Where it is written, or the scenario's beginning.
-    #[serde(skip)]
-    pub location: Location,
 }
 
 /// Nodes of one kind, named `NAME-00001.example.net` and on.

@@ -164,6 +164,7 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
         return Provisioner {
             manage: if enrols { Manage::Local } else { Manage::None },
             count: 1,
+            helper: None,
             location,
         };
     };
@@ -171,6 +172,16 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
         .choice("manage", cx)
         .map_or(Manage::Local, |at| at.value);
     let count = section.count("count", cx).map_or(1, |at| at.value);
+    let helper = section.texts("helper", cx).map(|command| {
+        let words = command.into_iter().map(|at| at.value);
+        words.collect::<Vec<_>>()
+    });
+    if helper.as_ref().is_some_and(Vec::is_empty) {
+        cx.mistake(
+            section.place_of("helper"),
+            "helper = [] is no command; write helper = [\"./signer\"]",
+        );
+    }
     if manage == Manage::None && enrols {
         cx.mistake(
             section.place_of("manage"),
@@ -180,6 +191,7 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
     Provisioner {
         manage,
         count: u32::try_from(count).unwrap_or(u32::MAX),
+        helper: helper.filter(|command| !command.is_empty()),
         location,
     }
 }
