@@ -157,3 +157,37 @@ async fn who_is_gone_is_on_the_list() {
     let told = std::fs::read_to_string(site.path("state/audit/00000000000000000001.jsonl"));
     assert_eq!(told.unwrap().matches("\"what\":\"revoked\"").count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_group_list_what_any_of_them_was_told() {
+    let site = Site::start_with_buckets();
+    let member = |name: &str| {
+        let ca = format!(
+            "[ca]\nkind = \"built-in\"\ncertificate = \"intermediate.pem\"\n\
+             key = \"intermediate.key\"\nroots = \"ca.pem\"\n[ca.crl]\nfile = \"{name}.crl\"\n"
+        );
+        let ledger = format!("[ledger]\nkind = \"shared\"\nmember = \"{name}\"\n");
+        let text = std::fs::read_to_string(site.config_with_ca(&ca, &ledger)).unwrap();
+        let text = text.replace("state_dir = \"state\"", &format!("state_dir = \"{name}\""));
+        let file = site.path(&format!("{name}.toml"));
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let (a, b) = (member("a"), member("b"));
+    let (first, second) = (Provisioner::start(&a), Provisioner::start(&b));
+    for service in [&first, &second] {
+        service.status_when("ready", |s| s["ready"] == true).await;
+    }
+    let mut swarm = Swarm::new();
+    swarm.add(GONE, &site.token);
+    first.show_when(GONE, |s| s["state"] == "confirmed").await;
+    second.ask(&["ban", GONE, "--reason", "stolen"]);
+    let mut numbers = Vec::new();
+    for config in [&a, &b] {
+        let complete = |(good, list): &(i32, Value)| *good == 0 && list["entries"] == 1;
+        let listed = until("the list", || Some(crl(config, &[])).filter(complete)).await;
+        assert_eq!(listed.1["revoked"][0]["reason"], "privilege-withdrawn");
+        numbers.push(number(&listed.1));
+    }
+    assert_ne!(numbers[0], numbers[1], "each list has a number of its own");
+}
