@@ -161,10 +161,9 @@ impl Told {
         }
         self.last = Some(Instant::now());
         let phase = said["phase"].as_str().unwrap_or("starting");
-        let confirmed = said["steps"]["confirm"].as_u64().unwrap_or(0);
         let up = said["up"].as_u64().unwrap_or(0);
         let line = format!(
-            "{}: {phase}, {up} nodes up, {confirmed} in confirm, {} kills",
+            "{}: {phase}, {up} nodes on production, {} kills",
             self.head, self.fell
         );
         if self.terminal {
