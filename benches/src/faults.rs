@@ -13,7 +13,6 @@
 
 pub mod check;
 pub mod drive;
-pub mod helper;
 pub mod hunt;
 pub mod plan;
 pub mod report;

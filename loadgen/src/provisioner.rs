@@ -4,7 +4,7 @@
 mod config;
 mod status;
 
-pub use config::{ProvisionerConfig, ProvisioningSide, TokenFiles};
+pub use config::{Helpers, ProvisionerConfig, ProvisioningSide, TokenFiles};
 pub use status::{NodeReport, Status};
 
 use std::path::{Path, PathBuf};
@@ -238,7 +238,10 @@ impl Provisioner {
                     self.metrics = status.http;
                     return Ok(());
                 }
-                Ok(status) => format!("its status is {:?}", status.service),
+                Ok(status) if status.missing.is_empty() => {
+                    format!("its status is {:?}", status.service)
+                }
+                Ok(status) => status.missing.join("; "),
                 Err(error) => error.to_string(),
             };
             if Instant::now() > deadline {

@@ -23,9 +23,10 @@ use crate::formation::{Formation, FormationError, Wanted, files};
 use crate::guard::RunMark;
 use crate::message::{Access, Network};
 use crate::provisioner::{
-    Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand, TokenFiles,
+    Helpers, Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand,
+    TokenFiles,
 };
-use crate::scenario::{Manage, Role, Scenario, Tls};
+use crate::scenario::{self, Manage, Role, Scenario, Tls};
 
 /// The site did not come up. What had been started is stopped again.
 #[derive(Debug, Error)]
@@ -132,7 +133,7 @@ impl Site {
         let path = self.folder.join("provisioning.jwt");
         files::write_secret(&path, &token.jwt).map_err(file_error(&path))?;
         let manage = scenario.provisioner.manage;
-        let config = self.provisioner_config(scenario, &token)?;
+        let config = self.provisioner_config(scenario, &token, programs)?;
         self.token = Some(token);
         if manage == Manage::None {
             return Ok(());
@@ -210,6 +211,7 @@ impl Site {
         &self,
         scenario: &Scenario,
         token: &ProvisioningToken,
+        programs: &Programs,
     ) -> Result<ProvisionerConfig, SiteError> {
         let key = self.folder.join("token-signer.pem");
         files::write_public(&key, &token.public_key).map_err(file_error(&key))?;
@@ -239,7 +241,7 @@ impl Site {
                 self.callers.provisioner.key.clone(),
             ),
             intermediate: (intermediate.certificate, intermediate.key),
-            helper: scenario.provisioner.helper.clone(),
+            helpers: helpers(&scenario.provisioner, programs)?,
             token: TokenFiles {
                 key,
                 issuer: server_core::trust::jwt::CHORIA_ISSUER.to_owned(),
@@ -347,6 +349,32 @@ impl Site {
         futures::future::join_all(stops).await;
         self.formation.stop().await;
     }
+}
+
+/// Who signs in the provisioner's place, where the scenario wants that: its own helper, or the
+/// provisioner program as one. A path is meant from the folder of the scenario's file.
+fn helpers(
+    wanted: &scenario::Provisioner,
+    programs: &Programs,
+) -> Result<Option<Helpers>, SiteError> {
+    let mut command = wanted.helper.clone();
+    match (command.first_mut(), &programs.provisioner) {
+        (Some(program), _) if program.contains('/') => {
+            let file = Path::new(&*wanted.location.file);
+            let path = file.parent().unwrap_or(Path::new("")).join(&*program);
+            let path = std::path::absolute(&path).map_err(file_error(&path))?;
+            *program = path.display().to_string();
+        }
+        (None, Some(own)) => {
+            let own = own.display().to_string();
+            command = [&own, "ca", "answer", "--validity", "14d"]
+                .map(str::to_owned)
+                .to_vec();
+        }
+        _ => {}
+    }
+    let count = wanted.helpers;
+    Ok((count > 0).then_some(Helpers { count, command }))
 }
 
 fn file_error(path: &Path) -> impl Fn(std::io::Error) -> SiteError + '_ {

@@ -1,7 +1,7 @@
 //! The command line: flags and which command they mean.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,6 +10,7 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::command::Exit;
 use crate::command::audit::VerifyArgs;
+use crate::command::ca_answer::CaAnswerArgs;
 use crate::command::ca_crl::CaCrlArgs;
 use crate::command::ca_init::CaInitArgs;
 use crate::command::check::CheckArgs;
@@ -177,6 +178,7 @@ enum CaCommand {
     /// Make an authority: a root and an intermediate that signs
     Init(CaInitArgs),
     Crl(CaCrlArgs),
+    Answer(CaAnswerArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -223,13 +225,17 @@ impl Cli {
             }
             Command::Ca(CaCommand::Init(args)) => args.run(&mut rng, out),
             Command::Ca(CaCommand::Crl(args)) => args.run(&Config::load(named)?, out),
-            Command::Csr(CsrCommand::Check(args)) => {
-                let policy = match optional(Config::load(named))? {
-                    Some(config) => config.csr.policy,
-                    None => RequestPolicy::default(),
-                };
-                args.run(&policy, out)
+            Command::Ca(CaCommand::Answer(args)) => {
+                let mut input = std::io::stdin().lock();
+                args.run(
+                    policy(named)?,
+                    &jiff::Timestamp::now,
+                    &mut rng,
+                    &mut input,
+                    out,
+                )
             }
+            Command::Csr(CsrCommand::Check(args)) => args.run(&policy(named)?, out),
             Command::Token(TokenCommand::New(args)) => args.run(&mut rng, out),
             Command::Token(TokenCommand::Key(args)) => args.run(out),
             Command::Token(TokenCommand::Check(args)) => {
@@ -258,6 +264,12 @@ fn optional(loaded: Result<Config, ConfigError>) -> Result<Option<Config>, Confi
         Err(ConfigError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What is granted to a request that is looked at without a service.
+fn policy(named: Option<&Path>) -> Result<RequestPolicy, ConfigError> {
+    let config = optional(Config::load(named))?;
+    Ok(config.map_or_else(RequestPolicy::default, |config| config.csr.policy))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 pub mod audit;
+pub mod ca_answer;
 pub mod ca_crl;
 pub mod ca_init;
 pub mod check;

@@ -2,7 +2,8 @@
 //!
 //! One trait, several transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
 //! helper program for each node, [`pool`] keeps helpers running and asks them line by line, [`http`]
-//! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract ([`choria`]) or ours ([`contract`]). All but
+//! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract ([`choria`]) or ours
+//! ([`contract`]; [`answerer`] is its other side). All but
 //! the first stand behind a [`guard`], which keeps the pace they can bear and leaves them alone
 //! while they fail. Whatever a hook answers is only a proposal: each certificate goes through
 //! [`crate::ca::judgement`] and each configuration through [`crate::judge::configuration`] before
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::ca::ToBeSigned;
 use crate::judge::JudgedRequest;
 
+pub mod answerer;
 mod breaker;
 pub mod builtin;
 pub mod choria;

@@ -9,10 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use benches::faults::check::check;
 use benches::faults::drive::Means;
-use benches::faults::helper;
 use benches::faults::plan::Plan;
 use benches::faults::report::Report;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use server_core::words::Seed;
 
 /// Kills provisioners, brokers and helpers at random moments and looks whether anything was lost.
@@ -48,34 +47,12 @@ struct Args {
     /// The folder of loadgen and provisioner; that of this program unless given
     #[arg(long)]
     programs: Option<PathBuf>,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
-
-#[derive(Subcommand)]
-enum Part {
-    /// Be the helper of a provisioner
-    #[command(hide = true)]
-    Helper {
-        #[arg(long)]
-        book: PathBuf,
-        certificate: PathBuf,
-        key: PathBuf,
-    },
 }
 
 fn main() -> ExitCode {
     server_core::trust::install_crypto();
     let args = Args::parse();
-    let done = match &args.part {
-        Some(Part::Helper {
-            book,
-            certificate,
-            key,
-        }) => helper::serve(certificate, key, book).map(|()| true),
-        None => run(&args),
-    };
-    match done {
+    match run(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -106,7 +83,6 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     let means = Means {
         loadgen: program("loadgen")?,
         provisioner: program("provisioner")?,
-        helper: own,
         seed,
     };
     let out = match &args.out {

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use loadgen::results::{Summary, Verdict};
+use provisioner::hook::answerer::Signature;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::drive::Ran;
-use super::helper::Signature;
 use super::plan::{HELPER, Plan};
 
 /// What a run came to.

@@ -23,8 +23,6 @@ pub struct Means {
     pub loadgen: PathBuf,
     /// The provisioner program.
     pub provisioner: PathBuf,
-    /// The program that is the helper.
-    pub helper: PathBuf,
     /// The seed of the fault run.
     pub seed: u64,
 }
@@ -86,7 +84,7 @@ impl Means {
         let folder = std::path::absolute(folder)?;
         let book = book(&folder);
         let file = folder.join("scenario.toml");
-        let helper = scenario::helper(&self.helper, &book);
+        let helper = scenario::helper(&self.provisioner, &book);
         std::fs::write(&file, scenario::render(plan, self.seed, &helper))?;
         let said = std::fs::File::create(folder.join("said.log"))?;
         let begin = Instant::now();
@@ -161,9 +159,10 @@ impl Told {
         }
         self.last = Some(Instant::now());
         let phase = said["phase"].as_str().unwrap_or("starting");
+        let confirmed = said["steps"]["confirm"].as_u64().unwrap_or(0);
         let up = said["up"].as_u64().unwrap_or(0);
         let line = format!(
-            "{}: {phase}, {up} nodes on production, {} kills",
+            "{}: {phase}, {up} nodes up, {confirmed} in confirm, {} kills",
             self.head, self.fell
         );
         if self.terminal {

@@ -118,12 +118,16 @@ phase = "ping-all"
 that  = ["ping.missing == 0", "ping.duplicate == 0"]
 "#;
 
-/// The command of the helpers: this program, which writes down what it signs in `book`.
+/// The command of the helpers: the provisioner's own, which writes down what it signs in `book`.
 #[must_use]
 pub fn helper(program: &Path, book: &Path) -> Vec<String> {
     vec![
         program.display().to_string(),
-        "helper".to_owned(),
+        "ca".to_owned(),
+        "answer".to_owned(),
+        // Within the life of the run's intermediate.
+        "--validity".to_owned(),
+        "14d".to_owned(),
         "--book".to_owned(),
         book.display().to_string(),
     ]
@@ -140,12 +144,12 @@ mod tests {
         let file = folder.path().join("run.toml");
         for number in 1..=4 {
             let plan = Plan::new(3, number, 200, 10);
-            let helper = helper(Path::new("/opt/faults"), Path::new("/tmp/book"));
+            let helper = helper(Path::new("/opt/provisioner"), Path::new("/tmp/book"));
             std::fs::write(&file, render(&plan, 3, &helper)).unwrap();
             let scenario = loadgen::scenario::load(&file, &[]);
             let scenario = scenario.map_err(|mistakes| mistakes.to_string()).unwrap();
             assert_eq!(scenario.provisioner.count, plan.shape.provisioners);
-            assert_eq!(scenario.provisioner.helper.is_some(), plan.shape.helpers);
+            assert_eq!(!scenario.provisioner.helper.is_empty(), plan.shape.helpers);
             loadgen::run::CAPABILITIES
                 .check(&scenario)
                 .map_err(|mistakes| mistakes.to_string())

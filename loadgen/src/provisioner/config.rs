@@ -20,8 +20,8 @@ pub struct ProvisionerConfig {
     pub caller: (PathBuf, PathBuf),
     /// Certificate and key of the intermediate that signs nodes.
     pub intermediate: (PathBuf, PathBuf),
-    /// A pooled helper that signs in place of the built-in authority.
-    pub helper: Option<Vec<String>>,
+    /// Helpers that sign in its place, if any.
+    pub helpers: Option<Helpers>,
     /// The token that nodes carry.
     pub token: TokenFiles,
     /// Settings of the nodes, added to those a provisioner always sends.
@@ -34,6 +34,15 @@ pub struct ProvisionerConfig {
     pub member: Option<String>,
     /// Brokers that keep the shared ledger.
     pub buckets: Vec<String>,
+}
+
+/// Processes that sign in the provisioner's place.
+#[derive(Clone, Debug)]
+pub struct Helpers {
+    /// How many.
+    pub count: u32,
+    /// Program and arguments; the authority's files are added.
+    pub command: Vec<String>,
 }
 
 /// How the provisioner reaches the provisioning network.
@@ -116,23 +125,19 @@ struct TokenKey<'a> {
 }
 
 #[derive(Serialize)]
-struct Ca<'a> {
-    #[serde(flatten)]
-    signer: Signer<'a>,
-    roots: &'a Path,
-    validity: &'a str,
-}
-
-#[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-enum Signer<'a> {
+enum Ca<'a> {
     BuiltIn {
         certificate: &'a Path,
         key: &'a Path,
+        roots: &'a Path,
+        validity: &'a str,
     },
     Pool {
         command: Vec<String>,
+        helpers: u32,
         intermediates: &'a Path,
+        roots: &'a Path,
     },
 }
 
@@ -187,12 +192,7 @@ impl ProvisionerConfig {
                 issuers: [&self.token.issuer],
                 node_token: &self.token.node_token,
             },
-            ca: Ca {
-                signer: self.signer(),
-                roots: &self.roots,
-                // Within the intermediate's own life; the certificates end with the run.
-                validity: "14d",
-            },
+            ca: self.ca(),
             node: Node {
                 settings: &self.settings,
                 policies: &self.policies,
@@ -206,15 +206,31 @@ impl ProvisionerConfig {
         Ok(format!("# Written by loadgen for one run.\n{text}"))
     }
 
-    fn signer(&self) -> Signer<'_> {
+    fn ca(&self) -> Ca<'_> {
         let (certificate, key) = (&self.intermediate.0, &self.intermediate.1);
-        let Some(helper) = &self.helper else {
-            return Signer::BuiltIn { certificate, key };
+        let Some(helpers) = &self.helpers else {
+            return Ca::BuiltIn {
+                certificate,
+                key,
+                roots: &self.roots,
+                // Within the intermediate's own life; the certificates end with the run.
+                validity: "14d",
+            };
         };
-        let files = [certificate, key].map(|file| file.display().to_string());
-        Signer::Pool {
-            command: helper.iter().cloned().chain(files).collect(),
+        let files = [
+            ("--certificate", certificate),
+            ("--key", key),
+            ("--roots", &self.roots),
+        ];
+        let mut command = helpers.command.clone();
+        for (option, file) in files {
+            command.extend([option.to_owned(), file.display().to_string()]);
+        }
+        Ca::Pool {
+            command,
+            helpers: helpers.count,
             intermediates: certificate,
+            roots: &self.roots,
         }
     }
 }

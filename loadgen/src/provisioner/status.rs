@@ -13,6 +13,9 @@ pub struct Status {
     /// Both networks connected and the hook in order; false when stopped.
     #[serde(default)]
     pub ready: bool,
+    /// What it waits for, a line each.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// Address of its metrics.
     #[serde(default)]
     pub http: Option<String>,

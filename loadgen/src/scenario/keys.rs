@@ -133,7 +133,8 @@ pub(crate) static PROVISIONER: Section = Section {
     keys: &[
         key("manage", Choice(&["local", "external", "none"]), Default("\"local\""), "Child processes of ours, somebody else's, or none."),
         key("count", Whole(1, 64), Default("1"), "How many; named provisioner-1 to provisioner-n."),
-        key("helper", TextList, Optional, "A pooled helper that signs in place of the built-in authority: program and arguments; the files of the intermediate's certificate and key are added to them."),
+        key("helpers", Whole(0, 64), Optional, "Pooled helper processes that sign for each: 0 unless `helper` is written, then 2."),
+        key("helper", TextList, Optional, "The helper's command, `provisioner ca answer` when left out; --certificate, --key and --roots with the run's authority are added."),
     ],
 };
 

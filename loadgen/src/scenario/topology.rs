@@ -164,7 +164,8 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
         return Provisioner {
             manage: if enrols { Manage::Local } else { Manage::None },
             count: 1,
-            helper: None,
+            helpers: 0,
+            helper: Vec::new(),
             location,
         };
     };
@@ -172,28 +173,52 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
         .choice("manage", cx)
         .map_or(Manage::Local, |at| at.value);
     let count = section.count("count", cx).map_or(1, |at| at.value);
-    let helper = section.texts("helper", cx).map(|command| {
-        let words = command.into_iter().map(|at| at.value);
-        words.collect::<Vec<_>>()
-    });
-    if helper.as_ref().is_some_and(Vec::is_empty) {
-        cx.mistake(
-            section.place_of("helper"),
-            "helper = [] is no command; write helper = [\"./signer\"]",
-        );
-    }
     if manage == Manage::None && enrols {
         cx.mistake(
             section.place_of("manage"),
             "manage = \"none\", and a phase has do = \"provision\"; write manage = \"local\"",
         );
     }
+    let (helpers, helper) = read_helpers(&section, manage, cx);
     Provisioner {
         manage,
         count: u32::try_from(count).unwrap_or(u32::MAX),
-        helper: helper.filter(|command| !command.is_empty()),
+        helpers,
+        helper,
         location,
     }
+}
+
+/// How many helpers sign, and their command: empty for the provisioner's own.
+fn read_helpers(section: &Reader<'_>, manage: Manage, cx: &mut Context) -> (u32, Vec<String>) {
+    let command = section.texts("helper", cx).unwrap_or_default();
+    let command: Vec<_> = command.into_iter().map(|at| at.value).collect();
+    let written = section.has("helper");
+    if written && command.is_empty() {
+        cx.mistake(
+            section.place_of("helper"),
+            "helper = [] is no command; write helper = [\"./signer\"]",
+        );
+    }
+    let count = match section.count("helpers", cx) {
+        Some(at) => at.value,
+        None if written => 2,
+        None => 0,
+    };
+    if count == 0 && written {
+        cx.mistake(
+            section.place_of("helpers"),
+            "helpers = 0, so nobody runs the helper; write helpers = 2",
+        );
+    }
+    if count > 0 && manage != Manage::Local {
+        let key = if written { "helper" } else { "helpers" };
+        cx.mistake(
+            section.place_of(key),
+            "helpers are for provisioners that loadgen starts; write manage = \"local\"",
+        );
+    }
+    (u32::try_from(count).unwrap_or(u32::MAX), command)
 }
 
 /// Nodes without credentials need a network that takes them. Where we start the brokers and the

@@ -10,12 +10,10 @@ use server_core::words::Clock;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ledger::{Enrolment, Source};
 use crate::metrics::Metrics;
-use crate::pipeline::queue::{Queue, Ticket};
+use crate::pipeline::queue::Queue;
 use crate::pipeline::{Context, enrol};
 use crate::ready::Readiness;
-use crate::step::State;
 
 /// Parked nodes are looked at this often at least, should the clock be set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -81,7 +79,7 @@ impl Steps {
 }
 
 /// The next ticket, unless nobody may be asked for now.
-fn next(context: &Context) -> Option<Ticket> {
+fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
     if context.paused.load(Ordering::Relaxed) {
         return None;
     }
@@ -94,30 +92,14 @@ fn next(context: &Context) -> Option<Ticket> {
         queue.wake(now);
         loop {
             let ticket = queue.take()?;
-            if is_others(context, &ticket) {
-                queue.leave(&ticket.identity);
-            } else {
-                return Some(ticket);
+            let group = context.ledger.group();
+            // Another member took it while it waited here.
+            match group.and_then(|group| group.held_by_other(ticket.identity.as_str())) {
+                Some(_) => queue.leave(&ticket.identity),
+                None => return Some(ticket),
             }
         }
     })
-}
-
-/// Whether another member took the node, or has done with it, while it waited here.
-fn is_others(context: &Context, ticket: &Ticket) -> bool {
-    let Some(group) = context.ledger.group() else {
-        return false;
-    };
-    let known = context.ledger.store().enrolment(ticket.identity.as_str());
-    let over = known.is_ok_and(|known| known.is_some_and(|known| is_over(&known, ticket)));
-    over || group.held_by_other(ticket.identity.as_str()).is_some()
-}
-
-/// Whether the node was enrolled after what the ticket is for: what was begun is done, and what
-/// was heard of it is old.
-fn is_over(known: &Enrolment, ticket: &Ticket) -> bool {
-    let heard_before = ticket.source == Source::Ledger || ticket.since <= known.since;
-    known.state == State::Confirmed && heard_before
 }
 
 fn pause(context: &Context) -> Duration {
@@ -154,29 +136,7 @@ pub(super) fn gauge(metrics: &Metrics, ready: &Readiness, queue: &Mutex<Queue>, 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
-
-    #[test]
-    fn who_stood_by_for_a_node_that_is_enrolled_meanwhile_lets_it_be() {
-        let at = |s| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s);
-        let mut known = Enrolment::newcomer(at(0));
-        (known.state, known.since) = (State::Confirmed, at(10));
-        let ticket = |source, s| Ticket {
-            identity: server_core::words::Identity::parse("n1.example.net").unwrap(),
-            source,
-            since: at(s),
-        };
-        assert!(is_over(&known, &ticket(Source::Ledger, 12)));
-        assert!(is_over(&known, &ticket(Source::Startup, 9)));
-        assert!(
-            !is_over(&known, &ticket(Source::Startup, 11)),
-            "it came back"
-        );
-        known.state = State::Queued;
-        assert!(!is_over(&known, &ticket(Source::Ledger, 12)));
-    }
 
     #[test]
     fn a_clock_that_is_set_is_told_from_time_that_passes() {

@@ -343,3 +343,74 @@ sys.stdin.read()
         );
     }
 }
+
+/// Our own helper: the same question has the same certificate, and what must not be signed is
+/// refused with the judge's own code.
+#[tokio::test]
+async fn an_authority_answers_as_a_helper() {
+    use provisioner::ca::{CertificatePolicy, TrustStore, judge_chain};
+
+    let folder = tempfile::tempdir().unwrap();
+    let provisioner = env!("CARGO_BIN_EXE_provisioner");
+    let made = std::process::Command::new(provisioner)
+        .args(["ca", "init", "--out"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let command = [
+        provisioner,
+        "ca",
+        "answer",
+        "--certificate",
+        &file("intermediate.pem"),
+        "--key",
+        &file("intermediate.key"),
+        "--roots",
+        &file("ca.pem"),
+    ];
+    let settings = PoolSettings {
+        helpers: 1,
+        ..PoolSettings::new(command.map(str::to_owned).to_vec())
+    };
+    let pool = PoolHook::new(settings, 1);
+    pool.health().await.unwrap();
+    let roots = std::fs::read_to_string(file("ca.pem")).unwrap();
+    let intermediate = std::fs::read_to_string(file("intermediate.pem")).unwrap();
+    let trust = TrustStore::from_pem(&roots, &intermediate).unwrap();
+
+    let about = request("web1.example.net");
+    let mut chains = Vec::new();
+    for _ in 0..2 {
+        let Decision::Issue(issued) = pool.decide(&about, None).await.unwrap().decision else {
+            panic!("it signs what was judged");
+        };
+        let policy = CertificatePolicy::default();
+        let judged = judge_chain(
+            &issued.certificate,
+            None,
+            &about.request,
+            &trust,
+            &policy,
+            about.now,
+        );
+        chains.push(judged.unwrap().chain_pem().to_owned());
+    }
+    assert_eq!(
+        chains[0], chains[1],
+        "a question asked again is the same question"
+    );
+    let rehearsed = pool.rehearse(&about).await.unwrap().unwrap();
+    assert!(matches!(rehearsed.decision, Decision::Issue(_)));
+
+    let mut bad = request("web2.example.net");
+    bad.csr.csr = request("web3.example.net").csr.csr;
+    let refused = pool.decide(&bad, None).await.unwrap();
+    assert_eq!(refused.decision, Decision::Refuse);
+    assert!(
+        refused.message.starts_with("csr.identity_mismatch"),
+        "{}",
+        refused.message
+    );
+}

@@ -12,9 +12,10 @@ pub struct Provisioner {
     pub manage: Manage,
     /// How many.
     pub count: u32,
-    /// The pooled helper that signs for them; the built-in authority where there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub helper: Option<Vec<String>>,
+    /// Pooled helper processes that sign for each; 0 where each signs itself.
+    pub helpers: u32,
+    /// The helper's command; the provisioner's own where it is empty.
+    pub helper: Vec<String>,
     /// Where it is written, or the scenario's beginning.
     #[serde(skip)]
     pub location: Location,
