@@ -555,3 +555,29 @@ async fn a_replica_that_cannot_be_written_ends_the_member() {
     tokio::time::timeout(limit, ended).await.unwrap();
     assert!(jobs.is_closed(), "nobody takes changes any more");
 }
+
+/// Both found the holder dead; the second one's write comes when the first has taken the node over,
+/// and once more when it is enrolled.
+#[tokio::test]
+async fn of_two_that_take_over_from_the_dead_one_goes_on() {
+    let bucket = Arc::new(Bucket::default());
+    let dead = member(&bucket, "dead", &[]);
+    for (number, what) in (0..).zip([taken(), requested("k1"), asked("k1"), signed("k1", "01")]) {
+        act(&bucket, &dead, number, "n1", what).await;
+    }
+    let seen = bucket.value("n1");
+    let (a, b) = (member(&bucket, "a", &["b"]), member(&bucket, "b", &["a"]));
+    let over = || Act::TakenOver {
+        from: "dead".to_owned(),
+        certificate: None,
+    };
+    assert_eq!(act(&bucket, &a, 1, "n1", over()).await, Applied::Done);
+    let late = act_on(&b, seen.clone(), 1, "n1", over()).await;
+    assert_eq!(late, Applied::HeldBy("a".to_owned()));
+    let by = Evidence::StartupAndPing;
+    act(&bucket, &a, 2, "n1", Act::Confirmed { by }).await;
+    let later = act_on(&b, seen, 2, "n1", over()).await;
+    assert_eq!(later, Applied::NotNow(State::Confirmed));
+    let (_, value) = bucket.value("n1").unwrap();
+    assert_eq!(value.enrolment.state, State::Confirmed);
+}

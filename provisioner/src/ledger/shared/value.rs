@@ -216,6 +216,9 @@ pub(super) fn change(
     change: &Change,
     terms: &Terms<'_>,
 ) -> (Applied, Option<Committed>) {
+    if let Some(refused) = overtaken(value.as_ref(), &change.act, terms.me) {
+        return (refused, None);
+    }
     let need = need(&change.act);
     if let Some(other) = refusing(value.as_ref(), &need, terms) {
         return (Applied::HeldBy(other), None);
@@ -277,6 +280,19 @@ pub(super) fn change(
         revoked: outcome.revoked,
     };
     (outcome.applied, Some(committed))
+}
+
+/// Whether somebody else took over what a member that is gone had begun, or it is done: two may
+/// find it dead at the same time, and the second must not begin again.
+fn overtaken(value: Option<&Value>, act: &Act, me: &str) -> Option<Applied> {
+    let (Act::TakenOver { from, .. }, Some(value)) = (act, value) else {
+        return None;
+    };
+    if !value.is_open() {
+        return Some(Applied::NotNow(value.enrolment.state));
+    }
+    let holder = value.holder.as_ref()?;
+    (holder != from && holder != me).then(|| Applied::HeldBy(holder.clone()))
 }
 
 fn need(act: &Act) -> Need {
