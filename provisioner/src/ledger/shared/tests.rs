@@ -578,6 +578,8 @@ async fn of_two_that_take_over_from_the_dead_one_goes_on() {
     act(&bucket, &a, 2, "n1", Act::Confirmed { by }).await;
     let later = act_on(&b, seen, 2, "n1", over()).await;
     assert_eq!(later, Applied::NotNow(State::Confirmed));
-    let (_, value) = bucket.value("n1").unwrap();
-    assert_eq!(value.enrolment.state, State::Confirmed);
+    let stood_by = act_on(&b, None, 3, "n1", taken()).await;
+    assert_eq!(stood_by, Applied::NotNow(State::Confirmed));
+    let came_back = Act::Taken { since: at(1) };
+    assert_eq!(act(&bucket, &b, 4, "n1", came_back).await, Applied::Done);
 }

@@ -282,17 +282,23 @@ pub(super) fn change(
     (outcome.applied, Some(committed))
 }
 
-/// Whether somebody else took over what a member that is gone had begun, or it is done: two may
-/// find it dead at the same time, and the second must not begin again.
+/// Whether what this member is about to do was done by another meanwhile: two may find a member dead
+/// at the same time, and one that did not hear of the bucket for a while knows what is old.
 fn overtaken(value: Option<&Value>, act: &Act, me: &str) -> Option<Applied> {
-    let (Act::TakenOver { from, .. }, Some(value)) = (act, value) else {
-        return None;
-    };
-    if !value.is_open() {
-        return Some(Applied::NotNow(value.enrolment.state));
+    let value = value?;
+    let state = value.enrolment.state;
+    match act {
+        Act::TakenOver { .. } if !value.is_open() => Some(Applied::NotNow(state)),
+        Act::TakenOver { from, .. } => {
+            let holder = value.holder.as_ref()?;
+            (holder != from && holder != me).then(|| Applied::HeldBy(holder.clone()))
+        }
+        // It has waited since before the node was enrolled.
+        Act::Taken { since } if state == State::Confirmed && *since <= value.enrolment.since => {
+            Some(Applied::NotNow(state))
+        }
+        _ => None,
     }
-    let holder = value.holder.as_ref()?;
-    (holder != from && holder != me).then(|| Applied::HeldBy(holder.clone()))
 }
 
 fn need(act: &Act) -> Need {
