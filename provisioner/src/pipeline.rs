@@ -73,6 +73,7 @@ async fn steps(context: &Context, ticket: Ticket, probe: Probe) -> Result<Confir
     let found = inspect::run(context, ticket, probe).await;
     let restarted = match found.map_err(at(Step::Inspect))? {
         Found::Beyond(restarted) => restarted,
+        Found::Enrolled(confirmed) => return Ok(confirmed),
         Found::Here(inspected) => {
             let requested = csr::run(context, inspected).await.map_err(at(Step::Csr))?;
             let signed = sign::run(context, requested)

@@ -256,6 +256,14 @@ pub(super) fn apply(
                 by.says().to_owned(),
             )
         }
+        Act::StillEnrolled => {
+            enter(enrolment, Step::Confirm, State::Confirmed, at);
+            enrolment.mark = at;
+            enrolment.setbacks = 0;
+            (enrolment.code, enrolment.says) = (None, String::new());
+            let says = "it is enrolled and answers on the production network".to_owned();
+            (None, None, What::Done { says })
+        }
         Act::SetBack(setback) => {
             enter(enrolment, setback.step, setback.state, at);
             enrolment.setbacks += 1;
@@ -278,6 +286,8 @@ pub(super) fn apply(
     let step = match &change.act {
         Act::SetBack(setback) => setback.step,
         Act::Asked { .. } | Act::Declined { .. } => Step::Sign,
+        // Found out while it was asked, and no step done.
+        Act::StillEnrolled => Step::Inspect,
         _ => completed.map_or(enrolment.step, |(step, _)| step),
     };
     Outcome {

@@ -125,6 +125,9 @@ pub enum Act {
         /// What said so.
         by: Evidence,
     },
+    /// It was taken up though it is enrolled, and it answers on the production network: whatever
+    /// told of it was late or untrue.
+    StillEnrolled,
     /// It does not go on for now.
     SetBack(Setback),
     /// A person decided.

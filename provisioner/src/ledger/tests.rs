@@ -101,6 +101,41 @@ async fn enrol(ledger: &Ledger, identity: &str, key: &str, serial: &str) {
     }
 }
 
+/// What told of it was untrue: it keeps its key and its certificate. But what a person decided
+/// meanwhile stands.
+#[tokio::test]
+async fn an_enrolled_node_that_was_taken_up_for_nothing_stays_enrolled() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    enrol(&ledger, "n1", "k1", "01").await;
+    let before = ledger.store().enrolment("n1").unwrap().unwrap();
+    let arrived = || Act::Arrived {
+        source: Source::Sweep,
+        version: None,
+    };
+    let taken = || Act::Taken { since: at(0) };
+    for act in [arrived(), taken(), Act::StillEnrolled] {
+        let applied = ledger.commit(change("n1", 500, act)).await.unwrap();
+        assert_eq!(applied, Applied::Done);
+    }
+    let after = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!(after.state, State::Confirmed);
+    assert_eq!(after.enrolled_key, before.enrolled_key);
+    assert_eq!(after.enrolled_until, before.enrolled_until);
+    assert!(revoked(&ledger).is_empty());
+    let counters = ledger.store().counters().unwrap();
+    assert_eq!(counters.get("done.confirm"), 1);
+    assert_eq!(counters.get("state.confirmed"), 1);
+
+    for act in [arrived(), taken()] {
+        ledger.commit(change("n1", 600, act)).await.unwrap();
+    }
+    assert_eq!(told(&ledger, "n1", Verb::Evict).await, Ok(State::Working));
+    let late = change("n1", 601, Act::StillEnrolled);
+    let applied = ledger.commit(late).await.unwrap();
+    assert_eq!(applied, Applied::NotNow(State::Working));
+}
+
 #[tokio::test]
 async fn a_serial_number_belongs_to_one_key() {
     let dir = tempfile::tempdir().unwrap();

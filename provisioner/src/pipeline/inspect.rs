@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::admission::Probe;
 use super::ask::Conversation;
-use super::confirm;
+use super::confirm::{self, Confirmed};
 use super::question::Question;
 use super::queue::Ticket;
 use super::restart::Restarted;
@@ -50,6 +50,8 @@ pub(crate) enum Found {
     Here(Box<Inspected>),
     /// Beyond it: it has its certificate and is awaited on production.
     Beyond(Restarted),
+    /// On production, enrolled as before.
+    Enrolled(Confirmed),
 }
 
 /// Inspects a node. `probe` is its place among those being asked at all.
@@ -71,13 +73,7 @@ pub(crate) async fn run(
         Ok(reply) => reply,
         Err(refusal) if refusal.code == Code::RpcTimeout => {
             probe.silent();
-            // Whoever has a certificate and is on neither network comes up on one of them:
-            // waiting for it on production alone would take a node for lost that is late here.
-            if has_certificate(context, before.as_ref())? && confirm::answers(context, &node).await
-            {
-                return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
-            }
-            return Err(refusal.into());
+            return elsewhere(context, node, before.as_ref(), refusal).await;
         }
         Err(refusal) => return Err(refusal.into()),
     };
@@ -114,6 +110,32 @@ pub(crate) async fn run(
         recorded_key: before.filter(|b| !came_back(b)).and_then(|b| b.key),
         place,
     })))
+}
+
+/// Where a node is that is silent on the provisioning network. Whoever has a certificate and is on
+/// neither network comes up on one of them: waiting for it on production alone would take a node
+/// for lost that is late here.
+async fn elsewhere(
+    context: &Context,
+    node: Identity,
+    before: Option<&Enrolment>,
+    silence: Refusal,
+) -> Result<Found, Stop> {
+    let certified = has_certificate(context, before)?;
+    // An event about it may be forged, and a sweep's answer be from before its restart.
+    let enrolled = before.is_some_and(|b| b.key.is_none() && b.enrolled_key.is_some());
+    if !(certified || enrolled) || !confirm::answers(context, &node).await {
+        return Err(silence.into());
+    }
+    if certified {
+        return Ok(Found::Beyond(Restarted::resumed(context, node).await?));
+    }
+    match context.commit(&node, Act::StillEnrolled).await {
+        Ok(_) => Ok(Found::Enrolled(Confirmed { node })),
+        // Evicted at this moment: it is as silent as any other.
+        Err(Stop::Held(State::Working)) => Err(silence.into()),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// The reply to `jwt`, the first question to a node.

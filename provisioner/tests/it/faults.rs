@@ -23,7 +23,6 @@ fn name(n: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known defect: a sweep that one member asked before another confirmed a node parks that node"]
 async fn a_bucket_goes_on_when_its_leader_dies_and_when_a_broker_comes_back() {
     let mut site = Site::start_with_cluster();
     let more = "replicas = 3\n[sweep]\ninterval = \"2s\"\nwindow = \"300ms\"\n";

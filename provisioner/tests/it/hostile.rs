@@ -5,7 +5,8 @@ use server_core::bus::nats::NatsDialer;
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
 
 use crate::support::{
-    Impostor, Manners, Provisioner, Site, Swarm, announce_unflushed, make_token, node_dial,
+    Impostor, Manners, Provisioner, Site, Swarm, announce, announce_unflushed, make_token,
+    node_dial,
 };
 
 /// A request for a certificate for `name`, with a key of its own.
@@ -173,6 +174,34 @@ async fn an_enrolled_name_with_a_new_key_is_parked() {
     );
     let status = service.ask(&["status"]);
     assert_eq!(status["certificates_issued"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_event_changes_nothing_for_an_enrolled_node() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    let node = "web1.example.net";
+    let mut swarm = Swarm::new();
+    swarm.add(node, &site.token);
+    service.show_when(node, |s| s["state"] == "confirmed").await;
+    let dial = node_dial(&site.provisioning.url(), "forger", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    announce(link.bus.as_ref(), node).await;
+    let found = |show: &serde_json::Value| {
+        let entries = show["history"].as_array().map_or(&[][..], Vec::as_slice);
+        let last = entries.last().map(|entry| entry["says"].clone());
+        last == Some("it is enrolled and answers on the production network".into())
+    };
+    let show = service.show_when(node, found).await;
+    assert_eq!(show["state"], "confirmed", "{show:#}");
+    assert_eq!(show["certificate"]["certificates_for_key"], 1, "{show:#}");
+    let status = service.ask(&["status"]);
+    assert_eq!(status["certificates_issued"], 1);
+    assert_eq!(
+        status["steps"]["confirm"]["count"], 1,
+        "nothing was done again"
+    );
+    assert_eq!(status["errors"], serde_json::json!({}));
 }
 
 /// Made-up names at the gate: they cannot fill the queue, cost no more memory than

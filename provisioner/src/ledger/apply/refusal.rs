@@ -42,13 +42,14 @@ fn is_held(state: State, act: &Act) -> bool {
     }
 }
 
-/// Whether a person took from the node, in the middle of its enrolment, the key that this is
-/// about: approving it has it make a new one, purging it leaves none.
+/// Whether a person decided in the middle of what this is about: approving a node takes its key,
+/// so that it makes a new one, purging it leaves none.
 fn is_overtaken(act: &Act, enrolment: &Enrolment, recorded: bool) -> bool {
     match act {
         Act::Asked { key, .. } | Act::Signed { key, .. } => {
             !recorded || enrolment.key.as_ref() != Some(key)
         }
+        Act::StillEnrolled => enrolment.state != State::Working || enrolment.enrolled_key.is_none(),
         Act::Configured { .. } | Act::Restarted { .. } | Act::Confirmed { .. } => {
             enrolment.key.is_none()
         }

@@ -314,6 +314,7 @@ fn need(act: &Act) -> Need {
         | Act::Configured { .. }
         | Act::Restarted { .. }
         | Act::Confirmed { .. }
+        | Act::StillEnrolled
         | Act::SetBack(_) => Need::Hold,
     }
 }
