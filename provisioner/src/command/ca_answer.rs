@@ -27,11 +27,9 @@ Examples, in the provisioner's configuration:
              \"--key\", \"intermediate.key\", \"--roots\", \"ca.pem\"]
   roots   = \"ca.pem\"
 
-  command = [\"ssh\", \"ca.example.net\", \"provisioner\", \"ca\", \"answer\", …]
-
-So the key of the authority lives in a process of its own, under another user or on another
-machine. A line is a question, and a line is its answer; docs/hooks.md has the contract. Every
-request is judged here too. Ends with its input.")]
+So the key of the authority lives in a process of its own. A line is a question, and a line
+is its answer; docs/hooks.md has the contract. Every request is judged here too. Ends with its
+input.")]
 pub struct CaAnswerArgs {
     /// PEM of the certificate that signs, and of intermediates above it
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! The other side of our contract: questions of a provisioner, answered by an authority.
 //!
-//! With it the key of an authority may live in a process of its own, on this machine or another,
-//! and whoever writes a helper finds here what a whole one does.
+//! With it the key of an authority may live in a process of its own, and whoever writes a helper
+//! finds here what a whole one does.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
