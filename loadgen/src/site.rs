@@ -95,7 +95,8 @@ impl Site {
             Manage::Local | Manage::None => {
                 let wanted = Wanted {
                     tiers,
-                    buckets: scenario.provisioner.count > 1,
+                    buckets: scenario.provisioner.count > 1
+                        && scenario.provisioner.manage != Manage::None,
                     relayed: &scenario.relayed_links(),
                 };
                 Formation::start_as(run, wanted, &brokers, &programs.nats_server, mark).await?

@@ -131,6 +131,7 @@ impl Publisher {
 
     /// Makes lists for ever, each when it is due.
     pub async fn keep(&self, clock: Arc<dyn Clock>, metrics: Metrics) {
+        let begin = pipeline::now(clock.as_ref());
         loop {
             let now = pipeline::now(clock.as_ref());
             let due = self.is_due(now);
@@ -142,11 +143,12 @@ impl Publisher {
                 },
                 Err(error) => late(&error.into()),
             };
-            if let Some(published) = &*self.current.borrow() {
-                metrics
-                    .list_until
-                    .set(published.list.next_update.as_second());
-            }
+            // Without a list of this service the one before may end at any time.
+            let until = match &*self.current.borrow() {
+                Some(published) => published.list.next_update,
+                None => begin,
+            };
+            metrics.list_until.set(until.as_second());
             tokio::time::sleep(pause).await;
         }
     }

@@ -155,6 +155,12 @@ pub trait Hook: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Whether an answer may name the target of a node; where none can, a node without one is
+    /// refused before anything is signed for it.
+    fn may_place(&self) -> bool {
+        false
+    }
+
     /// Fixes everything about the certificate that is not decided by the request, so that asking
     /// again gives the same certificate. `None` when this hook cannot promise that, as most cannot.
     ///

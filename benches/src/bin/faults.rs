@@ -29,8 +29,8 @@ struct Args {
     /// Nodes of each run
     #[arg(long, default_value_t = 2_000)]
     nodes: u64,
-    /// Kills in one run
-    #[arg(long, default_value_t = 10)]
+    /// Kills in one run, 1 to 50: more would take longer than a run may
+    #[arg(long, default_value_t = 10, value_parser = kills_of_one)]
     per_run: usize,
     /// What decides who is killed when; drawn unless given
     #[arg(long)]
@@ -47,6 +47,11 @@ struct Args {
     /// The folder of loadgen and provisioner; that of this program unless given
     #[arg(long)]
     programs: Option<PathBuf>,
+}
+
+fn kills_of_one(text: &str) -> Result<usize, String> {
+    let kills = text.parse().ok().filter(|kills| (1..=50).contains(kills));
+    kills.ok_or_else(|| format!("{text:?} is no number from 1 to 50"))
 }
 
 fn main() -> ExitCode {
@@ -103,8 +108,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         out.display()
     );
     let report = all(args, &means, &out)?;
-    let text = serde_json::to_string_pretty(&report)?;
-    std::fs::write(out.join("faults.json"), text + "\n")?;
+    report.write(&out)?;
     println!("{}", report.line());
     Ok(report.good)
 }
@@ -112,18 +116,14 @@ fn run(args: &Args) -> anyhow::Result<bool> {
 fn all(args: &Args, means: &Means, out: &std::path::Path) -> anyhow::Result<Report> {
     let mut report = Report::new(means.seed);
     // Kills that come too late are made up for, within reason.
-    let most = 2 + 2 * args.kills.div_ceil(args.per_run.max(1)) as u64;
+    let most = 2 + 2 * args.kills.div_ceil(args.per_run) as u64;
     for number in args.first..args.first + most {
         let left = args.kills.saturating_sub(usize::try_from(report.kills)?);
         if left == 0 {
             break;
         }
-        let plan = Plan::new(
-            means.seed,
-            number,
-            args.nodes,
-            left.min(args.per_run.max(1)),
-        );
+        // Always as many, so that a plan follows from the seed and its number alone.
+        let plan = Plan::new(means.seed, number, args.nodes, args.per_run);
         let folder = out.join(format!("run-{number:02}"));
         let ran = means.carry_out(&plan, &folder)?;
         let findings = check(&plan, &ran, &means.provisioner)
@@ -144,6 +144,8 @@ fn all(args: &Args, means: &Means, out: &std::path::Path) -> anyhow::Result<Repo
             std::fs::remove_dir_all(&folder)?;
         }
         report.add(&plan, ran.took, findings);
+        // What a later run cannot tell must not take along what the earlier ones told.
+        report.write(out)?;
     }
     if report.kills < args.kills as u64 {
         report.good = false;

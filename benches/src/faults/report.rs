@@ -1,6 +1,7 @@
 //! What all runs together came to.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -60,6 +61,15 @@ pub struct Row {
 }
 
 impl Report {
+    /// Writes `faults.json` into the folder of results.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        Ok(std::fs::write(folder.join("faults.json"), text + "\n")?)
+    }
+
     /// A report of no runs.
     #[must_use]
     pub fn new(seed: u64) -> Self {

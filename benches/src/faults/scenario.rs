@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::plan::{HELPER, Plan};
 
+/// How often everybody is asked once all are enrolled.
+pub const ROUNDS: u64 = 2;
+
 /// The text of the scenario. `helper` is the command that signs where helpers do.
 #[must_use]
 pub fn render(plan: &Plan, seed: u64, helper: &[String]) -> String {
@@ -149,6 +152,9 @@ mod tests {
             let scenario = loadgen::scenario::load(&file, &[]);
             let scenario = scenario.map_err(|mistakes| mistakes.to_string()).unwrap();
             assert_eq!(scenario.provisioner.count, plan.shape.provisioners);
+            let rounds = format!("every = \"1s\", count = {ROUNDS} }}");
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(&rounds), "{text}");
             assert_eq!(!scenario.provisioner.helper.is_empty(), plan.shape.helpers);
             loadgen::run::CAPABILITIES
                 .check(&scenario)

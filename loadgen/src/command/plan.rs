@@ -53,13 +53,13 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::BadScenario);
         }
     };
-    scenario.generator.workers = args.workers.or(scenario.generator.workers);
     let machine = Machine::look();
     let mut mistakes = CAPABILITIES.check(&scenario).err().unwrap_or_default();
     if !args.no_baseline {
         let refused = load_baselines(&scenario, &Host::look(&machine)).err();
         mistakes.0.extend(refused.unwrap_or_default().0);
     }
+    scenario.generator.workers = args.workers.or(scenario.generator.workers);
     let plan = Plan::new(scenario);
     let workers = plan.workers(machine.descriptors);
     let mut findings = judge(&plan.needs(workers), &machine);

@@ -19,7 +19,7 @@ use crate::results::Ending;
 
 use super::board::Board;
 use super::drive::Drive;
-use super::faults::{Faults, Means};
+use super::faults::{Away, Faults, Means};
 use super::ledger::{self, Expected};
 use super::machine::{Effect, Input, Machine, PhaseRules};
 use super::outcomes::Outcomes;
@@ -100,6 +100,7 @@ impl<'a> Conductor<'a> {
         let means = Means {
             brokers: drive.site.formation.brokers_by_name(),
             provisioners,
+            away: Away::default(),
             links: drive.site.formation.relayed().to_vec(),
             to_enrol: drive.plan.expected_confirmed,
             mark: drive.mark.clone(),

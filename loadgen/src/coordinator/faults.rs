@@ -3,7 +3,8 @@
 mod links;
 mod strike;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
@@ -13,9 +14,9 @@ use tokio::time::Instant;
 use crate::formation::broker::Broker;
 use crate::formation::relay::Relayed;
 use crate::guard::RunMark;
-use crate::measure::{Fall, FaultRecord};
+use crate::measure::{Fall, FaultRecord, micros};
 use crate::provisioner::{Provisioner, Status};
-use crate::scenario::{Action, FaultKind, FaultOp, Moment, Phase, ProgressStep};
+use crate::scenario::{Action, FaultKind, FaultOf, FaultOp, Moment, Phase, ProgressStep};
 use crate::worker::clock::RunClock;
 
 /// News of faults that may wait to be heard.
@@ -74,6 +75,24 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// The fault as it falls.
+    fn fallen(&self, at: Duration) -> Fallen {
+        let kind = self.fault.kind;
+        Fallen {
+            kind,
+            brokers: self.fault.of == FaultOf::Brokers,
+            fall: Fall {
+                phase: self.phase.clone(),
+                op: self.op.clone(),
+                kind: kind.word().to_owned(),
+                targets: self.fault.targets.clone(),
+                at_us: micros(at),
+                on_links: matches!(kind, FaultKind::CutLink | FaultKind::SlowLink),
+                ..Fall::default()
+            },
+        }
+    }
+
     /// What is told of one of its targets.
     fn record(&self, target: &str) -> FaultRecord {
         FaultRecord {
@@ -86,6 +105,16 @@ impl Waiting {
     }
 }
 
+/// The brokers that nobody can count on, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Away(Arc<std::sync::Mutex<BTreeSet<String>>>);
+
+impl Away {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What faults are done with.
 #[derive(Clone, Debug)]
 pub struct Means {
@@ -93,6 +122,8 @@ pub struct Means {
     pub brokers: Vec<(String, Arc<Mutex<Broker>>)>,
     /// The provisioners by name.
     pub provisioners: Vec<(String, Arc<Mutex<Provisioner>>)>,
+    /// Brokers that are in the hands of a fault, or were left dead by one.
+    pub away: Away,
     /// The links between brokers that are relayed.
     pub links: Vec<Relayed>,
     /// Nodes that are to be enrolled and confirmed.

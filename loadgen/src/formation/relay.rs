@@ -294,6 +294,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_small_pieces_are_no_later_than_one() {
+        let (_relays, port, line) = echo().await;
+        let mut stream = dial(port).await;
+        stream.set_nodelay(true).unwrap();
+        let ms = Duration::from_millis;
+        line.set(Condition::Slow {
+            latency: ms(1_000),
+            bandwidth: None,
+        });
+        let word = b"a few bytes";
+        for _ in 0..200 {
+            stream.write_all(word).await.unwrap();
+            // Each is read before the next one is there.
+            tokio::time::sleep(ms(1)).await;
+        }
+        let begun = Instant::now();
+        let mut back = vec![0; 200 * word.len()];
+        stream.read_exact(&mut back).await.unwrap();
+        let last = begun.elapsed();
+        assert!(last < ms(2_400), "a second each way: {last:?}");
+    }
+
+    #[tokio::test]
     async fn what_ends_on_one_side_ends_on_the_other() {
         let (relays, port, line) = echo().await;
         let mut stream = dial(port).await;

@@ -13,6 +13,8 @@ pub struct Fall {
     pub kind: String,
     /// The brokers it was done to.
     pub targets: Vec<String>,
+    /// Whether it was done to their links: their nodes keep their connections.
+    pub on_links: bool,
     /// When, µs from the run's start.
     pub at_us: u64,
     /// When the last of them was up again, µs from the run's start.
@@ -96,8 +98,10 @@ pub struct CurvePoint {
 /// The storms of these faults, in their order.
 pub(super) fn storms(falls: &[Fall], links: &Links) -> Vec<Storm> {
     let each = falls.iter().map(|fall| {
-        // What comes after the next fall is the next storm's.
+        // What comes after the next fall is the next storm's, unless that takes nobody's
+        // connection and makes none.
         let later = falls.iter().filter(|other| other.at_us > fall.at_us);
+        let later = later.filter(|other| fall.on_links || !other.on_links);
         storm(fall, later.map(|other| other.at_us).min(), links)
     });
     each.collect()

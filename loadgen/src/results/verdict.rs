@@ -70,6 +70,10 @@ pub struct Verdict {
     pub exit_code: u8,
     /// Why it is not a pass, in words; empty for a pass.
     pub reasons: Vec<String>,
+    /// What failed, told where the run is worthless as well: targets that were missed, phases that
+    /// were not done, counts that disagree.
+    #[serde(default)]
+    pub failed: Vec<String>,
     /// The assert that ended it early.
     #[serde(default)]
     pub aborted_by: Option<Breach>,
@@ -255,10 +259,10 @@ impl Verdict {
                 (Outcome::Aborted, Exit::Aborted, vec![breach.to_string()])
             }
             _ if !invalid.is_empty() => {
-                invalid.extend(failed);
+                invalid.extend(failed.iter().cloned());
                 (Outcome::Invalid, Exit::Invalid, invalid)
             }
-            _ if !failed.is_empty() => (Outcome::Fail, Exit::AssertFailed, failed),
+            _ if !failed.is_empty() => (Outcome::Fail, Exit::AssertFailed, failed.clone()),
             _ if !unclear.is_empty() => (Outcome::Inconclusive, Exit::Inconclusive, unclear),
             _ => (Outcome::Pass, Exit::Pass, Vec::new()),
         };
@@ -267,6 +271,7 @@ impl Verdict {
             outcome,
             exit_code: exit.code(),
             reasons,
+            failed,
             aborted_by: match ending {
                 Ending::AbortedByAssert(breach) => Some((**breach).clone()),
                 _ => None,

@@ -133,7 +133,7 @@ fn check_abort(
         .iter()
         .find(|names| Some(&names.phase) == scope.phase.as_ref());
     if let Some(length) = own.and_then(|names| names.duration)
-        && abort.grace + abort.lasting >= length
+        && abort.grace.saturating_add(abort.lasting) >= length
     {
         let message = format!(
             "abort could never end this phase, which is over after {}; write a grace and a lasting \

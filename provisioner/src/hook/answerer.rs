@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
+use super::contract::VERSION;
 use crate::ca::Authority;
 use crate::code::{Code, Refusal};
 use crate::judge::{RequestPolicy, judge};
 
-/// The version of the contract.
-const VERSION: u8 = 1;
 /// Certificates remembered, so that a question asked twice has one answer.
 const REMEMBERED: usize = 4_096;
 
@@ -73,6 +72,8 @@ pub struct Answerer {
     authority: Authority,
     policy: RequestPolicy,
     book: Option<Box<dyn Write>>,
+    /// The book's last line may be half of one.
+    torn: bool,
     given: HashMap<String, String>,
     order: VecDeque<String>,
 }
@@ -85,6 +86,7 @@ impl Answerer {
             authority,
             policy,
             book,
+            torn: false,
             given: HashMap::new(),
             order: VecDeque::new(),
         }
@@ -122,7 +124,11 @@ impl Answerer {
             },
             Err(refusal) => Answer {
                 request_id: question.request_id,
-                decision: "refuse",
+                // Its own trouble is no reason against the node.
+                decision: match refusal.code {
+                    Code::CaUnavailable | Code::CaConfig => "defer",
+                    _ => "refuse",
+                },
                 reason_code: Some(refusal.code),
                 message: Some(refusal.message),
                 cert_chain_pem: None,
@@ -173,9 +179,15 @@ impl Answerer {
             let says = format!("the book of signatures cannot be written: {error}");
             Refusal::new(Code::CaUnavailable, says)
         };
-        let mut line = serde_json::to_vec(signature).map_err(|error| failed(error.into()))?;
+        let mut line = Vec::new();
+        if std::mem::take(&mut self.torn) {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, signature).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        book.write_all(&line).map_err(failed)
+        let written = book.write_all(&line);
+        self.torn = written.is_err();
+        written.map_err(failed)
     }
 
     fn remember(&mut self, key: String, chain: String) {

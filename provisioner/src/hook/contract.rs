@@ -17,7 +17,7 @@ use crate::code::Code;
 use crate::judge::request::sha256;
 
 /// The version of the contract.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Claims of a provisioning token that are secrets themselves.
 const SECRET_CLAIMS: [&str; 2] = ["cht", "chpwd"];
 /// The longest pause a hook may ask for, whatever it speaks; beyond it a node would be forgotten.

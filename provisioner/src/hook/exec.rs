@@ -137,6 +137,10 @@ impl Hook for ExecHook {
         "exec"
     }
 
+    fn may_place(&self) -> bool {
+        matches!(self.settings.contract, HelperContract::Muster { .. })
+    }
+
     fn self_test(&self) -> Result<(), HookError> {
         self.settings.program.check()
     }

@@ -142,6 +142,10 @@ impl<H: Hook> Hook for Guarded<H> {
         self.hook.kind()
     }
 
+    fn may_place(&self) -> bool {
+        self.hook.may_place()
+    }
+
     fn self_test(&self) -> Result<(), HookError> {
         self.hook.self_test()
     }

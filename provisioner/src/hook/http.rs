@@ -46,6 +46,11 @@ pub trait Api: Send + Sync + std::fmt::Debug {
         request: &HookRequest,
     ) -> Result<HookAnswer, HookError>;
 
+    /// Whether an answer may name the target of a node.
+    fn may_place(&self) -> bool {
+        false
+    }
+
     /// What would be decided, where the server can be asked that.
     ///
     /// # Errors
@@ -78,6 +83,10 @@ impl<A: Api> HttpHook<A> {
 impl<A: Api> Hook for HttpHook<A> {
     fn kind(&self) -> &'static str {
         self.api.kind()
+    }
+
+    fn may_place(&self) -> bool {
+        self.api.may_place()
     }
 
     /// Address, certificates and secrets were read with the configuration.

@@ -220,6 +220,10 @@ impl Hook for PoolHook {
         "pool"
     }
 
+    fn may_place(&self) -> bool {
+        true
+    }
+
     fn self_test(&self) -> Result<(), HookError> {
         self.settings.program.check()
     }

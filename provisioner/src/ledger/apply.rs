@@ -161,7 +161,13 @@ pub(super) fn apply(
         } => {
             match key {
                 // A node that kept its key: what was asked and signed for it stands.
-                Some(record) => record.csr = csr.clone(),
+                Some(record) => {
+                    record.csr = csr.clone();
+                    if let Some(issuance) = &record.issuance {
+                        enrolment.until = issuance.not_after;
+                        enrolment.target.clone_from(&issuance.target);
+                    }
+                }
                 None => {
                     *key = Some(KeyRecord {
                         identity: change.identity.clone(),

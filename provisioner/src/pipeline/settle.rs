@@ -115,7 +115,10 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     // Whoever takes the node up next goes by what the ledger says, so the ledger is first.
     let recorded = context.insist(node.as_str(), Act::SetBack(setback)).await;
     match (recorded, next_try) {
-        (Ok(_), Some(until)) => context.with_queue(|queue| queue.park(node, until, eager)),
+        (Ok(_), Some(until)) => {
+            context.with_queue(|queue| queue.park(node, until, eager));
+            hasten_if_wanted(context, node);
+        }
         (Err(Stop::Held(state)), _) => held(context, node, step, state),
         _ => context.with_queue(|queue| queue.leave(node)),
     }
@@ -125,7 +128,12 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
 fn held(context: &Context, node: &Identity, step: Step, state: State) {
     tracing::debug!(%node, %step, %state, "held by the ledger");
     context.with_queue(|queue| queue.leave(node));
-    // Looked up only now: an order given before found the node at work, a later one does not.
+    hasten_if_wanted(context, node);
+}
+
+/// Queues what a person wants tried. Looked up only once the node is at work no more: an order given
+/// before found it there, a later one does not.
+fn hasten_if_wanted(context: &Context, node: &Identity) {
     let known = context.enrolment(node).ok().flatten();
     if known.is_some_and(|known| known.state == State::Queued) {
         let now = context.now();

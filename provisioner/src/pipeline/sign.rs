@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         now: context.now(),
     };
     let place = place::by_rule(context, &requested)?;
-    if place.is_none() && context.site.authority.is_some() {
+    if place.is_none() && !context.site.hook.may_place() {
         // Nobody else could name a target: refused before anything is signed to no avail.
         place::settled(context, None, None)?;
     }

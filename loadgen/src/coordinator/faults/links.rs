@@ -4,10 +4,10 @@ use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Fallen, FaultEnd, Means, News, Waiting};
+use super::{FaultEnd, Means, News, Waiting};
 use crate::formation::relay::{Condition, Relayed};
 use crate::formation::ties::{Tie, wait_tied};
-use crate::measure::{Fall, FaultRecord, micros};
+use crate::measure::{FaultRecord, micros};
 use crate::scenario::{CutMode, LinkEffect, LinkFault};
 
 /// Does what `fault` says to its links, and tells of it.
@@ -31,20 +31,8 @@ pub(super) async fn strike(
     for relayed in &own {
         relayed.line.set(condition(fault.effect));
     }
-    let fallen = Fallen {
-        kind: waiting.fault.kind,
-        brokers: true,
-        fall: Fall {
-            phase: waiting.phase.clone(),
-            op: waiting.op.clone(),
-            kind: waiting.fault.kind.word().to_owned(),
-            targets: waiting.fault.targets.clone(),
-            at_us: micros(at),
-            ..Fall::default()
-        },
-    };
     // A run that is over hears no news.
-    let _ = teller.send(News::Fell(fallen)).await;
+    let _ = teller.send(News::Fell(waiting.fallen(at))).await;
     let (mut up_us, mut fatal) = (None, None);
     if let Some(down) = waiting.fault.down {
         tokio::time::sleep_until(means.clock.instant(at.saturating_add(down))).await;
@@ -80,12 +68,12 @@ pub(super) async fn strike(
     let _ = teller.send(News::Over(end)).await;
 }
 
-/// Whether another fault has one of the brokers in its hands: its links are not expected to stand.
+/// Whether another fault has one of the brokers in its hands, or left it dead: its links are not
+/// expected to stand.
 fn is_away(tie: &Tie, means: &Means) -> bool {
-    let mut brokers = means.brokers.iter();
-    brokers.any(|(name, broker)| {
-        (*name == tie.broker || *name == tie.peer) && broker.try_lock().is_err()
-    })
+    means
+        .away
+        .with(|away| away.contains(&tie.broker) || away.contains(&tie.peer))
 }
 
 /// What is told for each target, before anything is done to its links.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
-use super::{Fallen, FaultEnd, Means, News, Waiting};
+use super::{FaultEnd, Means, News, Waiting};
 use crate::formation::broker::Broker;
 use crate::guard::RunMark;
-use crate::measure::{Fall, FaultRecord, micros};
+use crate::measure::{FaultRecord, micros};
 use crate::provisioner::{Provisioner, Status};
-use crate::scenario::{FaultKind, FaultOf};
+use crate::scenario::FaultKind;
 
 /// How long a lame duck may take to end. Its brokers are given 10 s of grace and 30 s in all, and
 /// close at least one connection a second.
@@ -26,22 +26,17 @@ enum Held {
 pub(super) async fn strike(waiting: Waiting, means: Means, teller: mpsc::Sender<News>) {
     let mut held = take(&waiting, &means).await;
     let at = means.clock.now();
-    let fallen = Fallen {
-        kind: waiting.fault.kind,
-        brokers: waiting.fault.of == FaultOf::Brokers,
-        fall: Fall {
-            phase: waiting.phase.clone(),
-            op: waiting.op.clone(),
-            kind: waiting.fault.kind.word().to_owned(),
-            targets: waiting.fault.targets.clone(),
-            at_us: micros(at),
-            ..Fall::default()
-        },
-    };
+    let gone = &waiting.fault.targets;
+    means.away.with(|away| away.extend(gone.iter().cloned()));
     // A run that is over hears no news.
-    let _ = teller.send(News::Fell(fallen)).await;
+    let _ = teller.send(News::Fell(waiting.fallen(at))).await;
     let mut end = suffer(&waiting, &means, at, &mut held).await;
     end.at_us = Some(micros(at));
+    if end.up_us.is_some() {
+        means
+            .away
+            .with(|away| away.retain(|name| !gone.contains(name)));
+    }
     // They may be looked after by others again.
     drop(held);
     let _ = teller.send(News::Over(end)).await;

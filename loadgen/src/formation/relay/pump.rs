@@ -1,31 +1,37 @@
 //! Carries the bytes of one connection, both ways at the same time.
 //!
 //! ```text
-//! read ──► chunk, due at now + latency ──► at most 64 on their way ──► paced ──► write
+//! read ──► chunk, due at now + latency ──► at most 4 MiB on their way ──► paced ──► write
 //! ```
 //!
-//! What is on its way is bounded by [`ON_THE_WAY`] chunks of at most [`CHUNK`] bytes; beyond that
-//! the sender is not read from, and its own buffers fill as on any slow network.
+//! What is on its way is bounded by [`ON_THE_WAY`] bytes in [`CHUNKS`] pieces; beyond that the sender
+//! is not read from, and its own buffers fill as on any slow network.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::line::{Lane, Line, Side};
 
 /// Most bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
-/// Most chunks that are on their way in one direction of a connection: 4 MiB.
-const ON_THE_WAY: usize = 64;
+/// Most bytes that are on their way in one direction of a connection.
+const ON_THE_WAY: usize = 4 * 1024 * 1024;
+/// Most pieces they may be in: brokers write small ones where little is to be said.
+const CHUNKS: usize = 16 * 1024;
 
 /// Bytes on their way.
 struct Chunk {
     bytes: Bytes,
     /// When they arrive at the earliest.
     due: Instant,
+    /// Their part of what may be on its way.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Carries everything until both sides have ended or one of them breaks.
@@ -46,7 +52,7 @@ async fn one_way(
     line: &Line,
     lane: &Lane,
 ) -> std::io::Result<()> {
-    let (sender, receiver) = mpsc::channel(ON_THE_WAY);
+    let (sender, receiver) = mpsc::channel(CHUNKS);
     tokio::try_join!(take(from, line, sender), bring(to, line, lane, receiver))?;
     Ok(())
 }
@@ -56,14 +62,25 @@ async fn take(
     line: &Line,
     sender: mpsc::Sender<Chunk>,
 ) -> std::io::Result<()> {
+    let room = Arc::new(Semaphore::new(ON_THE_WAY));
+    let mut read = vec![0; CHUNK];
     loop {
-        let mut bytes = BytesMut::with_capacity(CHUNK);
-        if from.read_buf(&mut bytes).await? == 0 {
+        let length = from.read(&mut read).await?;
+        if length == 0 {
             return Ok(());
         }
         let due = Instant::now() + line.latency();
-        let bytes = bytes.freeze();
-        if sender.send(Chunk { bytes, due }).await.is_err() {
+        // Never closed, and a chunk is far less than there is room for.
+        let wanted = u32::try_from(length).unwrap_or(u32::MAX);
+        let Ok(taken) = Arc::clone(&room).acquire_many_owned(wanted).await else {
+            return Ok(());
+        };
+        let chunk = Chunk {
+            bytes: Bytes::copy_from_slice(&read[..length]),
+            due,
+            _room: taken,
+        };
+        if sender.send(chunk).await.is_err() {
             return Ok(());
         }
     }
@@ -75,7 +92,12 @@ async fn bring(
     lane: &Lane,
     mut receiver: mpsc::Receiver<Chunk>,
 ) -> std::io::Result<()> {
-    while let Some(Chunk { mut bytes, due }) = receiver.recv().await {
+    while let Some(Chunk {
+        mut bytes,
+        due,
+        _room,
+    }) = receiver.recv().await
+    {
         if due > Instant::now() {
             sleep_until(due).await;
         }

@@ -97,6 +97,10 @@ impl Api for Webhook {
         "webhook"
     }
 
+    fn may_place(&self) -> bool {
+        true
+    }
+
     async fn health(&self, client: &HttpClient) -> Result<(), HookError> {
         let question = contract::health(client.limit());
         let reply = self.post(client, &question).await?;

@@ -230,7 +230,7 @@ pub(super) fn change(
     };
     let name = key_of(&change.act);
     let mut key = name.and_then(|name| next.keys.get(name).cloned());
-    if matches!(change.act, Act::Ordered(_)) {
+    if matches!(change.act, Act::Ordered(_) | Act::Requested { .. }) {
         let keys = next.enrolment.keys_to_recall();
         let keys = keys.iter().filter_map(|name| next.keys.get_key_value(name));
         next.enrolment

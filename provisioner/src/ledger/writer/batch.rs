@@ -76,7 +76,7 @@ impl<'t> Batch<'t> {
         let (mut enrolment, before) = self.enrolment(change)?;
         let key_name = key_of(&change.act);
         let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
-        if matches!(change.act, Act::Ordered(_)) {
+        if matches!(change.act, Act::Ordered(_) | Act::Requested { .. }) {
             let mut keys = Vec::new();
             for name in enrolment.keys_to_recall() {
                 keys.extend(self.key(&name)?.map(|record| (name, record)));
