@@ -14,6 +14,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, PublishErrorKind, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 
 use super::{
     Bus, BusError, BusStats, Dial, DialLimit, DialStep, Dialer, Inbound, Link, SubscriptionId,
@@ -31,6 +32,8 @@ const SEND_QUEUE: usize = 64;
 const READ_BUFFER: u16 = 2048;
 /// A queue towards the broker that is full for this long means a dead connection.
 const STALL: Duration = Duration::from_secs(10);
+/// How long a closing connection waits for the broker to have read its last messages.
+const LAST_ROUND: Duration = Duration::from_secs(2);
 
 /// Dials NATS brokers; shared by every connection of a process, bounded by its [`DialLimit`].
 ///
@@ -188,6 +191,17 @@ impl NatsBus {
             State::Disconnected | State::Pending => Err(BusError::Disconnected),
         }
     }
+
+    /// Returns when the broker has read everything published before.
+    ///
+    /// The library's own flush ends when all is written, and a socket closed with something unread is
+    /// reset: what the broker had not read by then would be lost.
+    async fn round(&self) -> Option<()> {
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await.ok()?;
+        self.client.publish(inbox, Bytes::new()).await.ok()?;
+        echo.next().await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -256,11 +270,12 @@ impl Bus for NatsBus {
             return self.subscriptions.abandon();
         }
         self.subscriptions.close();
-        let farewell = async {
-            let _ = self.client.flush().await;
-            let _ = self.client.drain().await;
-        };
-        if tokio::time::timeout(STALL, farewell).await.is_err() {
+        // A broker that forbids the round trip leaves it unanswered; the queue is then at least written.
+        let _ = tokio::time::timeout(LAST_ROUND, self.round()).await;
+        if tokio::time::timeout(STALL, self.client.drain())
+            .await
+            .is_err()
+        {
             self.subscriptions.abandon();
         }
     }

@@ -62,6 +62,7 @@ macro_rules! conforms_really {
             real::the_other_configured_broker_takes_over
             real::the_first_address_comes_first_where_asked
             real::headers_of_others_are_not_part_of_a_message
+            real::a_broker_that_lags_hears_the_last_words
         }
     } )* };
 }

@@ -1,8 +1,10 @@
 //! Promises of the transports that speak to real brokers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use server_core::bus::{BusError, Incoming};
 use server_core::trust::tls;
 
@@ -178,4 +180,33 @@ pub async fn headers_of_others_are_not_part_of_a_message(network: Network) {
     assert_eq!(message(&mut link).await.1, "body");
     let next = tokio::time::timeout(Duration::from_secs(5), message(&mut link)).await;
     assert_eq!(next.unwrap().1, "asked");
+}
+
+pub async fn a_broker_that_lags_hears_the_last_words(network: Network) {
+    const SENT: u32 = 2000;
+    let broker = Arc::new(Broker::start(""));
+    let link = |name| network.dialer.dial(dial(vec![broker.url("nats")], name));
+    let (sender, mut reader) = (link("sender").await.unwrap(), link("reader").await.unwrap());
+    for link in [&sender, &reader] {
+        link.bus.subscribe("last.words", None).await.unwrap();
+    }
+    settle(&mut reader).await;
+    // It will hear them with the farewell behind them, while it answers what was said first.
+    broker.signal(Signal::SIGSTOP);
+    for number in 0..SENT {
+        let payload = Bytes::from(format!("{number:0>500}"));
+        sender.bus.publish("last.words", payload).await.unwrap();
+    }
+    let lag = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            broker.signal(Signal::SIGCONT);
+        })
+    };
+    sender.bus.close().await;
+    lag.await.unwrap();
+    for number in 0..SENT {
+        assert_eq!(message(&mut reader).await.1, format!("{number:0>500}"));
+    }
 }
