@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{BusError, Delays, Reconnect};
+use crate::trust::jwt::Credential;
 
 /// Everything needed to open one connection. `Debug` shows no secret.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Dial {
     pub password: Option<String>,
     /// Authentication token, sent beside user and password where both are given.
     pub token: Option<String>,
+    /// A token of an organization, shown with a signature over the broker's nonce; instead of `token`.
+    pub credential: Option<Arc<Credential>>,
     /// How long to wait between attempts, at first and after a loss.
     pub reconnect: Reconnect,
     /// Limit for TCP, TLS and handshake of one attempt together.
@@ -56,6 +59,7 @@ impl Dial {
             user: None,
             password: None,
             token: None,
+            credential: None,
             reconnect: Reconnect::choria(0),
             connect_timeout: Duration::from_secs(5),
             capacity: 256,
@@ -87,6 +91,7 @@ impl fmt::Debug for Dial {
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("credential", &self.credential)
             .field("reconnect", &self.reconnect)
             .field("connect_timeout", &self.connect_timeout)
             .field("capacity", &self.capacity)

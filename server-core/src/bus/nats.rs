@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, PublishErrorKind, ServerAddr};
+use async_nats::{
+    Auth, AuthError, Client, ConnectErrorKind, ConnectOptions, PublishErrorKind, ServerAddr,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,6 +22,7 @@ use super::{
     Bus, BusError, BusStats, Dial, DialLimit, DialStep, Dialer, Inbound, Link, SubscriptionId,
     is_subscribable,
 };
+use crate::trust::jwt::Credential;
 use crate::words::causes;
 use crate::words::subject::is_publishable;
 use attempts::Attempts;
@@ -135,7 +138,11 @@ fn options(
     subscriptions: &Arc<Subscriptions>,
     changes: tokio::sync::mpsc::Sender<inbound::Change>,
 ) -> ConnectOptions {
-    let mut options = ConnectOptions::new()
+    let base = match &dial.credential {
+        Some(credential) => proven(dial, credential),
+        None => ConnectOptions::new(),
+    };
+    let mut options = base
         .name(&dial.name)
         .connection_timeout(dial.connect_timeout)
         .subscription_capacity(dial.capacity.max(1))
@@ -165,6 +172,9 @@ fn options(
             .tls_client_config(tls.as_ref().clone())
             .require_tls(true);
     }
+    if dial.credential.is_some() {
+        return options;
+    }
     if let (Some(user), Some(password)) = (&dial.user, &dial.password) {
         options = options.user_and_password(user.clone(), password.clone());
     }
@@ -172,6 +182,24 @@ fn options(
         options = options.token(token.clone());
     }
     options
+}
+
+/// Options that show a token of an organization at every connection: the broker reads it as the
+/// authentication token and takes the signature over its nonce for proof.
+fn proven(dial: &Dial, credential: &Arc<Credential>) -> ConnectOptions {
+    let credential = Arc::clone(credential);
+    let (user, password) = (dial.user.clone(), dial.password.clone());
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let signature = credential.sign(&nonce);
+        let mut auth = Auth::new();
+        auth.token = Some(credential.token().to_owned());
+        auth.jwt.clone_from(&auth.token);
+        (auth.username, auth.password) = (user.clone(), password.clone());
+        async move {
+            auth.signature = Some(signature.map_err(AuthError::new)?);
+            Ok(auth)
+        }
+    })
 }
 
 struct NatsBus {

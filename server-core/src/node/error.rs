@@ -48,6 +48,17 @@ pub enum NodeError {
         /// What is wrong with it.
         why: String,
     },
+    /// The server token or the seed of its key is missing, wrong or out of date.
+    #[error(
+        "the production network needs a valid server token and the seed of its key: {path}: {why}; \
+         enrol the node again"
+    )]
+    Credential {
+        /// The file at fault.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The pattern of a caller rule does not compile.
     #[error("the node's caller rules are not usable: {0}")]
     Rules(TrustError),
@@ -71,6 +82,7 @@ impl NodeError {
             Self::Nothing { .. } => "node.nothing",
             Self::NoBroker(_) => "node.no_broker",
             Self::Tls { .. } => "node.tls",
+            Self::Credential { .. } => "node.credential",
             Self::Rules(_) => "node.rules",
             Self::Unsupported(_) => "node.unsupported",
             Self::Network(error) => error.code(),

@@ -12,9 +12,13 @@ use crate::agents::policy::Policies;
 use crate::agents::{Agent, AgentSet, Facts, ProvisioningToken};
 use crate::server_conf::with_scheme;
 use crate::trust::Verifier;
+use crate::trust::jwt::Credential;
 use crate::words::{Clock, Collective, Identity};
 
+mod credential;
 mod files;
+
+use credential::Provider;
 
 /// What the program gave the node, unchanged over its lives.
 pub(super) struct Given {
@@ -33,6 +37,8 @@ pub(super) struct Plan {
     pub(super) collectives: Vec<Collective>,
     pub(super) servers: Vec<String>,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// What a node without a certificate shows to the broker.
+    pub(super) credential: Option<Arc<Credential>>,
     pub(super) connect_timeout: Duration,
     pub(super) verifier: Arc<Verifier>,
     pub(super) authorization: Authorization,
@@ -60,18 +66,20 @@ pub(super) fn load(given: &Given) -> Result<Plan, NodeError> {
     let storage = given.storage.as_ref();
     let conf = files::text(storage, SERVER_CONF)?.map(|text| ServerConf::parse(&text));
     let token = provisioning_token(given)?;
-    match mode(conf.as_ref(), token.as_ref(), storage)? {
+    match mode(given, conf.as_ref(), token.as_ref())? {
         Mode::Provisioning => provisioning(given, conf.unwrap_or_default(), token),
         Mode::Production => production(given, conf.unwrap_or_default(), token),
     }
 }
 
-/// A configuration says which, or the token's default does; without a configuration only the token can.
+/// A configuration says which, or the token's default does; without a configuration only the token can. A node that
+/// has nothing good to show to the production network is to be provisioned anew, where it can be.
 fn mode(
+    given: &Given,
     conf: Option<&ServerConf>,
     token: Option<&ProvisioningToken>,
-    storage: &dyn Storage,
 ) -> Result<Mode, NodeError> {
+    let storage = given.storage.as_ref();
     let wanted = conf.and_then(|conf| conf.flag("plugin.choria.server.provision"));
     match (conf, token) {
         (None, None) => Err(NodeError::Nothing {
@@ -80,10 +88,25 @@ fn mode(
         }),
         (None, Some(_)) => Ok(Mode::Provisioning),
         (Some(_), None) => Ok(Mode::Production),
+        (Some(conf), Some(_)) if !is_enrolled(given, conf) => Ok(Mode::Provisioning),
         (Some(_), Some(token)) => Ok(match wanted.unwrap_or(token.claims.chpd) {
             true => Mode::Provisioning,
             false => Mode::Production,
         }),
+    }
+}
+
+/// Whether the server token of a node is good, where it should have one.
+fn is_enrolled(given: &Given, conf: &ServerConf) -> bool {
+    let Ok(provider) = Provider::of(conf) else {
+        return true;
+    };
+    match credential::load(given, conf, provider) {
+        Err(error @ NodeError::Credential { .. }) => {
+            tracing::warn!(node = %given.config.identity, %error, "to be provisioned again");
+            false
+        }
+        _ => true,
     }
 }
 
@@ -140,6 +163,7 @@ fn provisioning(
             Security::Certificates => Some(given.shared.tls().anonymous()),
             Security::SignedRequests | Security::Insecure => None,
         },
+        credential: None,
         connect_timeout: given.config.connect_timeout,
         verifier: given.shared.insecure(),
         authorization: Authorization::Off,
@@ -168,14 +192,9 @@ fn production(
             storage.describe(SERVER_CONF)
         )));
     }
-    let (tls, verifier) = match config.security {
-        Security::Insecure => (None, given.shared.insecure()),
-        Security::SignedRequests => (None, files::trust(given, &conf)?.verifier()?),
-        Security::Certificates => {
-            let trust = files::trust(given, &conf)?;
-            (Some(trust.tls()?), trust.verifier()?)
-        }
-    };
+    let provider = Provider::of(&conf)?;
+    let credential = credential::load(given, &conf, provider)?;
+    let (tls, verifier) = security(given, &conf, provider)?;
     let mut collectives = conf.collectives()?;
     if collectives.is_empty() {
         collectives.clone_from(&config.collectives);
@@ -198,6 +217,7 @@ fn production(
         collectives,
         servers,
         tls,
+        credential,
         connect_timeout: conf
             .duration("plugin.choria.network.connect_timeout")?
             .unwrap_or(config.connect_timeout)
@@ -212,6 +232,38 @@ fn production(
         classes: files::classes(storage, &conf)?,
         conf,
         provisioning: token,
+    })
+}
+
+/// TLS towards the broker, and the judge of requests.
+fn security(
+    given: &Given,
+    conf: &ServerConf,
+    provider: Provider,
+) -> Result<(Option<Arc<ClientConfig>>, Arc<Verifier>), NodeError> {
+    let encrypted = given.config.security == Security::Certificates;
+    Ok(match (given.config.security, provider) {
+        (Security::Insecure, _) => (None, given.shared.insecure()),
+        (_, Provider::Anonymous) => {
+            tracing::warn!(
+                node = %given.config.identity,
+                "plugin.security.server_anon_tls is set: requests are not verified, the broker's \
+                 permissions decide who may send them"
+            );
+            let tls = encrypted.then(|| given.shared.tls().anonymous());
+            (tls, given.shared.insecure())
+        }
+        (_, Provider::Organization) => {
+            let says = "plugin.security.provider = choria".to_owned();
+            return Err(NodeError::Unsupported(says));
+        }
+        (Security::SignedRequests, Provider::Certificate) => {
+            (None, files::trust(given, conf)?.verifier()?)
+        }
+        (Security::Certificates, Provider::Certificate) => {
+            let trust = files::trust(given, conf)?;
+            (Some(trust.tls()?), trust.verifier()?)
+        }
     })
 }
 

@@ -223,7 +223,7 @@ impl Finished {
 fn observe(core: &Core, agent: &Arc<dyn Agent>, reply: &RpcReply) {
     if agent.metadata().name == "choria_provision" && reply.statuscode == StatusCode::Ok {
         match reply.action.as_str() {
-            "gencsr" => core.tell(NodeEvent::CsrMade),
+            "gencsr" | "gen25519" => core.tell(NodeEvent::CsrMade),
             "configure" => core.tell(NodeEvent::Configured),
             _ => {}
         }

@@ -205,6 +205,7 @@ impl Runner {
             _ => {
                 dial.user = plan.conf.get("plugin.nats.user").and_then(given);
                 dial.password = plan.conf.get("plugin.nats.pass").and_then(given);
+                dial.credential.clone_from(&plan.credential);
             }
         }
         dial

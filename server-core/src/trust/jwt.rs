@@ -1,16 +1,33 @@
-//! Provisioning tokens: JSON Web Tokens (RFC 7519) which tell a node where to be provisioned.
+//! JSON Web Tokens (RFC 7519): those which tell a node where to be provisioned, and those which say who somebody is.
 //!
-//! A node reads its token without verifying it, having nothing to verify it with. The provisioner verifies it with
-//! the keys it is configured with: the key decides the algorithm, never the token.
+//! A node reads its provisioning token without verifying it, having nothing to verify it with. The provisioner verifies
+//! it with the keys it is configured with: the key decides the algorithm, never the token. Client and server tokens
+//! belong to an organization, whose issuer signs them or trusts another to do so ([`verify_member`], [`Issuer`]).
 
+mod chain;
 mod claims;
+mod credential;
+mod issuer;
 mod keys;
+mod standard;
 
+pub use chain::{Organization, decode_member, verify_member};
 pub use claims::{Audience, ProvisioningClaims};
+pub use credential::{Credential, CredentialError};
+pub use issuer::{Issuer, IssuerError};
 pub use keys::{JwtKey, SigningKey, issue};
+pub use standard::{
+    ClientClaims, ClientPermissions, DEFAULT_ORGANIZATION, MemberClaims, OrganizationKey,
+    ServerClaims, ServerPermissions, StandardClaims,
+};
+
+#[cfg(test)]
+mod tests;
 
 use jsonwebtoken::Validation;
+use keys::sign;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::words::UnixTime;
@@ -49,6 +66,17 @@ pub enum JwtError {
     /// Claims that are missing or have unfit values.
     #[error("the claims of the token cannot be accepted: {0}")]
     Claims(String),
+    /// Of an organization that is not configured.
+    #[error("the token is of the organization {found:?}; known are {known:?}")]
+    Organization {
+        /// Which.
+        found: String,
+        /// Those that are.
+        known: Vec<String>,
+    },
+    /// Not led to by the organization's key.
+    #[error("no chain of trust leads to the token: {0}")]
+    Chain(String),
 }
 
 impl JwtError {
@@ -62,6 +90,8 @@ impl JwtError {
             Self::Issuer { .. } => "jwt.issuer",
             Self::Expired(_) => "jwt.expired",
             Self::Claims(_) => "jwt.claims",
+            Self::Organization { .. } => "jwt.organization",
+            Self::Chain(_) => "jwt.chain",
         }
     }
 }
@@ -123,7 +153,7 @@ pub fn verify<'k>(
 ) -> Result<(&'k str, ProvisioningClaims), JwtError> {
     let token = bounded(token)?;
     check_header(token, keys)?;
-    let (key, claims) = check_signature(token, keys)?;
+    let (key, claims) = check_signature::<ProvisioningClaims>(token, keys)?;
     check_claims(&claims, rules, now)?;
     Ok((&key.name, claims))
 }
@@ -167,10 +197,10 @@ fn check_header(token: &str, keys: &[NamedKey]) -> Result<(), JwtError> {
     Ok(())
 }
 
-fn check_signature<'k>(
+fn check_signature<'k, T: DeserializeOwned>(
     token: &str,
     keys: &'k [NamedKey],
-) -> Result<(&'k NamedKey, ProvisioningClaims), JwtError> {
+) -> Result<(&'k NamedKey, T), JwtError> {
     for key in keys {
         let mut validation = Validation::new(key.key.algorithm());
         // Times, issuer and audience are judged by `check_claims`, at the time that the caller gives.
@@ -179,7 +209,7 @@ fn check_signature<'k>(
         validation.validate_nbf = false;
         validation.validate_aud = false;
         let (JwtKey::Rsa(decoding) | JwtKey::Ed25519(decoding)) = &key.key;
-        match jsonwebtoken::decode::<ProvisioningClaims>(token, decoding, &validation) {
+        match jsonwebtoken::decode::<T>(token, decoding, &validation) {
             Ok(data) => return Ok((key, data.claims)),
             Err(error) => match error.kind() {
                 jsonwebtoken::errors::ErrorKind::InvalidSignature

@@ -12,6 +12,7 @@ use crate::events::EventKind;
 use crate::server_conf::{SERVER_CONF, ServerConf};
 use crate::storage::StorageError;
 use crate::trust::ecdh;
+use crate::trust::jwt::{Credential, ServerClaims};
 
 /// Arguments of `configure`; a provisioner sends all of them, unused ones empty.
 #[derive(Deserialize)]
@@ -117,6 +118,7 @@ fn check(node: &Surroundings, input: Input) -> Result<Files, Answer> {
         ));
     }
     let key = shipped_key(node, &input)?;
+    check_token(node, &input.server_jwt)?;
     let wants_tls =
         !input.certificate.is_empty() && !input.ca.is_empty() && !input.ssldir.is_empty();
     let tls = match wants_tls {
@@ -135,6 +137,23 @@ fn check(node: &Surroundings, input: Input) -> Result<Files, Answer> {
         action_policies: policies(input.action_policies, ".policy")?,
         opa_policies: policies(input.opa_policies, ".rego")?,
     })
+}
+
+/// A server token has to be for the key that `gen25519` made last. The node cannot verify it any further: only the
+/// configuration that comes with it names the organization.
+fn check_token(node: &Surroundings, token: &str) -> Result<(), Answer> {
+    if token.is_empty() {
+        return Ok(());
+    }
+    let refused = |why: String| Answer::aborted(format!("The server token is refused: {why}"));
+    let seed = node.storage.read("server.seed");
+    let seed =
+        seed.map_err(|error| aborted("Could not read the seed of the server token", &error))?;
+    let seed = seed.map(|bytes| Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()));
+    let seed = seed.ok_or_else(|| refused("there was no gen25519 before it".to_owned()))?;
+    Credential::new::<ServerClaims>(token, &seed)
+        .map(|_| ())
+        .map_err(|error| refused(error.to_string()))
 }
 
 /// A key made elsewhere and encrypted for this node alone, by the secret of the last `jwt` call.

@@ -12,6 +12,7 @@ use super::plan::{Plan, Target};
 use super::protocol::{self, Connect, Info, MAX_LINE, Operation, PING};
 use super::socket::{Lost, Socket};
 use crate::bus::{BusError, Message, Took};
+use crate::trust::jwt::Credential;
 
 /// A connection that has said hello.
 pub(super) struct Established {
@@ -49,7 +50,7 @@ pub(super) async fn establish(
     let tls = secure(plan, target, &mut socket, heard.info.as_ref()).await?;
     let secured = Instant::now();
 
-    greet(plan, target, &mut socket);
+    greet(plan, target, &mut socket, heard.info.as_ref())?;
     heard
         .until(&mut socket, Expect::Pong)
         .await
@@ -139,8 +140,23 @@ async fn secure(
     Ok(Some(begun.elapsed()))
 }
 
-fn greet(plan: &Plan, target: &Target, socket: &mut Socket) {
+fn greet(
+    plan: &Plan,
+    target: &Target,
+    socket: &mut Socket,
+    info: Option<&Info>,
+) -> Result<(), BusError> {
     let dial = &plan.dial;
+    let proven = dial.credential.as_deref();
+    let nonce = info.map_or("", |info| &*info.nonce);
+    let sig = proven
+        .map(|credential| credential.answer(nonce))
+        .transpose();
+    let sig = sig.map_err(|error| BusError::Refused {
+        server: target.url.to_string(),
+        why: error.to_string(),
+    })?;
+    let jwt = proven.map(Credential::token);
     let (user, pass) = match (&dial.user, &dial.password, &target.login) {
         (Some(user), Some(pass), _) => (Some(user.as_str()), Some(pass.as_str())),
         (_, _, Some((user, pass))) => (Some(&**user), Some(&**pass)),
@@ -159,13 +175,16 @@ fn greet(plan: &Plan, target: &Target, socket: &mut Socket) {
         name: &dial.name,
         user,
         pass,
-        auth_token: dial.token.as_deref(),
+        auth_token: jwt.or(dial.token.as_deref()),
+        jwt,
+        sig,
     };
     connect.encode(socket.queue());
     for (id, subject) in plan.subscriptions() {
         protocol::subscribe(socket.queue(), id, subject, None);
     }
     socket.queue().extend_from_slice(PING);
+    Ok(())
 }
 
 /// What has to come next.

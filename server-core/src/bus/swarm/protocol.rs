@@ -261,6 +261,8 @@ pub(super) struct Info {
     pub(super) connect_urls: Option<Vec<String>>,
     /// Lame duck mode: the broker is about to close its connections.
     pub(super) ldm: bool,
+    /// What a connection signs to prove whose token it shows; brokers that want no proof send none.
+    pub(super) nonce: Box<str>,
 }
 
 impl Info {
@@ -293,6 +295,12 @@ pub(super) struct Connect<'a> {
     pub(super) pass: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) auth_token: Option<&'a str>,
+    /// The same token where it is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jwt: Option<&'a str>,
+    /// The proof: a signature over the broker's nonce, base64 for URLs without padding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sig: Option<String>,
 }
 
 impl Connect<'_> {

@@ -19,6 +19,12 @@ pub(super) fn text(storage: &dyn Storage, name: &str) -> Result<Option<String>, 
         .transpose()
 }
 
+/// A file as text, by its whole path.
+pub(super) fn text_at(storage: &dyn Storage, path: &str) -> Result<Option<String>, NodeError> {
+    let content = storage.read_path(path)?;
+    content.map(|bytes| utf8(path, bytes)).transpose()
+}
+
 fn utf8(path: &str, bytes: Vec<u8>) -> Result<String, NodeError> {
     String::from_utf8(bytes).map_err(|_| {
         NodeError::Storage(StorageError {
@@ -38,13 +44,6 @@ pub(super) struct Trust<'a> {
 
 /// Reads the trust anchors.
 pub(super) fn trust<'a>(given: &'a Given, conf: &'a ServerConf) -> Result<Trust<'a>, NodeError> {
-    if let Some(provider) = conf.get("plugin.security.provider")
-        && !provider.eq_ignore_ascii_case("file")
-    {
-        return Err(NodeError::Unsupported(format!(
-            "plugin.security.provider = {provider}"
-        )));
-    }
     let (ca_path, ca) = pem(given, conf, "plugin.security.file.ca", "ssl/ca.pem")?;
     Ok(Trust {
         given,
@@ -57,9 +56,6 @@ pub(super) fn trust<'a>(given: &'a Given, conf: &'a ServerConf) -> Result<Trust<
 impl Trust<'_> {
     /// TLS towards the broker, from certificate, key and trust anchors.
     pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, NodeError> {
-        if anonymous(self.conf) {
-            return Ok(self.given.shared.tls().anonymous());
-        }
         let read = |key, name| pem(self.given, self.conf, key, name);
         let (_, key) = read("plugin.security.file.key", "ssl/private.pem")?;
         let (path, certificate) = read("plugin.security.file.certificate", "ssl/certificate.pem")?;
@@ -72,14 +68,6 @@ impl Trust<'_> {
     /// The judge of requests.
     pub(super) fn verifier(&self) -> Result<Arc<Verifier>, NodeError> {
         let (given, conf) = (self.given, self.conf);
-        if anonymous(conf) {
-            // The switch of the original: trust rests on the broker's permissions alone.
-            tracing::warn!(
-                node = %given.config.identity,
-                "plugin.security.server_anon_tls is set: requests are not verified"
-            );
-            return Ok(given.shared.insecure());
-        }
         let verifier = given.shared.verifier(
             &self.ca,
             &conf.list("plugin.choria.security.certname_whitelist"),
@@ -104,11 +92,10 @@ fn pem(
     let path = conf
         .get(key)
         .map_or_else(|| storage.describe(name), str::to_owned);
-    let content = storage.read_path(&path)?.ok_or_else(|| NodeError::Tls {
+    let content = text_at(storage, &path)?.ok_or_else(|| NodeError::Tls {
         path: path.clone(),
         why: "does not exist".to_owned(),
     })?;
-    let content = utf8(&path, content)?;
     Ok((path, content))
 }
 
@@ -117,10 +104,6 @@ fn wrong(path: &str, error: &dyn std::error::Error) -> NodeError {
         path: path.to_owned(),
         why: error.to_string(),
     }
-}
-
-fn anonymous(conf: &ServerConf) -> bool {
-    conf.flag("plugin.security.server_anon_tls") == Some(true)
 }
 
 /// The facts of one file; a damaged one costs the facts, not the node.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use serde::Serialize;
 
 use super::{JwtError, ProvisioningClaims};
 use crate::trust::{KeyPair, TrustError};
@@ -169,6 +170,10 @@ impl SigningKey {
 /// # Errors
 /// When the cryptographic library fails.
 pub fn issue(claims: &ProvisioningClaims, key: &SigningKey) -> Result<String, JwtError> {
+    sign(claims, key)
+}
+
+pub(super) fn sign<T: Serialize>(claims: &T, key: &SigningKey) -> Result<String, JwtError> {
     jsonwebtoken::encode(&Header::new(key.algorithm), claims, &key.key)
         .map_err(|error| JwtError::Form(error.to_string()))
 }
