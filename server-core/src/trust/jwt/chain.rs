@@ -126,9 +126,9 @@ fn signature(text: &str) -> Result<Vec<u8>, JwtError> {
 
 /// The id of a chained token is a KSUID of the second it was issued in.
 fn check_id(claims: &StandardClaims) -> Result<(), JwtError> {
-    let id = <ksuid::Ksuid as std::str::FromStr>::from_str(&claims.jti)
+    let id = <svix_ksuid::Ksuid as std::str::FromStr>::from_str(&claims.jti)
         .map_err(|_| chain("its unique name (jti) is no KSUID"))?;
-    let made = i64::from(id.timestamp_raw()).saturating_add(ksuid::KSUID_EPOCH);
+    let made = i64::from(id.timestamp_raw()).saturating_add(svix_ksuid::KSUID_EPOCH);
     match claims.iat == Some(made) {
         true => Ok(()),
         false => Err(chain(

@@ -204,14 +204,14 @@ impl Issuer {
 
 /// A KSUID of this second.
 fn id(at: i64, unique: [u8; 16]) -> Result<String, JwtError> {
-    use ksuid::KsuidLike as _;
+    use svix_ksuid::KsuidLike as _;
 
-    let since = u32::try_from(at.saturating_sub(ksuid::KSUID_EPOCH));
+    let since = u32::try_from(at.saturating_sub(svix_ksuid::KSUID_EPOCH));
     let since = since.map_err(|_| {
         JwtError::Claims("the clock is outside the years 2014 to 2150 of KSUIDs".to_owned())
     })?;
     let mut bytes = [0; 20];
     bytes[..4].copy_from_slice(&since.to_be_bytes());
     bytes[4..].copy_from_slice(&unique);
-    Ok(ksuid::Ksuid::from_bytes(bytes).to_string())
+    Ok(svix_ksuid::Ksuid::from_bytes(bytes).to_string())
 }

@@ -68,8 +68,8 @@ fn tokens_of_the_original_are_verified_along_their_chain() {
 #[test]
 fn what_the_original_issued_is_issued_again_letter_by_letter() {
     let captured: ServerClaims = decode_member(SERVER).unwrap();
-    let id = <ksuid::Ksuid as std::str::FromStr>::from_str(&captured.standard.jti).unwrap();
-    let unique: [u8; 16] = ksuid::KsuidLike::payload(&id).try_into().unwrap();
+    let id = <svix_ksuid::Ksuid as std::str::FromStr>::from_str(&captured.standard.jti).unwrap();
+    let unique: [u8; 16] = svix_ksuid::KsuidLike::payload(&id).try_into().unwrap();
     let year = Duration::from_secs(366 * 86_400);
     let standard = chain_issuer()
         .standard::<ServerClaims>(&captured.standard.public_key, at(ISSUED), year, unique)
