@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
-use provisioner::ca::init::{InitSettings, init};
+use provisioner::ca::init::{InitSettings, NewKey, init};
 use provisioner::ca::{Authority, AuthoritySettings, CertificatePolicy, judge_chain};
 use provisioner::judge::{RequestPolicy, judge};
 use rand::SeedableRng;
@@ -32,6 +32,7 @@ fn authority(folder: &Path) -> Authority {
             root_validity: 10 * YEAR,
             intermediate_validity: 5 * YEAR,
             root: None,
+            key: NewKey::File,
         },
         Timestamp::now(),
         &mut ChaCha8Rng::seed_from_u64(1),
@@ -39,7 +40,7 @@ fn authority(folder: &Path) -> Authority {
     .unwrap();
     Authority::load(&AuthoritySettings {
         certificate: made.intermediate_certificate,
-        key: made.intermediate_key,
+        key: folder.join("intermediate.key"),
         roots: made.root_certificate,
         validity: YEAR,
         server_auth: false,

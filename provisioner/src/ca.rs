@@ -1,16 +1,20 @@
 //! Certificates: the built-in authority that makes them and the judgement of every one returned.
 //!
 //! [`authority`] signs with an intermediate, [`init`] makes a root and an intermediate,
-//! [`judgement`] looks at what any authority returned, [`trust`] is what it is held against.
+//! [`judgement`] looks at what any authority returned, [`trust`] is what it is held against. The
+//! key that signs is read from a file, or stays in a token ([`pkcs11`]).
 
 pub mod authority;
 pub mod init;
 pub mod judgement;
+mod key;
 mod keyfile;
+pub mod pkcs11;
 pub mod trust;
 
 pub use authority::{Authority, AuthoritySettings, SignedList, ToBeSigned};
 pub use judgement::{CertificatePolicy, JudgedChain, judge_chain};
+pub use key::KeySource;
 pub use trust::TrustStore;
 
 /// Writes a file that only its owner may read and that must not exist yet.

@@ -12,10 +12,13 @@ pub mod ca_init;
 pub mod check;
 pub mod csr_check;
 pub mod operate;
+mod pin;
 pub mod run;
 pub mod simulate;
 pub mod status;
 pub mod token;
+
+pub use pin::PinArgs;
 
 /// How a command that could do its work ended. One that could not is an error, exit status 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

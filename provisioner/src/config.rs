@@ -21,7 +21,7 @@ use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 use crate::placement::Placement;
 
-pub use ca::{Backend, Ca, CaKind, Crl, Helper, Http, HttpApi, Passphrase};
+pub use ca::{Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Passphrase};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;

@@ -7,7 +7,7 @@
 pub mod configuration;
 pub(crate) mod extensions;
 pub mod identity;
-mod key;
+pub(crate) mod key;
 mod pem;
 pub mod policy;
 mod proof;

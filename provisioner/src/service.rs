@@ -24,8 +24,10 @@ use server_core::words::{Clock, Seed, Shutdown};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::code::Code;
 use crate::control;
 use crate::crl::Publisher;
+use crate::hook::HookError;
 use crate::http;
 use crate::ledger::{BucketError, Joining, Ledger, LedgerError};
 use crate::metrics::Metrics;
@@ -328,9 +330,13 @@ async fn serve_http(
 /// Waits until the hook can work; a node is not asked for anything before.
 async fn self_test(site: &Site, ready: &Readiness) {
     loop {
-        let healthy = match site.hook.self_test() {
-            Ok(()) => site.hook.health().await,
-            Err(error) => Err(error),
+        // Looks at files and maybe at a token, which takes as long as it takes.
+        let hook = Arc::clone(&site.hook);
+        let tested = tokio::task::spawn_blocking(move || hook.self_test()).await;
+        let healthy = match tested {
+            Ok(Ok(())) => site.hook.health().await,
+            Ok(Err(error)) => Err(error),
+            Err(failed) => Err(HookError::new(Code::HookUnavailable, failed.to_string())),
         };
         match healthy {
             Ok(()) => {

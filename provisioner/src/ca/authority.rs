@@ -9,29 +9,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use der::{Decode, Encode, Tag, Tagged};
 use jiff::{SignedDuration, Timestamp};
 use rand::RngCore;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, DnValue, Issuer, KeyIdMethod, KeyPair,
-    PublicKeyData,
-};
 use rustls_pki_types::CertificateDer;
-use x509_cert::Certificate;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
-use x509_cert::name::Name;
 
 mod crl;
+mod issuer;
 mod leaf;
 
 use crl::Lists;
 pub use crl::SignedList;
+pub(super) use issuer::{Issuing, Signer};
 pub use leaf::ToBeSigned;
 use leaf::{PublicKey, params};
 
-use super::keyfile;
+use super::key::{AuthorityKey, KeySource};
 use super::trust::{TrustStore, certificates, to_pem};
 use crate::code::{Code, Refusal};
+use crate::config::Secret;
 use crate::judge::request::sha256;
 use crate::judge::{JudgedRequest, KeyKind};
 
@@ -55,9 +50,9 @@ pub struct AuthoritySettings {
     pub server_auth: bool,
 }
 
-/// An authority that signs in this process.
+/// An authority that signs in this process, with a key of its own or one in a token.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    signer: Signer,
     /// The certificate that signs and the intermediates above it.
     chain: Vec<CertificateDer<'static>>,
     issuer_sha256: String,
@@ -94,16 +89,17 @@ impl Authority {
     /// # Errors
     /// `ca.config`, naming the file and what to do.
     pub fn open(settings: &AuthoritySettings, passphrase: Option<&str>) -> Result<Self, Refusal> {
-        let key_pem = keyfile::read(&settings.key)?;
-        let key_pem = keyfile::opened(key_pem, passphrase)
-            .map_err(|refusal| wrong(format!("{}: {}", settings.key.display(), refusal.message)))?;
+        let key = KeySource::File {
+            path: settings.key.clone(),
+            passphrase: passphrase.map(|text| Secret::new(text.to_owned())),
+        };
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path)
                 .map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))
         };
-        Self::from_pem(
+        Self::with_key(
             &read(&settings.certificate)?,
-            &key_pem,
+            &key,
             &read(&settings.roots)?,
             settings.validity,
             settings.server_auth,
@@ -119,6 +115,22 @@ impl Authority {
         })
     }
 
+    /// An authority whose key is in a file or in a token; certificate (with intermediates above
+    /// it) and trust anchors are PEM texts.
+    ///
+    /// # Errors
+    /// `ca.config` when the key cannot be used, or they do not fit together.
+    pub fn with_key(
+        certificate: &str,
+        key: &KeySource,
+        roots: &str,
+        validity: Duration,
+        server_auth: bool,
+    ) -> Result<Self, Refusal> {
+        let issuing = Issuing::read(certificate, |spki| key.open(spki))?;
+        Self::of(issuing, certificate, roots, validity, server_auth)
+    }
+
     /// An authority from PEM texts: its certificate (with intermediates above it), its key, the
     /// trust anchors.
     ///
@@ -131,9 +143,19 @@ impl Authority {
         validity: Duration,
         server_auth: bool,
     ) -> Result<Self, Refusal> {
+        let issuing = Issuing::read(certificate, |spki| AuthorityKey::from_pem(key, spki))?;
+        Self::of(issuing, certificate, roots, validity, server_auth)
+    }
+
+    fn of(
+        issuing: Issuing,
+        certificate: &str,
+        roots: &str,
+        validity: Duration,
+        server_auth: bool,
+    ) -> Result<Self, Refusal> {
         let trust = TrustStore::from_pem(roots, certificate)?;
-        let (issuer, parsed, der) = signing(certificate, key)?;
-        let validity_of = parsed.tbs_certificate().validity();
+        let validity_of = issuing.certificate.tbs_certificate().validity();
         let time = |time: x509_cert::time::Time| {
             Timestamp::new(
                 i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX),
@@ -146,17 +168,24 @@ impl Authority {
             .filter(|validity| *validity >= SignedDuration::from_mins(1))
             .ok_or_else(|| wrong("the validity must be a minute or more".to_owned()))?;
         Ok(Self {
-            issuer,
-            issuer_sha256: hex::encode(sha256(&der)),
+            issuer_sha256: hex::encode(sha256(&issuing.der)),
             not_before: time(validity_of.not_before)?,
             not_after: time(validity_of.not_after)?,
             chain: certificates(certificate).map_err(wrong)?,
             trust,
             validity,
             server_auth,
-            lists: Lists::of(&parsed),
+            lists: Lists::of(&issuing.certificate),
             crl_url: None,
+            signer: issuing.signer,
         })
+    }
+
+    /// Whether a signature may take long, because a token makes it: not to be waited for where
+    /// others wait too.
+    #[must_use]
+    pub const fn is_slow(&self) -> bool {
+        self.signer.is_slow()
     }
 
     /// What certificates of this authority are held against.
@@ -219,14 +248,10 @@ impl Authority {
             ));
         }
         let key = PublicKey::read(what)?;
-        let leaf = params(what)?
-            .signed_by(&key, &self.issuer)
-            .map_err(|error| {
-                Refusal::new(
-                    Code::CaUnavailable,
-                    format!("the built-in authority could not sign: {error}"),
-                )
-            })?;
+        let leaf = params(what)?;
+        let leaf = self
+            .signer
+            .sign("the certificate", |issuer| leaf.signed_by(&key, issuer))?;
         Ok(std::iter::once(leaf.der())
             .chain(&self.chain)
             .map(|certificate| to_pem(certificate))
@@ -276,110 +301,6 @@ impl Authority {
         }
         Ok(())
     }
-}
-
-/// The signing half of an authority from its PEM texts, for those who only sign with it.
-///
-/// # Errors
-/// `ca.config` when certificate and key do not fit together, or may not sign.
-pub(super) fn issuer_for(
-    certificate: &str,
-    key: &str,
-) -> Result<Issuer<'static, KeyPair>, Refusal> {
-    signing(certificate, key).map(|(issuer, ..)| issuer)
-}
-
-/// The first certificate of a PEM text with its key.
-fn signing(
-    certificate: &str,
-    key: &str,
-) -> Result<
-    (
-        Issuer<'static, KeyPair>,
-        Certificate,
-        CertificateDer<'static>,
-    ),
-    Refusal,
-> {
-    let der = certificates(certificate)
-        .map_err(wrong)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| wrong("the authority's file holds no certificate".to_owned()))?;
-    let parsed = Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
-    let key = KeyPair::from_pem(key).map_err(|error| {
-        wrong(format!(
-            "the private key cannot be used: {error}; it must be PKCS #8, PKCS #1 or SEC 1 in \
-             PEM, unencrypted"
-        ))
-    })?;
-    let tbs = parsed.tbs_certificate();
-    let spki = tbs.subject_public_key_info().to_der().map_err(internal)?;
-    if key.subject_public_key_info() != spki {
-        return Err(wrong("the private key is not the certificate's".to_owned()));
-    }
-    may_sign(&parsed)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished_name(tbs.subject())?;
-    if let Ok(Some((_, id))) = tbs.get_extension::<SubjectKeyIdentifier>() {
-        params.key_identifier_method = KeyIdMethod::PreSpecified(id.0.as_bytes().to_vec());
-    }
-    Ok((Issuer::new(params, key), parsed, der))
-}
-
-/// Whether a certificate may sign others' (RFC 5280 §4.2.1.3 and §4.2.1.9).
-fn may_sign(certificate: &Certificate) -> Result<(), Refusal> {
-    let tbs = certificate.tbs_certificate();
-    let authority = matches!(
-        tbs.get_extension::<BasicConstraints>(),
-        Ok(Some((_, BasicConstraints { ca: true, .. })))
-    );
-    let usage = tbs
-        .get_extension::<KeyUsage>()
-        .is_ok_and(|usage| usage.is_none_or(|(_, usage)| usage.key_cert_sign()));
-    if authority && usage {
-        Ok(())
-    } else {
-        Err(wrong(
-            "the certificate is not an authority's; it needs basic constraints CA:TRUE and the \
-             key usage certificate sign"
-                .to_owned(),
-        ))
-    }
-}
-
-/// The authority's name in the builder's form, string types kept, so that leaf and authority
-/// agree byte for byte.
-fn distinguished_name(name: &Name) -> Result<DistinguishedName, Refusal> {
-    let mut built = DistinguishedName::new();
-    let unsupported = || {
-        wrong(format!(
-            "the authority's name \"{name}\" cannot be written into certificates; it needs one \
-             value for each attribute, as text"
-        ))
-    };
-    for rdn in name.iter_rdn() {
-        let mut values = rdn.iter();
-        let (Some(attribute), None) = (values.next(), values.next()) else {
-            return Err(unsupported());
-        };
-        let arcs: Vec<u64> = attribute.oid.arcs().map(u64::from).collect();
-        let kind = DnType::from_oid(&arcs);
-        let text = std::str::from_utf8(attribute.value.value()).map_err(|_| unsupported())?;
-        let value = match attribute.value.tag() {
-            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
-            Tag::PrintableString => {
-                DnValue::PrintableString(text.try_into().map_err(|_| unsupported())?)
-            }
-            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| unsupported())?),
-            _ => return Err(unsupported()),
-        };
-        if built.get(&kind).is_some() {
-            return Err(unsupported());
-        }
-        built.push(kind, value);
-    }
-    Ok(built)
 }
 
 fn wrong(what: String) -> Refusal {

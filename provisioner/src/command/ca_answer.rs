@@ -9,8 +9,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rand::RngCore;
 
-use super::Exit;
-use crate::ca::{Authority, AuthoritySettings};
+use super::{Exit, PinArgs};
+use crate::ca::{Authority, KeySource};
+use crate::config::Secret;
 use crate::hook::answerer::Answerer;
 use crate::judge::RequestPolicy;
 
@@ -34,12 +35,15 @@ pub struct CaAnswerArgs {
     /// PEM of the certificate that signs, and of intermediates above it
     #[arg(long, value_name = "FILE")]
     pub certificate: PathBuf,
-    /// PEM of its private key; only its owner may read it
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
+    /// Its private key: a PEM file that only its owner may read, or a PKCS #11 URI
+    #[arg(long, value_name = "FILE|URI")]
+    pub key: String,
     /// A file with the passphrase of an encrypted key
     #[arg(long, value_name = "FILE")]
     pub key_passphrase_file: Option<PathBuf>,
+    /// What opens a token
+    #[command(flatten)]
+    pub pin: PinArgs,
     /// PEM of the trust anchors that the certificates lead to
     #[arg(long, value_name = "FILE")]
     pub roots: PathBuf,
@@ -102,19 +106,21 @@ impl CaAnswerArgs {
     }
 
     fn authority(&self) -> anyhow::Result<Authority> {
-        let settings = AuthoritySettings {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            roots: self.roots.clone(),
-            validity: self.validity,
-            server_auth: false,
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).with_context(|| path.display().to_string())
         };
         let passphrase = self.key_passphrase_file.as_ref().map(|file| {
             let text = std::fs::read_to_string(file).map(zeroize::Zeroizing::new);
-            text.with_context(|| format!("the passphrase in {}", file.display()))
+            let text = text.with_context(|| format!("the passphrase in {}", file.display()))?;
+            Ok::<_, anyhow::Error>(Secret::new(text.trim_end_matches('\n').to_owned()))
         });
-        let passphrase = passphrase.transpose()?;
-        let passphrase = passphrase.as_ref().map(|text| text.trim_end_matches('\n'));
-        Authority::open(&settings, passphrase).map_err(|refusal| anyhow::anyhow!(refusal.message))
+        let key = KeySource::named(&self.key, passphrase.transpose()?, self.pin.pin()?)
+            .map_err(|error| anyhow::anyhow!("--key: {error}"))?;
+        let certificate = read(&self.certificate)?;
+        let roots = read(&self.roots)?;
+        Authority::with_key(&certificate, &key, &roots, self.validity, false).map_err(|refusal| {
+            let certificate = self.certificate.display();
+            anyhow::anyhow!("{certificate} cannot be used: {}", refusal.message)
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Limits, Located, SecretSource};
+use crate::ca::pkcs11::KeyUri;
 use crate::hook::guard::{BreakerSettings, Pace};
 
 /// `[ca]`.
@@ -41,10 +42,8 @@ pub enum CaKind {
     BuiltIn {
         /// The intermediate, and above it whatever leads to the roots.
         certificate: Located<PathBuf>,
-        /// Its private key, mode 0600.
-        key: Located<PathBuf>,
-        /// What opens that key, where it is encrypted.
-        passphrase: Option<Passphrase>,
+        /// Its private key.
+        key: CaKey,
     },
     /// One helper process per node.
     Exec {
@@ -72,7 +71,26 @@ pub enum CaKind {
     Http(Box<Http>),
 }
 
-/// Where the passphrase of a key comes from.
+/// Where the authority's private key is.
+#[derive(Clone, Debug)]
+pub enum CaKey {
+    /// In a file, mode 0600.
+    File {
+        /// The file.
+        file: Located<PathBuf>,
+        /// What opens it, where it is encrypted.
+        passphrase: Option<Passphrase>,
+    },
+    /// In a token.
+    Token {
+        /// Which key in which token.
+        uri: Located<KeyUri>,
+        /// What opens the token, where the URI does not say it.
+        pin: Option<Passphrase>,
+    },
+}
+
+/// Where the passphrase of a key or the PIN of a token comes from.
 #[derive(Clone, Debug)]
 pub enum Passphrase {
     /// The configuration or a file.

@@ -96,6 +96,8 @@ fn the_defaults_in_the_example_are_the_defaults() {
             "environment",
             "contract",
             "key_passphrase_env",
+            "key",
+            "key_pin_file",
             "profile",
             "api",
             "url",
@@ -278,6 +280,45 @@ fn hooks_over_http_name_what_they_lack() {
     let right = "kind = \"http\"\napi = \"vault\"\nurl = \"http://127.0.0.1:1\"\nrole = \"r\"\ntoken = \"hunter2\"\nrate = 50";
     let config = Config::parse(Path::new("p.toml"), &with_ca(right)).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_key_is_a_file_or_in_a_token() {
+    let token = "key = \"pkcs11:token=muster;object=ca?module-path=/usr/lib/x.so\"";
+    let base = "kind = \"built-in\"\ncertificate = \"intermediate.pem\"";
+    for (keys, wanted) in [
+        (
+            "key = \"pkcs11:token=muster;object=ca\"".to_owned(),
+            "`ca.key` names no library (`module-path`)",
+        ),
+        (
+            token.replace(".so", ".so&pin-value=4711"),
+            "`ca.key` holds the PIN itself",
+        ),
+        (
+            format!("{token}\nkey_passphrase = \"4711\""),
+            "`ca.key` is in a token, which has a `key_pin`",
+        ),
+        (
+            "key = \"a.key\"\nkey_pin_file = \"pin\"".to_owned(),
+            "`ca.key` is a file, and a `key_pin` goes with a key in a token",
+        ),
+        (
+            token.replace(".so", ".so&pin-source=/pin") + "\nkey_pin_env = \"PIN\"",
+            "`ca.key` names a `pin-source`, and a `key_pin` is there too",
+        ),
+        (
+            format!("{token}\nkey_pin_env = \"PIN\"\nkey_pin_file = \"pin\""),
+            "`ca.key_pin_env` and `key_pin` are both there",
+        ),
+    ] {
+        let told = mistakes(&with_ca(&format!("{base}\n{keys}")));
+        assert!(told.contains(wanted), "{keys}: {told}");
+        assert!(!told.contains("4711"), "{told}");
+    }
+    let right = format!("{base}\n{token}\nkey_pin = \"4711\"");
+    let config = Config::parse(Path::new("p.toml"), &with_ca(&right)).unwrap();
+    assert!(!format!("{config:?}").contains("4711"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The built-in hook: every judged request is granted, by an authority in this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,6 +10,10 @@ use rand::RngCore;
 use super::{Decision, Hook, HookAnswer, HookError, HookRequest, Issued};
 use crate::ca::{Authority, ToBeSigned};
 use crate::code::{Code, Refusal};
+
+/// How long a token may take for a signature before its node is put off. What it signs later is
+/// the same certificate, and is asked for again.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Grants every judged request; settings come from the configured templates.
 #[derive(Debug)]
@@ -21,6 +26,21 @@ impl BuiltinHook {
     #[must_use]
     pub const fn new(authority: Arc<Authority>) -> Self {
         Self { authority }
+    }
+
+    /// Signs beside the reactor: a token may take its time, or never come back.
+    async fn sign_slowly(&self, what: &ToBeSigned) -> Result<String, Refusal> {
+        let (authority, what) = (Arc::clone(&self.authority), what.clone());
+        let signing = tokio::task::spawn_blocking(move || authority.sign(&what));
+        let unsigned = |why: &str| {
+            let says = format!("the certificate is not signed: the token {why}");
+            Refusal::new(Code::CaUnavailable, says)
+        };
+        match tokio::time::timeout(PATIENCE, signing).await {
+            Ok(Ok(signed)) => signed,
+            Ok(Err(_)) => Err(unsigned("failed")),
+            Err(_) => Err(unsigned(&format!("did not answer within {PATIENCE:?}"))),
+        }
     }
 }
 
@@ -66,8 +86,12 @@ impl Hook for BuiltinHook {
             )
             .into());
         }
-        // A signature takes well under a millisecond: not worth a thread of its own.
-        let certificate = self.authority.sign(prepared)?;
+        let certificate = if self.authority.is_slow() {
+            self.sign_slowly(prepared).await?
+        } else {
+            // It takes well under a millisecond: not worth a thread of its own.
+            self.authority.sign(prepared)?
+        };
         Ok(issue(certificate))
     }
 

@@ -6,9 +6,10 @@ use server_core::trust::tls;
 use server_core::words::Seed;
 
 use super::Loader;
-use crate::ca::{Authority, AuthoritySettings, TrustStore};
+use crate::ca::pkcs11::{Pin, TokenSettings};
+use crate::ca::{Authority, KeySource, TrustStore};
 use crate::config::{
-    Backend, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret, SecretSource,
+    Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret, SecretSource,
 };
 use crate::hook::exec::Program;
 use crate::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
@@ -83,31 +84,22 @@ impl Loader {
     }
 
     fn built_in(&mut self, config: &Config) -> Option<Signing> {
-        let CaKind::BuiltIn {
-            certificate,
-            key,
-            passphrase,
-        } = &config.ca.kind
-        else {
+        let CaKind::BuiltIn { certificate, key } = &config.ca.kind else {
             return None;
         };
-        let passphrase = match passphrase {
-            Some(source) => Some(self.passphrase(source)?),
-            None => None,
-        };
-        let there = [&config.ca.roots, certificate, key].map(|file| self.read(file).is_some());
-        if there.contains(&false) {
+        let texts = (
+            self.read(certificate),
+            self.read(&config.ca.roots),
+            self.key_source(key, config),
+        );
+        let (Some(text), Some(roots), Some(source)) = texts else {
             return None;
-        }
-        let settings = AuthoritySettings {
-            certificate: certificate.value.clone(),
-            key: key.value.clone(),
-            roots: config.ca.roots.value.clone(),
-            validity: config.ca.validity,
-            server_auth: false,
         };
-        let authority = Authority::open(&settings, passphrase.as_ref().map(Secret::reveal));
-        let authority = self.keep(certificate, "cannot be used", authority)?;
+        let authority = Authority::with_key(&text, &source, &roots, config.ca.validity, false);
+        let authority = match key {
+            CaKey::File { .. } => self.keep(certificate, "cannot be used", authority)?,
+            CaKey::Token { uri, .. } => self.keep(uri, "cannot be used", authority)?,
+        };
         let crl = config.ca.crl.as_ref();
         let authority = authority.with_crl_url(crl.and_then(|crl| crl.url.clone()));
         if let Some(crl) = crl {
@@ -127,6 +119,43 @@ impl Loader {
             hook: Arc::new(BuiltinHook::new(Arc::clone(&authority))),
             authority: Some(authority),
         })
+    }
+
+    /// Where the private key is, with what opens it.
+    fn key_source(&mut self, key: &CaKey, config: &Config) -> Option<KeySource> {
+        match key {
+            CaKey::File { file, passphrase } => {
+                let passphrase = match passphrase {
+                    Some(source) => Some(self.passphrase(source)?),
+                    None => None,
+                };
+                self.read(file)?;
+                Some(KeySource::File {
+                    path: file.value.clone(),
+                    passphrase,
+                })
+            }
+            CaKey::Token { uri, pin } => {
+                let pin = match pin {
+                    None => Pin::None,
+                    Some(source) => {
+                        let pin = self.passphrase(source)?;
+                        match source {
+                            // Read again for each login: it may be exchanged while we run.
+                            Passphrase::Secret(SecretSource::File(file)) => {
+                                Pin::File(file.value.clone())
+                            }
+                            _ => Pin::Text(pin),
+                        }
+                    }
+                };
+                // One more than certificates at once, for lists of revoked ones.
+                let sessions = config.limits.ca + 1;
+                let settings = TokenSettings::new(uri.value.clone(), pin, sessions);
+                let settings = self.keep(uri, "cannot be used", settings);
+                settings.map(KeySource::Token)
+            }
+        }
     }
 
     fn passphrase(&mut self, source: &Passphrase) -> Option<Secret> {

@@ -1,4 +1,5 @@
-//! Hooks outside the service: helpers that keep running, and how everyone who signs may fail.
+//! Hooks outside the service: helpers that keep running, how everyone who signs may
+//! fail, and keys in tokens.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,3 +16,4 @@ mod pool;
 mod real;
 mod secure;
 mod server;
+mod token;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use openssl::x509::X509;
-use provisioner::ca::init::{InitSettings, init};
-use provisioner::ca::{Authority, AuthoritySettings, CertificatePolicy, ToBeSigned, judge_chain};
+use provisioner::ca::init::{InitSettings, NewKey, init};
+use provisioner::ca::{
+    Authority, AuthoritySettings, CertificatePolicy, KeySource, ToBeSigned, judge_chain,
+};
 use provisioner::code::Code;
 use provisioner::judge::{JudgedRequest, RequestPolicy, judge};
 use rand::SeedableRng;
@@ -34,11 +36,12 @@ pub(crate) fn make(folder: &Path) -> AuthoritySettings {
         root_validity: Duration::from_secs(3_650 * 86_400),
         intermediate_validity: Duration::from_secs(1_825 * 86_400),
         root: None,
+        key: NewKey::File,
     };
     let outcome = init(&settings, Timestamp::now(), &mut rng()).unwrap();
     AuthoritySettings {
         certificate: outcome.intermediate_certificate,
-        key: outcome.intermediate_key,
+        key: folder.join("intermediate.key"),
         roots: outcome.root_certificate,
         validity: Duration::from_secs(365 * 86_400),
         server_auth: false,
@@ -239,6 +242,7 @@ fn init_makes_keys_for_their_owner_and_overwrites_nothing() {
         root_validity: Duration::from_secs(86_400),
         intermediate_validity: Duration::from_secs(86_400),
         root: None,
+        key: NewKey::File,
     };
     let refusal = init(&again, Timestamp::now(), &mut rng()).unwrap_err();
     assert!(refusal.message.contains("root.key exists"), "{refusal}");
@@ -256,7 +260,14 @@ fn a_given_root_signs_the_intermediate() {
         name: "Ours".to_owned(),
         root_validity: Duration::from_secs(86_400),
         intermediate_validity: Duration::from_secs(30 * 86_400),
-        root: Some((company.join("ca.pem"), company.join("root.key"))),
+        root: Some((
+            company.join("ca.pem"),
+            KeySource::File {
+                path: company.join("root.key"),
+                passphrase: None,
+            },
+        )),
+        key: NewKey::File,
     };
     let outcome = init(&settings, Timestamp::now(), &mut rng()).unwrap();
     assert_eq!(outcome.root_key, None);

@@ -8,7 +8,7 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::{KeyUsage, SubjectKeyIdentifier};
 
 use super::{Authority, BACKDATE, internal, wrong};
-use crate::code::{Code, Refusal};
+use crate::code::Refusal;
 use crate::ledger::{Reason, Revocation};
 
 /// What an authority needs for lists beside its key.
@@ -114,17 +114,14 @@ impl Authority {
             revoked_certs: revoked.iter().map(entry).collect::<Result<_, _>>()?,
             key_identifier_method: self.lists.key_id.clone(),
         };
-        let unsigned = |error: rcgen::Error| {
-            let says = format!("the list of revoked certificates could not be signed: {error}");
-            Refusal::new(Code::CaUnavailable, says)
-        };
-        let signed = list.signed_by(&self.issuer).map_err(unsigned)?;
+        let what = "the list of revoked certificates";
+        let signed = self.signer.sign(what, |issuer| list.signed_by(issuer))?;
         Ok(SignedList {
             number,
             next_update,
             entries: revoked.len(),
             der: signed.der().to_vec(),
-            pem: signed.pem().map_err(unsigned)?,
+            pem: signed.pem().map_err(internal)?,
         })
     }
 }

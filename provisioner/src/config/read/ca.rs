@@ -4,9 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{DAY, SECOND, located, needed_path, secret};
+use crate::ca::pkcs11::KeyUri;
 use crate::config::reader::Section;
 use crate::config::{
-    Backend, Ca, CaKind, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret, SecretSource,
+    Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret,
+    SecretSource,
 };
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
@@ -39,8 +41,7 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
         "http" => CaKind::Http(Box::new(http(&section))),
         _ => CaKind::BuiltIn {
             certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
-            key: needed_path(&section, "key", "\"intermediate.key\""),
-            passphrase: passphrase(&section),
+            key: key(&section),
         },
     };
     let ca = Ca {
@@ -103,11 +104,57 @@ fn crl(section: &Section<'_, '_>, kind: &CaKind) -> Option<Crl> {
     })
 }
 
-fn passphrase(section: &Section<'_, '_>) -> Option<Passphrase> {
-    let variable = section.text("key_passphrase_env", "\"MUSTER_CA_PASSPHRASE\"");
-    match (secret(section, "key_passphrase"), variable) {
+/// A file, or a key in a token.
+fn key(section: &Section<'_, '_>) -> CaKey {
+    let example = "\"intermediate.key\"";
+    let phrase = passphrase(section, "key_passphrase", "\"MUSTER_CA_PASSPHRASE\"");
+    let pin = passphrase(section, "key_pin", "\"MUSTER_CA_PIN\"");
+    let written = section.text("key", example);
+    let Some(written) = written.filter(|key| KeyUri::is_meant(&key.value)) else {
+        let file = needed_path(section, "key", example);
+        if pin.is_some() {
+            section.report(
+                &file,
+                "is a file, and a `key_pin` goes with a key in a token; an encrypted file has a \
+                 `key_passphrase`",
+            );
+        }
+        return CaKey::File {
+            file,
+            passphrase: phrase,
+        };
+    };
+    if phrase.is_some() {
+        section.report(
+            &written,
+            "is in a token, which has a `key_pin`; a `key_passphrase` goes with a file",
+        );
+    }
+    let uri = KeyUri::parse(&written.value).unwrap_or_else(|says| {
+        section.report(&written, says);
+        KeyUri::default()
+    });
+    if pin.is_some() && uri.pin_file().is_some() {
+        section.report(
+            &written,
+            "names a `pin-source`, and a `key_pin` is there too; keep one",
+        );
+    }
+    let Located { key, place, .. } = written;
+    let uri = Located {
+        value: uri,
+        key,
+        place,
+    };
+    CaKey::Token { uri, pin }
+}
+
+/// A passphrase or PIN: `KEY`, `KEY_file` or `KEY_env`.
+fn passphrase(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Passphrase> {
+    let variable = section.text(&format!("{key}_env"), example);
+    match (secret(section, key), variable) {
         (Some(_), Some(variable)) => {
-            section.report(&variable, "and `key_passphrase` are both there; keep one");
+            section.report(&variable, format!("and `{key}` are both there; keep one"));
             None
         }
         (Some(source), None) => Some(Passphrase::Secret(source)),
