@@ -97,6 +97,12 @@ codes! {
     KeyReused = "key.reused", Quarantine;
     /// The certificate for the key was revoked; the node has to make another key.
     KeyRevoked = "key.revoked", Defer;
+    /// The issuer's own token has ended: it issues nothing until it has a new one.
+    IssuerExpired = "issuer.expired", Defer;
+    /// The hook wants more in a server token than [issuer] allows.
+    IssuerClaims = "issuer.claims", Refuse;
+    /// A server token that was made is not good for its node.
+    IssuerToken = "issuer.token", Defer;
     /// The signature algorithm is weak or does not belong to the key.
     CsrSigalg = "csr.sigalg", Refuse;
     /// The request is not signed by the key it asks a certificate for.

@@ -6,6 +6,7 @@
 //! carry the place of the key that names the file.
 
 mod ca;
+mod issuer;
 mod ledger;
 mod mistake;
 mod placement;
@@ -22,6 +23,7 @@ use crate::ledger::{Reprovision, Rules};
 use crate::placement::Placement;
 
 pub use ca::{Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Passphrase};
+pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
@@ -50,6 +52,8 @@ pub struct Config {
     pub csr: Csr,
     /// Who signs.
     pub ca: Ca,
+    /// Who issues server tokens, where nodes get those and no certificates.
+    pub issuer: Option<Issuer>,
     /// What a node is sent.
     pub node: NodeFiles,
     /// Which brokers it is sent to, where there are several.

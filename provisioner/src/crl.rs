@@ -74,7 +74,7 @@ impl Publisher {
     #[must_use]
     pub fn of(site: &Site, ledger: &Ledger) -> Option<Self> {
         Some(Self {
-            authority: Arc::clone(site.authority.as_ref()?),
+            authority: Arc::clone(site.authority()?),
             settings: site.config.ca.crl.clone()?,
             ledger: ledger.clone(),
             current: watch::Sender::new(None),

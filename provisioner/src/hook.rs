@@ -27,6 +27,7 @@ pub mod choria;
 pub mod contract;
 mod error;
 pub mod exec;
+mod grant;
 pub mod guard;
 pub mod http;
 pub mod pool;
@@ -37,6 +38,7 @@ mod redact;
 pub use builtin::BuiltinHook;
 pub use error::HookError;
 pub use exec::{ExecHook, ExecSettings, HelperContract};
+pub use grant::GrantHook;
 pub use guard::{Guarded, Pace};
 pub use http::HttpHook;
 pub use pool::{PoolHook, PoolSettings};
@@ -58,7 +60,7 @@ pub struct HookRequest {
     pub now: Timestamp,
 }
 
-/// What a node answered to `choria_provision#gencsr`.
+/// What a node answered when it was asked to make a key: to `choria_provision#gencsr`, where nodes get certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsrReply {
     /// The request, PEM.
@@ -67,6 +69,22 @@ pub struct CsrReply {
     pub public_key: String,
     /// The directory in which the node keeps its TLS files.
     pub ssldir: String,
+    /// Its reply to `gen25519` instead, where nodes get server tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ed25519: Option<Ed25519Reply>,
+}
+
+/// What a node answered to `choria_provision#gen25519`, and what it was asked with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ed25519Reply {
+    /// Its public key, 64 hexadecimal digits.
+    pub public_key: String,
+    /// The directory of its configuration, where it keeps the seed and awaits the token.
+    pub directory: String,
+    /// Its signature over the nonce's text, 128 hexadecimal digits.
+    pub signature: String,
+    /// The nonce.
+    pub nonce: String,
 }
 
 /// A hook's answer: the decision and, in the hook's words, why.
@@ -110,8 +128,10 @@ pub enum Decision {
 /// What a hook proposes to send to a node; nothing of it is judged yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Issued {
-    /// PEM certificates: the leaf and whatever the hook sent along.
+    /// PEM certificates: the leaf and whatever the hook sent along. Empty where nodes get server tokens.
     pub certificate: String,
+    /// What the hook wants in the server token, where nodes get those.
+    pub server_claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// PEM trust anchors the hook named, if it did; the configured ones are what is sent.
     pub ca: Option<String>,
     /// The directory of the TLS files on the node, if the hook named one.

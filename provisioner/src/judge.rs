@@ -10,6 +10,7 @@ pub mod identity;
 pub(crate) mod key;
 mod pem;
 pub mod policy;
+mod possession;
 mod proof;
 pub mod request;
 pub mod token;
@@ -17,4 +18,5 @@ mod weak;
 
 pub use key::KeyKind;
 pub use policy::RequestPolicy;
+pub use possession::judge_possession;
 pub use request::{JudgedRequest, judge};

@@ -7,6 +7,7 @@
 //! - [`config`]: `provisioner.toml`, read strictly
 //! - [`judge`]: requests, tokens and settings, judged by pure functions
 //! - [`ca`]: the built-in authority, and the judgement of every certificate
+//! - [`issuer`]: server tokens, where nodes get those and no certificates
 //! - [`hook`]: who decides about a node: the built-in authority or a helper
 //! - [`template`]: what a node is sent
 //! - [`site`]: everything the configuration names, loaded
@@ -31,6 +32,7 @@ pub mod control;
 pub mod crl;
 pub mod hook;
 mod http;
+pub mod issuer;
 pub mod judge;
 pub mod ledger;
 pub mod metrics;

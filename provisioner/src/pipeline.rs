@@ -17,6 +17,7 @@ pub(crate) mod confirm;
 mod context;
 pub(crate) mod csr;
 pub(crate) mod inspect;
+mod issue;
 mod place;
 pub(crate) mod question;
 pub mod queue;

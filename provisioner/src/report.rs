@@ -250,6 +250,9 @@ pub struct Show {
 /// A certificate in `provisioner show IDENTITY --json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Certificate {
+    /// It is a server token and no certificate; then `serial` is its unique name and `chain` empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub token: bool,
     /// SHA-256 of the public key (SPKI), hexadecimal.
     pub key: String,
     /// Serial number, hexadecimal.

@@ -4,6 +4,7 @@
 //! that names the file.
 
 mod authority;
+mod issuer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use server_core::words::{Collective, Identity};
 use crate::ca::{Authority, CertificatePolicy, TrustStore};
 use crate::config::{Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
 use crate::hook::Hook;
-use crate::template::Templates;
+use crate::issuer::TokenIssuer;
+use crate::template::{self, Templates};
 use authority::Signing;
 
 /// What the steps work with.
@@ -40,14 +42,41 @@ pub struct Site {
     pub node_token: Secret,
     /// Who signs.
     pub hook: Arc<dyn Hook>,
+    /// What nodes get.
+    pub issues: Issues,
+    /// What nodes are sent.
+    pub templates: Templates,
+}
+
+/// What nodes get to show on the production network.
+#[derive(Debug)]
+pub enum Issues {
+    /// Certificates of an authority.
+    Certificates(Box<Certificates>),
+    /// Server tokens of an organization.
+    Tokens(Box<TokenIssuer>),
+}
+
+/// What certificates are held against.
+#[derive(Debug)]
+pub struct Certificates {
     /// The authority whose key is here, where that is who signs.
     pub authority: Option<Arc<Authority>>,
     /// What returned certificates are judged by.
     pub trust: TrustStore,
     /// The same, in numbers.
-    pub certificates: CertificatePolicy,
-    /// What nodes are sent.
-    pub templates: Templates,
+    pub policy: CertificatePolicy,
+}
+
+impl Site {
+    /// The authority whose key is here, where that is who signs.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Arc<Authority>> {
+        match &self.issues {
+            Issues::Certificates(certificates) => certificates.authority.as_ref(),
+            Issues::Tokens(_) => None,
+        }
+    }
 }
 
 /// How one network is reached.
@@ -127,15 +156,18 @@ impl Loader {
         let token_keys = self.token_keys(&config);
         let node_token = self.secret(&config.token.node_token).map(node_token);
         let ca = self.ca(&config);
-        let templates = Templates::parse(&config.node, &config.placement);
+        let defaults = match &ca {
+            Some(Signing {
+                issues: Issues::Tokens(issuer),
+                ..
+            }) => template::token_defaults(issuer.organization()),
+            _ => template::certificate_defaults(),
+        };
+        let templates = Templates::parse(&config.node, &config.placement, &defaults);
         let templates = templates.map_err(|m| self.mistakes.extend(m)).ok();
         let signer = signer?;
         let identity = self.identity(&config, &signer);
-        let Signing {
-            hook,
-            trust,
-            authority,
-        } = ca?;
+        let Signing { hook, issues } = ca?;
         Some(Site {
             identity: identity?,
             signer: Arc::new(signer),
@@ -145,12 +177,7 @@ impl Loader {
             token_rules: token_rules(&config),
             node_token: node_token?,
             hook,
-            authority,
-            trust,
-            certificates: CertificatePolicy {
-                max_lifetime: config.ca.validity,
-                ..CertificatePolicy::default()
-            },
+            issues,
             templates: templates?,
             config,
         })

@@ -9,23 +9,58 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::Value;
+use server_core::trust::jwt::Organization;
 
 use crate::code::{Code, Refusal};
 use crate::config::{Located, Mistake, NodeFiles};
 use crate::placement::{Placement, Target};
 
-/// Settings that are always there unless the configuration sets them itself.
-const DEFAULTS: [(&str, &str); 6] = [
-    ("identity", "{{ identity }}"),
-    ("plugin.choria.server.provision", "false"),
-    ("plugin.security.provider", "file"),
-    (
-        "plugin.security.file.certificate",
-        "{{ ssldir }}/certificate.pem",
-    ),
-    ("plugin.security.file.key", "{{ ssldir }}/private.pem"),
-    ("plugin.security.file.ca", "{{ ssldir }}/ca.pem"),
-];
+/// Settings that are there unless the configuration sets them itself, as templates by name.
+pub type Defaults = Vec<(String, String)>;
+
+fn defaults(own: &[(&str, &str)]) -> Defaults {
+    let all = [
+        ("identity", "{{ identity }}"),
+        ("plugin.choria.server.provision", "false"),
+    ];
+    let all = all.iter().chain(own);
+    all.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+        .collect()
+}
+
+/// Those of a node that gets a certificate.
+#[must_use]
+pub fn certificate_defaults() -> Defaults {
+    defaults(&[
+        ("plugin.security.provider", "file"),
+        (
+            "plugin.security.file.certificate",
+            "{{ ssldir }}/certificate.pem",
+        ),
+        ("plugin.security.file.key", "{{ ssldir }}/private.pem"),
+        ("plugin.security.file.ca", "{{ ssldir }}/ca.pem"),
+    ])
+}
+
+/// Those of a node that gets a server token of this organization.
+#[must_use]
+pub fn token_defaults(organization: &Organization) -> Defaults {
+    let Organization { name, key } = organization;
+    let public = format!("plugin.security.issuer.{name}.public");
+    defaults(&[
+        ("plugin.security.provider", "choria"),
+        (
+            "plugin.security.choria.token_file",
+            "{{ ssldir }}/server.jwt",
+        ),
+        (
+            "plugin.security.choria.seed_file",
+            "{{ ssldir }}/server.seed",
+        ),
+        ("plugin.security.issuer.names", name),
+        (&public, &key.hex()),
+    ])
+}
 
 /// Where a node finds its brokers.
 const BROKERS: &str = "plugin.choria.middleware_hosts";
@@ -47,7 +82,7 @@ pub struct Templates {
 pub struct Scope<'a> {
     /// The node's name.
     pub identity: &'a str,
-    /// Where it keeps its TLS files.
+    /// Where it keeps its TLS files, or its server token.
     pub ssldir: &'a str,
     /// Its inventory; `facts` is a part of it.
     pub inventory: &'a Value,
@@ -62,7 +97,11 @@ impl Templates {
     ///
     /// # Errors
     /// Every template that does not parse.
-    pub fn parse(files: &NodeFiles, placement: &Placement) -> Result<Self, Vec<Mistake>> {
+    pub fn parse(
+        files: &NodeFiles,
+        placement: &Placement,
+        defaults: &Defaults,
+    ) -> Result<Self, Vec<Mistake>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(
@@ -97,14 +136,13 @@ impl Templates {
             let names = names.map(|(name, source)| add(&kind, name, source));
             targets.insert(target.name.clone(), names.collect());
         }
-        for (name, source) in DEFAULTS {
+        for (name, source) in defaults {
             if !settings.iter().any(|s| s == name) {
-                if let Err(error) =
-                    environment.add_template_owned(template_name("settings", name), source)
-                {
+                let template = template_name("settings", name);
+                if let Err(error) = environment.add_template_owned(template, source.clone()) {
                     tracing::error!(%error, name, "a default setting is no template");
                 }
-                settings.push(name.to_owned());
+                settings.push(name.clone());
             }
         }
         if !mistakes.is_empty() {
@@ -252,9 +290,13 @@ mod tests {
             claims: &json!({ "extensions": { "rack": "r12" } }),
             target: None,
         };
-        Templates::parse(&files(settings), &Placement::default())
-            .unwrap()
-            .settings(scope)
+        Templates::parse(
+            &files(settings),
+            &Placement::default(),
+            &certificate_defaults(),
+        )
+        .unwrap()
+        .settings(scope)
     }
 
     #[test]
@@ -294,6 +336,7 @@ mod tests {
         let mistakes = Templates::parse(
             &files(&[("a", "{{ identity"), ("b", "{% if %}")]),
             &Placement::default(),
+            &certificate_defaults(),
         );
         let says: Vec<_> = mistakes.unwrap_err().into_iter().map(|m| m.says).collect();
         assert_eq!(says.len(), 2);
@@ -307,7 +350,8 @@ mod tests {
     fn the_example_renders() {
         let text = include_str!("../example.toml");
         let config = Config::parse(Path::new("p.toml"), text).unwrap();
-        let templates = Templates::parse(&config.node, &config.placement).unwrap();
+        let templates =
+            Templates::parse(&config.node, &config.placement, &certificate_defaults()).unwrap();
         let scope = Scope {
             identity: "n1",
             ssldir: "/s",

@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::config::Config;
 use crate::judge::configuration;
 use crate::placement::Target;
-use crate::site::Site;
+use crate::site::{Issues, Site};
 use crate::template::Scope;
 
 /// Check a configuration: every mistake, with its line and key
@@ -53,11 +53,26 @@ impl CheckArgs {
             site.identity,
             site.signer.caller_id().as_str()
         )?;
-        writeln!(
-            out,
-            "  certificates come from the {} authority",
-            site.hook.kind()
-        )?;
+        match &site.issues {
+            Issues::Certificates(_) => writeln!(
+                out,
+                "  certificates come from the {} authority",
+                site.hook.kind()
+            )?,
+            Issues::Tokens(issuer) => {
+                let organization = issuer.organization();
+                let until = match issuer.expires() {
+                    Some(end) => format!(", by a chain issuer until {end}"),
+                    None => String::new(),
+                };
+                writeln!(
+                    out,
+                    "  server tokens come from the organization {}{until}, decided by {}",
+                    organization.name,
+                    site.hook.kind()
+                )?;
+            }
+        }
         let keys: Vec<_> = site
             .token_keys
             .iter()

@@ -9,16 +9,17 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use server_core::trust::{KeyAlgorithm, KeyPair};
 use zeroize::Zeroizing;
 
 use super::Exit;
 use crate::code::{Class, Code, Refusal};
 use crate::config::Config;
 use crate::control;
-use crate::hook::{CsrReply, Decision, HookAnswer, HookRequest};
-use crate::judge::{self, JudgedRequest, configuration};
+use crate::hook::{CsrReply, Decision, Ed25519Reply, HookAnswer, HookRequest};
+use crate::judge::{self, configuration};
 use crate::placement::{Candidate, Target, nowhere};
-use crate::site::Site;
+use crate::site::{Issues, Site};
 use crate::step::{State, Step};
 use crate::template::Scope;
 
@@ -38,9 +39,9 @@ Exit status: 0 it would be enrolled, 1 it would not, 2 it cannot be said")]
 pub struct SimulateArgs {
     /// The node
     identity: String,
-    /// Its certificate request in PEM; - reads standard input
+    /// Its certificate request in PEM, where nodes get certificates; - reads standard input
     #[arg(long, value_name = "FILE")]
-    csr: PathBuf,
+    csr: Option<PathBuf>,
     /// Its inventory, a JSON object
     #[arg(long, value_name = "FILE")]
     inventory: Option<PathBuf>,
@@ -118,7 +119,7 @@ impl SimulateArgs {
     }
 
     fn simulate(&self, site: &Site) -> anyhow::Result<Result<Simulated, Stopped>> {
-        let csr = read(&self.csr)?;
+        let asked = self.asked(site)?;
         let inventory = match &self.inventory {
             Some(file) => serde_json::from_slice(&read(file)?)
                 .with_context(|| format!("{} is no JSON", file.display()))?,
@@ -131,14 +132,24 @@ impl SimulateArgs {
             .and_then(|()| claims(site, token.as_ref().map(|token| token.as_slice()), now))
             .and_then(|claims| {
                 let policy = &site.config.csr.policy;
-                let request = judge::judge(&csr, &self.identity, policy);
+                let request = match &asked.ed25519 {
+                    Some(reply) => judge::judge_possession(reply, &self.identity, policy.punycode),
+                    None => judge::judge(asked.csr.as_bytes(), &self.identity, policy),
+                };
                 Ok((claims, request.map_err(at(Step::Csr))?))
             });
         let (claims, request) = match judged {
             Ok(judged) => judged,
             Err(stopped) => return Ok(Err(stopped)),
         };
-        let question = question(request, &csr, &self.ssldir, inventory, claims, now);
+        let question = HookRequest {
+            request,
+            csr: asked,
+            inventory,
+            claims,
+            attempt: 1,
+            now,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -151,6 +162,38 @@ impl SimulateArgs {
             Err(error) => return Ok(Err((Step::Sign, error.into()))),
         };
         Ok(self.answered(site, &question, answer))
+    }
+
+    /// What the node would answer when it is asked for a key. Where nodes get tokens that is any key:
+    /// no decision rests on which.
+    fn asked(&self, site: &Site) -> anyhow::Result<CsrReply> {
+        match (&site.issues, &self.csr) {
+            (Issues::Certificates(_), Some(csr)) => Ok(CsrReply {
+                csr: String::from_utf8_lossy(&read(csr)?).into_owned(),
+                ssldir: self.ssldir.clone(),
+                ..CsrReply::default()
+            }),
+            (Issues::Certificates(_), None) => {
+                anyhow::bail!("name the node's certificate request with --csr FILE")
+            }
+            (Issues::Tokens(_), Some(_)) => {
+                anyhow::bail!("nodes get server tokens here and make no request; leave out --csr")
+            }
+            (Issues::Tokens(_), None) => {
+                let key = KeyPair::generate(KeyAlgorithm::Ed25519)?;
+                let nonce = "simulated".to_owned();
+                let reply = Ed25519Reply {
+                    public_key: hex::encode(key.public_raw()),
+                    directory: self.ssldir.clone(),
+                    signature: hex::encode(key.sign(nonce.as_bytes())?),
+                    nonce,
+                };
+                Ok(CsrReply {
+                    ed25519: Some(reply),
+                    ..CsrReply::default()
+                })
+            }
+        }
     }
 
     /// What the ledger knows that keeps the node out.
@@ -214,8 +257,11 @@ impl SimulateArgs {
             let judged = configuration::judge(&self.identity, settings, policies, opa);
             simulated.config = json!(judged.map_err(stopped)?.settings());
             simulated.placement = scope.target.map(|target| target.name.clone());
-            let wanted = issued.validity.unwrap_or(site.config.ca.validity);
-            simulated.validity_s = wanted.min(site.config.ca.validity).as_secs();
+            let allowed = match &site.config.issuer {
+                Some(rules) => rules.validity,
+                None => site.config.ca.validity,
+            };
+            simulated.validity_s = issued.validity.unwrap_or(allowed).min(allowed).as_secs();
         }
         Ok(simulated)
     }
@@ -265,29 +311,6 @@ fn claims(site: &Site, token: Option<&[u8]>, now: Timestamp) -> Result<Value, St
         claims.remove("chpwd");
     }
     Ok(claims)
-}
-
-fn question(
-    request: JudgedRequest,
-    csr: &[u8],
-    ssldir: &str,
-    inventory: Value,
-    claims: Value,
-    now: Timestamp,
-) -> HookRequest {
-    let csr = CsrReply {
-        csr: String::from_utf8_lossy(csr).into_owned(),
-        public_key: String::new(),
-        ssldir: ssldir.to_owned(),
-    };
-    HookRequest {
-        request,
-        csr,
-        inventory,
-        claims,
-        attempt: 1,
-        now,
-    }
 }
 
 fn at(step: Step) -> impl Fn(Refusal) -> Stopped {

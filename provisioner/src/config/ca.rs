@@ -10,8 +10,8 @@ use crate::hook::guard::{BreakerSettings, Pace};
 /// `[ca]`.
 #[derive(Clone, Debug)]
 pub struct Ca {
-    /// Trust anchors: sent to nodes and judged by.
-    pub roots: Located<PathBuf>,
+    /// Trust anchors: sent to nodes and judged by. None where nodes get no certificates.
+    pub roots: Option<Located<PathBuf>>,
     /// Certificates with which chains are completed.
     pub intermediates: Option<Located<PathBuf>>,
     /// Longest life of a certificate.
@@ -38,6 +38,8 @@ pub struct Crl {
 /// Who signs.
 #[derive(Clone, Debug)]
 pub enum CaKind {
+    /// Nobody: every node that is judged good gets a token of the issuer.
+    Granted,
     /// The authority inside this service.
     BuiltIn {
         /// The intermediate, and above it whatever leads to the roots.
@@ -186,7 +188,7 @@ impl CaKind {
     #[must_use]
     pub const fn at_once(&self, limits: &Limits) -> usize {
         match self {
-            Self::BuiltIn { .. } => limits.ca,
+            Self::Granted | Self::BuiltIn { .. } => limits.ca,
             Self::Exec { .. } => limits.hook,
             Self::Pool {
                 helpers, in_flight, ..

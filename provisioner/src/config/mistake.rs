@@ -62,6 +62,15 @@ pub struct Located<T> {
 }
 
 impl<T> Located<T> {
+    /// Stands in for a value that is not in the file.
+    pub(crate) fn unknown(value: T) -> Self {
+        Self {
+            value,
+            key: String::new(),
+            place: Place::default(),
+        }
+    }
+
     /// A mistake about this value: "`key` says".
     pub fn mistake(&self, says: impl fmt::Display) -> Mistake {
         Mistake {

@@ -6,7 +6,7 @@ mod ca;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::mistake::{Located, Mistakes, Place};
+use super::mistake::{Located, Mistakes};
 use super::reader::{Document, Section};
 use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
@@ -33,6 +33,10 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
     let node = root.section("node");
     let production = production(network.section("production"));
     let placement = root.section("placement");
+    let issuer = root.has("issuer").then(|| {
+        let collective = &production.collective.value;
+        super::issuer::read(root.section("issuer"), collective)
+    });
     let config = Config {
         file: file.to_path_buf(),
         state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
@@ -43,7 +47,8 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         production,
         token: token(root.section("token")),
         csr: csr(root.section("csr")),
-        ca: ca::read(root.section("ca")),
+        ca: ca::read(root.section("ca"), issuer.is_some()),
+        issuer,
         node: NodeFiles {
             settings: texts(node.section("settings"), "\"text\""),
             policies: texts(node.section("policies"), "\"policy default deny\""),
@@ -243,9 +248,5 @@ fn texts(section: Section<'_, '_>, example: &str) -> Vec<(String, Located<String
 
 /// Stands in for a value that is not in the file.
 fn located<T>(value: T) -> Located<T> {
-    Located {
-        value,
-        key: String::new(),
-        place: Place::default(),
-    }
+    Located::unknown(value)
 }

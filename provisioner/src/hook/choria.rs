@@ -19,8 +19,8 @@ use crate::code::{Code, Refusal};
 #[derive(Serialize)]
 struct Question<'a> {
     identity: &'a str,
-    csr: QuestionCsr<'a>,
-    ed25519_pubkey: Option<()>,
+    csr: Option<QuestionCsr<'a>>,
+    ed25519_pubkey: Option<QuestionKey<'a>>,
     inventory: String,
     jwt: &'a Value,
 }
@@ -30,6 +30,13 @@ struct QuestionCsr<'a> {
     csr: &'a str,
     public_key: &'a str,
     ssldir: &'a str,
+}
+
+#[derive(Serialize)]
+struct QuestionKey<'a> {
+    public_key: &'a str,
+    directory: &'a str,
+    signature: &'a str,
 }
 
 /// The bytes a helper reads from its standard input.
@@ -46,12 +53,16 @@ pub(super) fn question(request: &HookRequest) -> Result<Zeroizing<Vec<u8>>, Hook
     let inventory = to_go_json(&sorted(&request.inventory)).map_err(|error| unwritable(&error))?;
     let question = Question {
         identity: request.request.identity(),
-        csr: QuestionCsr {
+        csr: request.csr.ed25519.is_none().then_some(QuestionCsr {
             csr: &request.csr.csr,
             public_key: &request.csr.public_key,
             ssldir: &request.csr.ssldir,
-        },
-        ed25519_pubkey: None,
+        }),
+        ed25519_pubkey: request.csr.ed25519.as_ref().map(|reply| QuestionKey {
+            public_key: &reply.public_key,
+            directory: &reply.directory,
+            signature: &reply.signature,
+        }),
         inventory: String::from_utf8(inventory).map_err(|error| unwritable(&error))?,
         jwt: &request.claims,
     };
@@ -98,13 +109,14 @@ struct Answer {
 /// Reads what a helper printed.
 ///
 /// `defer` counts before `shutdown`, and both before anything else. A private key in the answer is
-/// refused (`hook.key`): keys are made by nodes. Claims for a server token are refused
-/// (`hook.unsupported`): they belong to networks with an organization issuer.
+/// refused (`hook.key`): keys are made by nodes. Claims for a server token belong to networks with an
+/// organization's issuer (`tokens`), where a certificate is of no use; elsewhere they are refused
+/// (`hook.unsupported`).
 ///
 /// # Errors
 /// `hook.protocol`, saying where the JSON is wrong or which key is; `hook.key`,
 /// `hook.unsupported`.
-pub(crate) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
+pub(crate) fn read_answer(output: &[u8], tokens: bool) -> Result<HookAnswer, HookError> {
     match output.trim_ascii_start().first() {
         None => return Err(protocol("it printed nothing")),
         // A list, which the decoder would take for the values of the keys in order.
@@ -133,10 +145,8 @@ pub(crate) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
         )
         .into());
     }
-    if answer
-        .server_claims
-        .is_some_and(|claims| !claims.is_empty())
-    {
+    let server_claims = answer.server_claims.filter(|claims| !claims.is_empty());
+    if !tokens && server_claims.is_some() {
         return Err(Refusal::new(
             Code::HookUnsupported,
             "the helper answered with server_claims, which are for networks with an organization \
@@ -146,10 +156,15 @@ pub(crate) fn read_answer(output: &[u8]) -> Result<HookAnswer, HookError> {
     }
     let certificate = answer
         .certificate
-        .filter(|certificate| !certificate.trim().is_empty())
-        .ok_or_else(|| protocol("it neither put the node off nor gave it a certificate"))?;
+        .filter(|certificate| !certificate.trim().is_empty() && !tokens);
+    if certificate.is_none() && !tokens {
+        return Err(protocol(
+            "it neither put the node off nor gave it a certificate",
+        ));
+    }
     decided(Decision::Issue(Box::new(Issued {
-        certificate,
+        certificate: certificate.unwrap_or_default(),
+        server_claims,
         ca: answer.ca.filter(|ca| !ca.trim().is_empty()),
         ssldir: answer.ssldir.filter(|ssldir| !ssldir.is_empty()),
         configuration: answer

@@ -30,6 +30,8 @@ pub(super) struct Question {
     /// One JSON object without a line break.
     pub(super) json: Vec<u8>,
     dry_run: bool,
+    /// The node gets a server token and no certificate.
+    tokens: bool,
 }
 
 #[derive(Serialize)]
@@ -43,6 +45,8 @@ struct Sign<'a> {
     identity: &'a str,
     profile: &'a str,
     csr_pem: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ed25519_public_key: Option<&'a str>,
     spki_sha256: String,
     inventory: &'a Value,
     token_claims: Value,
@@ -69,6 +73,8 @@ pub(super) fn sign(
     let what = [identity, &spki_sha256, profile].join("\0");
     let idempotency_key = hex::encode(sha256(what.as_bytes()));
     let request_id = next_id(&idempotency_key[..16]);
+    let public_key = request.csr.ed25519.as_ref();
+    let public_key = public_key.map(|reply| reply.public_key.as_str());
     let sign = Sign {
         v: VERSION,
         op: "sign",
@@ -79,6 +85,7 @@ pub(super) fn sign(
         identity,
         profile,
         csr_pem: &request.csr.csr,
+        ed25519_public_key: public_key,
         spki_sha256,
         inventory: &request.inventory,
         token_claims: without_secrets(&request.claims),
@@ -94,6 +101,7 @@ pub(super) fn sign(
         json,
         request_id,
         dry_run,
+        tokens: request.csr.ed25519.is_some(),
     })
 }
 
@@ -111,6 +119,7 @@ pub(super) fn health(limit: Duration) -> Question {
         json: serde_json::to_vec(&health).unwrap_or_default(),
         request_id,
         dry_run: false,
+        tokens: false,
     }
 }
 
@@ -169,6 +178,8 @@ struct Answer {
     #[serde(default)]
     cert_chain_pem: Option<String>,
     #[serde(default)]
+    server_claims: Option<Map<String, Value>>,
+    #[serde(default)]
     ssldir: Option<String>,
     #[serde(default)]
     config: Option<Map<String, Value>>,
@@ -188,6 +199,7 @@ pub(crate) fn read_any_answer(answer: &[u8]) -> Result<HookAnswer, HookError> {
         request_id: echo(answer).unwrap_or_default(),
         json: Vec::new(),
         dry_run: false,
+        tokens: false,
     };
     read_answer(&question, answer)
 }
@@ -288,20 +300,32 @@ fn message(answer: &Answer) -> Result<(String, Option<Duration>), HookError> {
 fn issued(question: &Question, answer: Answer) -> Result<Issued, HookError> {
     let text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let certificate = match text(answer.cert_chain_pem) {
+        Some(_) if question.tokens => {
+            return Err(protocol(
+                "it gave a certificate, and the node gets a server token (`ed25519_public_key`)",
+            ));
+        }
         Some(_) if question.dry_run => {
             return Err(protocol(
                 "it had a certificate made though `dry_run` asks for a decision only",
             ));
         }
-        None if !question.dry_run => {
+        None if !question.dry_run && !question.tokens => {
             return Err(protocol(
                 "`decision` is \"issue\" and `cert_chain_pem` is missing",
             ));
         }
         certificate => certificate.unwrap_or_default(),
     };
+    let server_claims = answer.server_claims.filter(|claims| !claims.is_empty());
+    if server_claims.is_some() && !question.tokens {
+        return Err(protocol(
+            "`server_claims` are for networks with an organization's issuer; this one has none",
+        ));
+    }
     Ok(Issued {
         certificate,
+        server_claims,
         ca: None,
         ssldir: text(answer.ssldir),
         configuration: answer

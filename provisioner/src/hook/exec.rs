@@ -154,9 +154,12 @@ impl Hook for ExecHook {
             HelperContract::Muster { profile } => self.ask_ours(request, profile, false).await,
             HelperContract::Choria => {
                 let question = choria::question(request)?;
-                self.ask(request, &question, choria::read_answer)
-                    .await
-                    .map(|answer| choria::without_idle_upgrade(answer, &request.inventory))
+                let tokens = request.csr.ed25519.is_some();
+                self.ask(request, &question, |output| {
+                    choria::read_answer(output, tokens)
+                })
+                .await
+                .map(|answer| choria::without_idle_upgrade(answer, &request.inventory))
             }
         }
     }

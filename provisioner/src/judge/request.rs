@@ -26,14 +26,14 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// A request that may be signed: the node's name and public key, and nothing else of it.
 ///
-/// Only [`judge`] makes one, and it is all an authority is given.
+/// Only [`judge`] makes one, or [`super::judge_possession`] of a key alone, and it is all an authority is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedRequest {
-    identity: String,
-    key: KeyKind,
-    spki: Vec<u8>,
-    spki_sha256: [u8; 32],
-    addresses: Vec<IpAddr>,
+    pub(super) identity: String,
+    pub(super) key: KeyKind,
+    pub(super) spki: Vec<u8>,
+    pub(super) spki_sha256: [u8; 32],
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl JudgedRequest {

@@ -213,12 +213,18 @@ pub(super) fn apply(
                 (new_certificate, signed_twice) = keep(record, issuance);
                 key_changed = true;
             }
-            revoked = enrolment.hold(&change.identity, held(name, issuance), at);
+            if !issuance.is_token() {
+                revoked = enrolment.hold(&change.identity, held(name, issuance), at);
+            }
             enrolment.until = issuance.not_after;
             enrolment.target.clone_from(&issuance.target);
             let says = match &issuance.target {
-                None => format!("certificate {}", issuance.serial),
-                Some(target) => format!("certificate {}, placed at {target}", issuance.serial),
+                None => format!("{} {}", issuance.kind(), issuance.serial),
+                Some(target) => format!(
+                    "{} {}, placed at {target}",
+                    issuance.kind(),
+                    issuance.serial
+                ),
             };
             let since = enrolment.mark;
             done(enrolment, Step::Sign, State::Working, since, says)

@@ -9,7 +9,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _};
 use serde::{Deserialize, Serialize};
 
 use super::order::{Order, Verb};
-use super::record::{Enrolment, KeyRecord};
+use super::record::{Enrolment, Issuance, KeyRecord};
 use super::store::{LedgerError, REVOKED, SERVICE, Store};
 use crate::step::words;
 
@@ -157,6 +157,9 @@ impl Enrolment {
         }
         for (key, record) in keys {
             let issued = record.issuance.as_ref();
+            if issued.is_some_and(Issuance::is_token) {
+                continue;
+            }
             let held = record.serials.iter().map(|serial| Held {
                 key: key.to_owned(),
                 serial: serial.clone(),

@@ -15,9 +15,11 @@ use super::sign::Signed;
 use super::signals::Watch;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
+use crate::hook::CsrReply;
 use crate::judge::configuration::{self, JudgedConfiguration};
 use crate::ledger::{Act, Evidence, Issuance};
 use crate::placement::Target;
+use crate::site::Issues;
 use crate::template::Scope;
 
 /// A node that has what it needs for production.
@@ -34,14 +36,7 @@ pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured,
         requested,
         issuance,
     } = signed;
-    let ssldir = issuance.ssldir.clone();
-    let ssldir = Some(requested.csr.ssldir.clone())
-        .filter(|d| !d.is_empty())
-        .or(ssldir);
-    let ssldir = ssldir.ok_or_else(|| {
-        let says = "neither the node nor the hook names a folder for its TLS files (ssldir)";
-        Refusal::new(Code::RpcProtocol, says)
-    })?;
+    let ssldir = folder(&requested.csr, &issuance)?;
     let inspected = *requested.inspected;
     let node = inspected.node().clone();
     let scope = Scope {
@@ -65,6 +60,20 @@ pub(crate) async fn run(context: &Context, signed: Signed) -> Result<Configured,
         conversation,
         watch,
         place: inspected.place,
+    })
+}
+
+/// Where the node keeps its TLS files, or its server token.
+fn folder(reply: &CsrReply, issuance: &Issuance) -> Result<String, Refusal> {
+    let own = match &reply.ed25519 {
+        Some(reply) => &reply.directory,
+        None => &reply.ssldir,
+    };
+    let own = Some(own.clone()).filter(|folder| !folder.is_empty());
+    own.or_else(|| issuance.ssldir.clone()).ok_or_else(|| {
+        let says = "neither the node nor the hook names a folder for its TLS files (ssldir) or its \
+                    server token (directory)";
+        Refusal::new(Code::RpcProtocol, says)
     })
 }
 
@@ -144,15 +153,20 @@ fn request(
     judged: &JudgedConfiguration,
 ) -> Result<Value, Refusal> {
     let config = text(judged.settings())?;
+    // A node writes TLS files only where it gets all of certificate, anchors and folder.
+    let (ca, ssldir) = match &context.site.issues {
+        Issues::Certificates(held) => (held.trust.anchors_pem(), ssldir),
+        Issues::Tokens(_) => (String::new(), ""),
+    };
     Ok(json!({
         "action_policies": judged.action_policies(),
-        "ca": context.site.trust.anchors_pem(),
+        "ca": ca,
         "certificate": issuance.chain,
         "config": config,
         "ecdh_public": "",
         "key": "",
         "opa_policies": judged.opa_policies(),
-        "server_jwt": "",
+        "server_jwt": issuance.server_jwt,
         "ssldir": ssldir,
         "token": context.site.node_token.reveal(),
     }))

@@ -3,13 +3,16 @@
 //! `gencsr` makes a new key at each call, so once its reply is in the ledger it
 //! is not asked again: a resumed enrolment judges the recorded request.
 
+use rand::RngCore as _;
+
 use super::inspect::Inspected;
 use super::question::Question;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
-use crate::hook::CsrReply;
+use crate::hook::{CsrReply, Ed25519Reply};
 use crate::judge::{self, JudgedRequest};
 use crate::ledger::{Act, Applied, KeyRecord, Setback};
+use crate::site::Issues;
 use crate::step::{State, Step};
 
 /// A node whose request may be signed.
@@ -30,18 +33,24 @@ pub(crate) async fn run(
     mut inspected: Box<Inspected>,
 ) -> Result<Requested, Stop> {
     let node = inspected.node().clone();
+    let tokens = matches!(context.site.issues, Issues::Tokens(_));
     let recorded = match &inspected.recorded_key {
-        Some(key) => context
-            .key(key)?
-            .filter(|record| record.identity == node.as_str()),
+        // A request made before the site went from certificates to tokens, or back, is of no use.
+        Some(key) => context.key(key)?.filter(|record| {
+            record.identity == node.as_str() && record.csr.ed25519.is_some() == tokens
+        }),
         None => None,
     };
     let (csr, says) = match recorded {
         Some(record) => (record.csr, "the recorded request"),
+        None if tokens => (ask_for_key(context, &mut inspected).await?, "a new key"),
         None => (ask(context, &mut inspected).await?, "a new request"),
     };
-    let pem = csr.csr.as_bytes();
-    let judged = judge::judge(pem, node.as_str(), &context.site.config.csr.policy);
+    let policy = &context.site.config.csr.policy;
+    let judged = match &csr.ed25519 {
+        Some(reply) => judge::judge_possession(reply, node.as_str(), policy.punycode),
+        None => judge::judge(csr.csr.as_bytes(), node.as_str(), policy),
+    };
     let request = judged.map_err(Stop::with_new_key)?;
     let key = request.spki_sha256_hex();
     let act = Act::Requested {
@@ -94,6 +103,33 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, S
         csr: text("csr"),
         public_key: text("public_key"),
         ssldir: text("ssldir"),
+        ed25519: None,
+    })
+}
+
+/// Asks for an Ed25519 key, with a nonce that no other node is asked with.
+async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, Stop> {
+    let config = &context.site.config;
+    let mut nonce = [0; 16];
+    context.with_rng(|rng| rng.fill_bytes(&mut nonce));
+    let nonce = hex::encode(nonce);
+    let question = Question::Gen25519(nonce.clone());
+    let data = inspected
+        .conversation
+        .call(&question, config.timeouts.node, config.retry.attempts)
+        .await?;
+    let text = |key: &str| {
+        let text = data.get(key).and_then(|value| value.as_str());
+        text.unwrap_or_default().to_owned()
+    };
+    Ok(CsrReply {
+        ed25519: Some(Ed25519Reply {
+            public_key: text("public_key"),
+            directory: text("directory"),
+            signature: text("signature"),
+            nonce,
+        }),
+        ..CsrReply::default()
     })
 }
 

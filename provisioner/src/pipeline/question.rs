@@ -14,6 +14,8 @@ pub(crate) enum Question {
     Inventory,
     /// A fresh key and a certificate request.
     GenCsr,
+    /// A fresh Ed25519 key, and a signature over this nonce to prove that the node has it.
+    Gen25519(String),
     /// To take certificate, settings and policies.
     Configure(Box<Value>),
     /// To restart.
@@ -31,6 +33,7 @@ impl Question {
             Self::Jwt => "choria_provision#jwt",
             Self::Inventory => "rpcutil#inventory",
             Self::GenCsr => "choria_provision#gencsr",
+            Self::Gen25519(_) => "choria_provision#gen25519",
             Self::Configure(_) => "choria_provision#configure",
             Self::Restart => "choria_provision#restart",
             Self::Shutdown => "choria_provision#shutdown",
@@ -40,7 +43,10 @@ impl Question {
 
     /// Whether one signed request serves many nodes.
     pub(crate) const fn is_shared(&self) -> bool {
-        !matches!(self, Self::Configure(_) | Self::Shutdown)
+        !matches!(
+            self,
+            Self::Gen25519(_) | Self::Configure(_) | Self::Shutdown
+        )
     }
 
     /// The question as a call, carrying the token nodes want to see.
@@ -51,6 +57,9 @@ impl Question {
             Self::Jwt => provision("jwt", json!({ "token": token })),
             Self::Inventory => Call::rpc("rpcutil", "inventory", json!({})),
             Self::GenCsr => provision("gencsr", json!({ "token": token })),
+            Self::Gen25519(nonce) => {
+                provision("gen25519", json!({ "nonce": nonce, "token": token }))
+            }
             Self::Configure(data) => provision("configure", (**data).clone()),
             // The shortest delay a node knows: 2 s.
             Self::Restart => provision("restart", json!({ "splay": 1, "token": token })),

@@ -12,11 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Conversation;
 use super::csr::Requested;
-use super::{Context, Stop, place};
+use super::{Context, Stop, issue, place};
 use crate::ca::{CertificatePolicy, ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
 use crate::hook::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::ledger::{Act, Applied, Issuance, KeyRecord};
+use crate::site::{Certificates, Issues};
 
 /// A node for which a good certificate exists.
 #[derive(Debug)]
@@ -57,7 +58,10 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         // Nobody else could name a target: refused before anything is signed to no avail.
         place::settled(context, None, None)?;
     }
-    let answer = decide(context, &requested, &question).await?;
+    let answer = match &context.site.issues {
+        Issues::Certificates(_) => decide(context, &requested, &question).await?,
+        Issues::Tokens(_) => issue::consult(context, &requested, &question).await?,
+    };
     let issued = match answer.decision {
         Decision::Issue(issued) => issued,
         decision => {
@@ -69,7 +73,12 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
     };
     let target = place::settled(context, issued.placement.as_deref(), place.as_ref());
     let target = target.map_err(Stop::with_new_key)?;
-    let issuance = judged(context, &requested, *issued, target)?;
+    let issuance = match &context.site.issues {
+        Issues::Certificates(held) => judged(context, &requested, *issued, target, held)?,
+        Issues::Tokens(issuer) => {
+            issue::token(context, &requested, *issued, target, issuer).await?
+        }
+    };
     let act = Act::Signed {
         key: requested.key.clone(),
         issuance: Box::new(issuance.clone()),
@@ -199,36 +208,29 @@ fn judged(
     requested: &Requested,
     issued: Issued,
     target: Option<String>,
+    held: &Certificates,
 ) -> Result<Issuance, Stop> {
-    let site = &context.site;
     let policy = match issued.validity {
         // A hook may want less than policy allows, never more.
         Some(validity) => CertificatePolicy {
-            max_lifetime: site.certificates.max_lifetime.min(validity),
-            ..site.certificates.clone()
+            max_lifetime: held.policy.max_lifetime.min(validity),
+            ..held.policy.clone()
         },
-        None => site.certificates.clone(),
+        None => held.policy.clone(),
     };
     let chain = judge_chain(
         &issued.certificate,
         issued.ca.as_deref(),
         &requested.request,
-        &site.trust,
+        &held.trust,
         &policy,
         context.now(),
     )
     .map_err(Stop::with_new_key)?;
-    if let Some(version) = &issued.upgrade {
-        let says = format!(
-            "the hook wants the node upgraded to {version}, which this service does not do"
-        );
-        return Err(Stop::with_new_key(Refusal::new(
-            Code::HookUnsupported,
-            says,
-        )));
-    }
+    judge_upgrade(&issued).map_err(Stop::with_new_key)?;
     Ok(Issuance {
         chain: chain.chain_pem().to_owned(),
+        server_jwt: String::new(),
         serial: chain.serial().to_owned(),
         not_after: Some(chain.not_after()),
         target,
@@ -237,6 +239,16 @@ fn judged(
         action_policies: issued.action_policies,
         opa_policies: issued.opa_policies,
     })
+}
+
+/// Replacing a node's software is not done here.
+pub(super) fn judge_upgrade(issued: &Issued) -> Result<(), Refusal> {
+    let Some(version) = &issued.upgrade else {
+        return Ok(());
+    };
+    let says =
+        format!("the hook wants the node upgraded to {version}, which this service does not do");
+    Err(Refusal::new(Code::HookUnsupported, says))
 }
 
 /// What becomes of a node the hook did not want to enrol.

@@ -86,6 +86,7 @@ pub fn show(store: &Store, identity: &str) -> Result<Option<Show>, LedgerError> 
             let issuance = record.issuance?;
             Some(Certificate {
                 key: key.clone(),
+                token: issuance.is_token(),
                 serial: issuance.serial,
                 not_after: issuance.not_after,
                 chain: issuance.chain,

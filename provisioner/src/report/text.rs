@@ -173,7 +173,11 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
             .not_after
             .map(|t| t.to_string())
             .unwrap_or_default();
-        writeln!(out, "  certificate {} until {until}", certificate.serial)?;
+        let kind = match certificate.token {
+            true => "server token",
+            false => "certificate",
+        };
+        writeln!(out, "  {kind} {} until {until}", certificate.serial)?;
     }
     if node.tries > 1 {
         writeln!(out, "  set back {} times in a row", node.tries)?;

@@ -5,41 +5,42 @@ use std::sync::Arc;
 use server_core::trust::tls;
 use server_core::words::Seed;
 
-use super::Loader;
+use super::{Certificates, Issues, Loader};
 use crate::ca::pkcs11::{Pin, TokenSettings};
-use crate::ca::{Authority, KeySource, TrustStore};
+use crate::ca::{Authority, CertificatePolicy, KeySource, TrustStore};
 use crate::config::{
     Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret, SecretSource,
 };
 use crate::hook::exec::Program;
 use crate::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
 use crate::hook::{
-    BuiltinHook, ExecHook, ExecSettings, Guarded, HelperContract, Hook, HttpHook, PoolHook,
-    PoolSettings,
+    BuiltinHook, ExecHook, ExecSettings, GrantHook, Guarded, HelperContract, Hook, HttpHook,
+    PoolHook, PoolSettings,
 };
 
-/// Who signs, and what that is held against.
+/// Who decides, and what nodes get.
 pub(super) struct Signing {
     pub(super) hook: Arc<dyn Hook>,
-    pub(super) trust: TrustStore,
-    pub(super) authority: Option<Arc<Authority>>,
+    pub(super) issues: Issues,
 }
 
-impl Signing {
-    /// Somebody else signs.
-    fn elsewhere(hook: Arc<dyn Hook>, trust: TrustStore) -> Self {
-        Self {
-            hook,
-            trust,
-            authority: None,
-        }
-    }
+/// What certificates are held against, whoever signs them.
+fn certificates(config: &Config, trust: TrustStore, authority: Option<Arc<Authority>>) -> Issues {
+    Issues::Certificates(Box::new(Certificates {
+        authority,
+        trust,
+        policy: CertificatePolicy {
+            max_lifetime: config.ca.validity,
+            ..CertificatePolicy::default()
+        },
+    }))
 }
 
 impl Loader {
     pub(super) fn ca(&mut self, config: &Config) -> Option<Signing> {
-        let hook: Arc<dyn Hook> = match &config.ca.kind {
+        let hook: Option<Arc<dyn Hook>> = match &config.ca.kind {
             CaKind::BuiltIn { .. } => return self.built_in(config),
+            CaKind::Granted => Some(Arc::new(GrantHook)),
             CaKind::Exec {
                 helper,
                 ours,
@@ -55,7 +56,7 @@ impl Loader {
                         HelperContract::Choria
                     },
                 });
-                guarded(hook, backend)
+                Some(guarded(hook, backend))
             }
             CaKind::Pool {
                 helper,
@@ -72,24 +73,29 @@ impl Loader {
                     timeout: helper.timeout,
                     start_timeout: *start_timeout,
                 };
-                guarded(PoolHook::new(settings, Seed::from_os()), backend)
+                Some(guarded(PoolHook::new(settings, Seed::from_os()), backend))
             }
-            CaKind::Http(http) => {
-                let hook = self.http(http, config);
-                let trust = self.trust(config);
-                return Some(Signing::elsewhere(hook?, trust?));
-            }
+            CaKind::Http(http) => self.http(http, config),
         };
-        Some(Signing::elsewhere(hook, self.trust(config)?))
+        let issues = match &config.issuer {
+            Some(rules) => Issues::Tokens(Box::new(self.issuer(rules)?)),
+            None => certificates(config, self.trust(config)?, None),
+        };
+        Some(Signing {
+            hook: hook?,
+            issues,
+        })
     }
 
     fn built_in(&mut self, config: &Config) -> Option<Signing> {
-        let CaKind::BuiltIn { certificate, key } = &config.ca.kind else {
+        let (CaKind::BuiltIn { certificate, key }, Some(roots)) =
+            (&config.ca.kind, &config.ca.roots)
+        else {
             return None;
         };
         let texts = (
             self.read(certificate),
-            self.read(&config.ca.roots),
+            self.read(roots),
             self.key_source(key, config),
         );
         let (Some(text), Some(roots), Some(source)) = texts else {
@@ -114,10 +120,10 @@ impl Loader {
             }
         }
         let authority = Arc::new(authority);
+        let trust = authority.trust().clone();
         Some(Signing {
-            trust: authority.trust().clone(),
             hook: Arc::new(BuiltinHook::new(Arc::clone(&authority))),
-            authority: Some(authority),
+            issues: certificates(config, trust, Some(authority)),
         })
     }
 
@@ -171,13 +177,14 @@ impl Loader {
 
     /// What the certificates of somebody else's authority are held against.
     fn trust(&mut self, config: &Config) -> Option<TrustStore> {
-        let roots = self.read(&config.ca.roots);
+        let file = config.ca.roots.as_ref()?;
+        let roots = self.read(file);
         let between = match &config.ca.intermediates {
             Some(file) => self.read(file)?,
             None => String::new(),
         };
         let trust = TrustStore::from_pem(&roots?, &between);
-        self.keep(&config.ca.roots, "holds no trust anchor", trust)
+        self.keep(file, "holds no trust anchor", trust)
     }
 
     fn http(&mut self, http: &Http, config: &Config) -> Option<Arc<dyn Hook>> {

@@ -42,6 +42,7 @@ pub(crate) fn request_with(name: &str, key: &Key) -> HookRequest {
             csr,
             public_key: String::new(),
             ssldir: "/etc/choria/ssl".to_owned(),
+            ed25519: None,
         },
         inventory: json!({"facts": {"site": "ams"}}),
         claims: json!({"cht": "s3cret", "chpwd": "hunter2", "chpd": true}),

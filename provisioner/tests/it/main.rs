@@ -18,3 +18,4 @@ mod operators;
 mod placed;
 mod revoked;
 mod support;
+mod tokens;

@@ -48,6 +48,17 @@ impl Site {
         Self::begin(true)
     }
 
+    /// The same with a production broker that asks nobody for a certificate.
+    pub(crate) fn start_without_client_certificates() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::make(dir.path());
+        let provisioning = Broker::start(dir.path(), "provisioning", &brokers::provisioning(&pki));
+        let mut config = brokers::production(&pki);
+        config["tls"]["verify"] = false.into();
+        let production = Broker::start(dir.path(), "production", &config);
+        Self::of(dir, provisioning, production, Vec::new())
+    }
+
     fn begin(buckets: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::make(dir.path());

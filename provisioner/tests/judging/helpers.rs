@@ -39,6 +39,7 @@ fn request(case: &str) -> HookRequest {
             csr,
             public_key: text(&stdin["csr"]["public_key"]),
             ssldir: text(&stdin["csr"]["ssldir"]),
+            ed25519: None,
         },
         inventory: shuffled(serde_json::from_str(&text(&stdin["inventory"])).unwrap()),
         claims: stdin["jwt"].clone(),

@@ -14,6 +14,7 @@ mod commands;
 mod encrypted;
 mod forge;
 mod helpers;
+mod issuer;
 mod keys;
 mod names;
 mod requests;

@@ -21,11 +21,13 @@ const LEAST_PAUSE: Duration = Duration::from_millis(10);
 const KINDS: [&str; 4] = ["built-in", "exec", "pool", "http"];
 const APIS: [&str; 4] = ["webhook", "vault", "cfssl", "step-ca"];
 
-pub(super) fn read(section: Section<'_, '_>) -> Ca {
-    if !section.has("kind") {
+/// Reads the table. With `tokens` an issuer makes what nodes get, and this says who decides about them.
+pub(super) fn read(section: Section<'_, '_>, tokens: bool) -> Ca {
+    if !section.has("kind") && !tokens {
         section.missing("kind", "\"built-in\" (or \"exec\", \"pool\", \"http\")");
     }
     let kind = match section.word("kind", &KINDS, "built-in").as_str() {
+        "built-in" if tokens => CaKind::Granted,
         "exec" => CaKind::Exec {
             ours: section.word("contract", &["choria", "muster"], "choria") == "muster",
             helper: helper(&section),
@@ -38,15 +40,16 @@ pub(super) fn read(section: Section<'_, '_>) -> Ca {
             start_timeout: section.duration("start_timeout", 30 * SECOND, SECOND),
             backend: backend(&section),
         },
-        "http" => CaKind::Http(Box::new(http(&section))),
+        "http" => CaKind::Http(Box::new(http(&section, tokens))),
         _ => CaKind::BuiltIn {
             certificate: needed_path(&section, "certificate", "\"intermediate.pem\""),
             key: key(&section),
         },
     };
     let ca = Ca {
-        roots: needed_path(&section, "roots", "\"ca.pem\""),
+        roots: (!tokens).then(|| needed_path(&section, "roots", "\"ca.pem\"")),
         intermediates: match kind {
+            _ if tokens => None,
             // Those stand in the file of its certificate.
             CaKind::BuiltIn { .. } => None,
             _ => section.path("intermediates", "\"intermediates.pem\""),
@@ -179,7 +182,9 @@ fn optional(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Strin
     section.text(key, example).map(|text| text.value)
 }
 
-fn http(section: &Section<'_, '_>) -> Http {
+/// A server; an authority's interface knows of certificates only, a webhook of tokens too.
+fn http(section: &Section<'_, '_>, tokens: bool) -> Http {
+    let apis = if tokens { &APIS[..1] } else { &APIS[..] };
     if !section.has("api") {
         section.missing("api", "\"webhook\" (or \"vault\", \"cfssl\", \"step-ca\")");
     }
@@ -207,7 +212,7 @@ fn http(section: &Section<'_, '_>) -> Http {
         client: certificate.zip(key),
         timeout: section.duration("timeout", 10 * SECOND, SECOND),
         in_flight: section.number("in_flight", 32, 1..1_025),
-        api: match section.word("api", &APIS, "webhook").as_str() {
+        api: match section.word("api", apis, "webhook").as_str() {
             "vault" => HttpApi::Vault {
                 mount: optional(section, "mount", "\"pki\"").unwrap_or_else(|| "pki".to_owned()),
                 role: section

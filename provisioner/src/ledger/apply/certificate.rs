@@ -44,7 +44,10 @@ pub(super) fn withheld(
         return outcome;
     };
     let (new_certificate, signed_twice) = keep(record, issuance);
-    let mut revoked = enrolment.hold(&change.identity, held(name, issuance), change.at);
+    let mut revoked = match issuance.is_token() {
+        true => Vec::new(),
+        false => enrolment.hold(&change.identity, held(name, issuance), change.at),
+    };
     // What was decided about the node takes this one too, and of a node that was purged
     // meanwhile nobody could revoke it later.
     let reason = match enrolment.state {
