@@ -53,6 +53,7 @@ fn acts(n: u64) -> [Act; 9] {
                 csr: "x".repeat(500),
                 public_key: "x".repeat(180),
                 ssldir: "/etc/choria/ssl".to_owned(),
+                ed25519: None,
             },
             says: says(),
         },

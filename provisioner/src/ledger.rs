@@ -19,6 +19,7 @@
 //! that only one of them can have. A [`Ledger`] is used the same way in both cases.
 
 mod apply;
+mod issuance;
 mod mend;
 mod order;
 mod record;
@@ -36,10 +37,10 @@ use tokio::sync::mpsc;
 
 use crate::audit::{self, Audit};
 
+pub use issuance::Issuance;
 pub use order::{Order, Reprovision, Ruling, Verb};
 pub use record::{
-    Act, Applied, Ask, Change, Enrolment, Entry, Evidence, Issuance, KeyRecord, Setback, Source,
-    What,
+    Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Setback, Source, What,
 };
 pub use revocation::{Held, ListNumber, Reason, Revocation};
 pub use shared::{Broker, BucketError, Duty, Group, JetStream, Pair, read as read_bucket};

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, Hook, HookAnswer, HookError, HookRequest, Issued};
+use super::{Decision, Hook, HookAnswer, HookError, HookRequest};
 use crate::ca::ToBeSigned;
 
 /// Grants everything; settings come from the configured templates, tokens from the issuer.
@@ -10,7 +10,7 @@ use crate::ca::ToBeSigned;
 pub struct GrantHook;
 
 fn granted() -> HookAnswer {
-    HookAnswer::new(Decision::Issue(Box::new(Issued::default())), String::new())
+    HookAnswer::new(Decision::Issue(Box::default()), String::new())
 }
 
 #[async_trait]

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use redb::{ReadableDatabase as _, ReadableTable as _};
 use serde::{Deserialize, Serialize};
 
+use super::issuance::Issuance;
 use super::order::{Order, Verb};
-use super::record::{Enrolment, Issuance, KeyRecord};
+use super::record::{Enrolment, KeyRecord};
 use super::store::{LedgerError, REVOKED, SERVICE, Store};
 use crate::step::words;
 

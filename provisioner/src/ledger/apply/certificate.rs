@@ -1,6 +1,7 @@
 //! Certificates in the records: taken down with their key, and those that came too late.
 
-use super::super::record::{Act, Applied, Change, Enrolment, Entry, Issuance, KeyRecord, What};
+use super::super::issuance::Issuance;
+use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
 use super::super::revocation::{Held, Reason};
 use super::{Outcome, settle};
 use crate::step::{State, Step};

@@ -11,8 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use server_core::words::Seed;
 
+use super::super::issuance::Issuance;
 use super::super::order::{Order, Reprovision, Verb};
-use super::super::record::{Act, Applied, Change, Evidence, Issuance, Setback, Source};
+use super::super::record::{Act, Applied, Change, Evidence, Setback, Source};
 use super::super::revocation::Reason;
 use super::super::{Committed, Ledger, Rules, Store};
 use super::bucket::{News, Shelf, ShelfError, node_key};

@@ -1,0 +1,48 @@
+//! What a node is sent to show on the production network, and what goes along.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A certificate or server token and what goes with it, as the hook gave it and the judge passed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuance {
+    /// Leaf and intermediates, PEM, as the node is sent them; empty where it gets a server token.
+    pub chain: String,
+    /// The server token, as the node is sent it; empty where it gets a certificate.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server_jwt: String,
+    /// Serial number of the leaf, hex; the unique name of a token.
+    pub serial: String,
+    /// End of the leaf's life, or of the token's.
+    pub not_after: Option<Timestamp>,
+    /// The target the node is placed at, where nodes are placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Folder of the TLS files, where the hook named one.
+    pub ssldir: Option<String>,
+    /// Settings of the hook; the templates apply when there are none.
+    pub configuration: Option<BTreeMap<String, String>>,
+    /// Action policies of the hook.
+    pub action_policies: BTreeMap<String, String>,
+    /// Open Policy Agent policies of the hook.
+    pub opa_policies: BTreeMap<String, String>,
+}
+
+impl Issuance {
+    /// Whether it is a server token and no certificate: no list of revoked certificates names it.
+    #[must_use]
+    pub const fn is_token(&self) -> bool {
+        !self.server_jwt.is_empty()
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.is_token() {
+            true => "server token",
+            false => "certificate",
+        }
+    }
+}
