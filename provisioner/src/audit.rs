@@ -15,6 +15,7 @@
 //! batch; the line `opened` that follows says where the ledger stood.
 
 mod event;
+mod follow;
 mod key;
 mod line;
 mod log;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use event::{Event, events};
+pub(crate) use follow::{Follower, Line};
 pub(crate) use line::read_any as read_any_line;
 pub(crate) use log::Audit;
 pub use verify::{Finding, Verdict, verify};

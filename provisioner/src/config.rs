@@ -13,6 +13,7 @@ mod placement;
 mod read;
 mod reader;
 mod secret;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use secret::Secret;
+pub use streams::{Election, Events, Through};
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const DEFAULT_PLACES: [&str; 2] = ["provisioner.toml", "/etc/muster/provisioner.toml"];
@@ -68,6 +70,10 @@ pub struct Config {
     pub reprovision: Reprovision,
     /// How the audit log is kept.
     pub audit: audit::Settings,
+    /// The stream that is told what is decided and done.
+    pub events: Option<Events>,
+    /// The election this service stands in.
+    pub election: Option<Election>,
     /// The periodic search for nodes.
     pub sweep: Sweep,
     /// Address of `/metrics`, `/healthz` and `/readyz`; none when switched off.

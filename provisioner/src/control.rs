@@ -34,6 +34,8 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, Mistakes};
 use crate::crl::Publisher;
+use crate::election::Standing;
+use crate::events::Telling;
 use crate::ledger::{Ledger, LedgerError, Store};
 use crate::report::{self, Member, Service};
 use crate::step::State;
@@ -106,6 +108,10 @@ pub trait Live: Send + Sync {
     fn dropped(&self) -> BTreeMap<String, u64>;
     /// Who shares its ledger with it, itself included; nobody where it is not shared.
     fn members(&self) -> Vec<Member>;
+    /// Who leads, where there is an election.
+    fn election(&self) -> Option<Standing>;
+    /// How far a stream was told what is decided and done, where one is.
+    fn telling(&self) -> Option<Telling>;
     /// Who publishes its list of revoked certificates, if it has one.
     fn publisher(&self) -> Option<Arc<Publisher>>;
     /// Where it serves metrics.
@@ -238,6 +244,8 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
                 status.ready = status.missing.is_empty();
                 status.http = live.http();
                 status.members = live.members();
+                status.election = live.election();
+                status.events = live.telling();
                 status.dropped = live.dropped();
             }
             serde_json::to_value(status)?

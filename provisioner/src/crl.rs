@@ -4,9 +4,7 @@
 //! The number is durable before the list is signed, so no two lists ever have the same, and the
 //! file is exchanged as a whole: a reader sees the old list or the new one.
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use crate::ledger::{Ledger, LedgerError, Revocation};
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::site::Site;
+use crate::whole;
 
 /// Between two looks at whether a new list is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -106,7 +105,8 @@ impl Publisher {
         let making = tokio::task::spawn_blocking(move || {
             let listed = listed(store.revocations()?, now, lifetime);
             let list = authority.sign_list(number, now, until, &listed)?;
-            let written = write(&file, &list.pem);
+            // Everybody may read it.
+            let written = whole::exchange(&file, list.pem.as_bytes(), 0o644);
             match written {
                 Ok(()) => Ok((list, file)),
                 Err(source) => Err(CrlError::File { file, source }),
@@ -184,21 +184,6 @@ fn listed(
     revoked.retain(|revoked| !revoked.is_past(gone));
     revoked.sort_by(|a, b| (a.at, &a.serial).cmp(&(b.at, &b.serial)));
     revoked
-}
-
-/// Exchanges the file for a new one as a whole; everybody may read it.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(text.as_bytes())?;
-    let everybody = std::fs::Permissions::from_mode(0o644);
-    new.as_file().set_permissions(everybody)?;
-    new.as_file().sync_all()?;
-    new.persist(file).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@
 //! - [`pipeline`]: the road of a node, one module a step
 //! - [`service`]: the running service, where everything is wired up
 //! - [`ready`], [`metrics`], `http`: how the service is watched
+//! - [`events`]: what was decided, told to a stream for others
+//! - [`election`]: which of several services works, where one of them is not ours
+//! - [`jetstream`]: brokers that keep something
 //! - [`report`]: what the service tells about itself
 //! - [`control`]: asking it from another process
 //! - [`untrusted`]: every parser of bytes somebody else wrote, for fuzzing
@@ -30,9 +33,12 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod crl;
+pub mod election;
+pub mod events;
 pub mod hook;
 mod http;
 pub mod issuer;
+pub mod jetstream;
 pub mod judge;
 pub mod ledger;
 pub mod metrics;
@@ -45,3 +51,4 @@ pub mod site;
 pub mod step;
 pub mod template;
 pub mod untrusted;
+mod whole;

@@ -63,6 +63,12 @@ pub struct Metrics {
     revocations: Family<ReasonLabel, Counter>,
     /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
     pub list_until: Gauge,
+    /// Last line of the audit log that a stream was told.
+    pub told: Gauge,
+    /// 1 while a stream cannot be told.
+    pub untold: Gauge,
+    /// 1 when this service leads the election it stands in.
+    pub leads: Gauge,
     /// Nodes waiting for a place.
     pub waiting: Gauge,
     /// Nodes being enrolled or awaited.
@@ -133,6 +139,13 @@ impl Metrics {
         let help = "1 when an operator has paused the service";
         registry.register("paused", help, paused.clone());
         registry.register("ready", "1 when nodes can be enrolled", ready.clone());
+        let (told, untold, leads) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let help = "Last line of the audit log that the stream of events was told";
+        registry.register("events_told", help, told.clone());
+        let help = "1 while the stream of events cannot be told";
+        registry.register("events_stuck", help, untold.clone());
+        let help = "1 when the service leads the election it stands in";
+        registry.register("election_leads", help, leads.clone());
         for step in Step::ALL {
             let label = StepLabel {
                 step: step.as_str(),
@@ -150,6 +163,9 @@ impl Metrics {
             placements,
             revocations,
             list_until,
+            told,
+            untold,
+            leads,
             waiting,
             working,
             parked,

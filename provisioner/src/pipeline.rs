@@ -16,6 +16,7 @@ pub(crate) mod configure;
 pub(crate) mod confirm;
 mod context;
 pub(crate) mod csr;
+mod holds;
 pub(crate) mod inspect;
 mod issue;
 mod place;
@@ -30,6 +31,7 @@ pub(crate) mod signals;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use context::{Context, Places, now};
+pub(crate) use holds::Holds;
 pub(crate) use place::Places as PromisedPlaces;
 pub(crate) use settle::Stop;
 

@@ -36,6 +36,10 @@
 //!   null until there are samples enough for it (p50 2, p90 10, p99 100).
 //! - `members`, only where a shared ledger's service answered, are the provisioners
 //!   that share it: `[{"name": "first.0a1b2c3d", "own": true, "ready": true}]`.
+//! - `election`, only where the running service stands in one, says whether it leads, and who does:
+//!   `{"leads": false, "leader": "prov1.example.net", "trouble": null}`.
+//! - `events`, only where a stream is told, says up to which line of the audit log it was:
+//!   `{"told": 4711, "trouble": null}`.
 //! - `errors` counts every setback by its code since the ledger began.
 
 mod build;
@@ -50,6 +54,8 @@ pub use build::{nearest, nodes, show, status};
 pub use text::{print_nodes, print_show, print_status};
 
 use crate::code::Code;
+use crate::election::Standing;
+use crate::events::Telling;
 use crate::ledger::{Entry, Pause};
 use crate::step::{State, Step};
 
@@ -84,6 +90,12 @@ pub struct Status {
     /// not shared or the service is stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+    /// Who leads, where the service stands in an election.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election: Option<Standing>,
+    /// How far a stream was told what is decided and done, where one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Telling>,
     /// No new node is taken up: since when, by whom and why.
     #[serde(default)]
     pub paused: Option<Pause>,

@@ -15,7 +15,6 @@ pub(crate) mod shared;
 mod sources;
 mod watcher;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,8 @@ use tokio::task::JoinSet;
 use crate::code::Code;
 use crate::control;
 use crate::crl::Publisher;
+use crate::election::Campaign;
+use crate::events::{Teller, Telling};
 use crate::hook::HookError;
 use crate::http;
 use crate::ledger::{BucketError, Joining, Ledger, LedgerError};
@@ -35,7 +36,7 @@ use crate::pipeline::admission::Gate;
 use crate::pipeline::ask::Asker;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::signals::Signals;
-use crate::pipeline::{Context, Places, PromisedPlaces};
+use crate::pipeline::{Context, Holds, Places, PromisedPlaces};
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
 use desk::Desk;
@@ -150,10 +151,12 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     let socket =
         control::Server::bind(&dir).map_err(|source| ServiceError::Socket { dir, source })?;
     let queued = Arc::new(Notify::new());
-    let paused = Arc::new(AtomicBool::new(ledger.store().pause()?.is_some()));
-    metrics
-        .paused
-        .set(i64::from(paused.load(Ordering::Relaxed)));
+    let campaign = Campaign::of(&site);
+    let holds = Arc::new(Holds::default());
+    holds.pause(ledger.store().pause()?.is_some());
+    holds.stand_by(campaign.is_some());
+    metrics.paused.set(i64::from(holds.is_paused()));
+    let telling = tell_events(&site, outside.seed, &metrics, &mut tasks);
     let desk = Desk {
         ready: Arc::clone(&ready),
         metrics: metrics.clone(),
@@ -162,7 +165,9 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         group: group.clone(),
         queue: Arc::clone(&queue),
         queued: Arc::clone(&queued),
-        paused: Arc::clone(&paused),
+        holds: Arc::clone(&holds),
+        campaign: campaign.clone(),
+        telling,
         clock: Arc::clone(&outside.clock),
     };
     tasks.spawn(socket.serve(ledger.clone(), Arc::new(desk)));
@@ -173,7 +178,8 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         ready,
         queue,
         queued,
-        paused,
+        holds,
+        campaign: campaign.clone(),
     };
 
     let ended = {
@@ -187,6 +193,9 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
     shutdown.cancel();
     tasks.shutdown().await;
     shared::leave(group).await;
+    if let Some(campaign) = campaign {
+        campaign.resign().await;
+    }
     tracing::info!("stopped");
     ended
 }
@@ -199,7 +208,8 @@ struct Shared {
     ready: Arc<Readiness>,
     queue: Arc<Mutex<Queue>>,
     queued: Arc<Notify>,
-    paused: Arc<AtomicBool>,
+    holds: Arc<Holds>,
+    campaign: Option<Arc<Campaign>>,
 }
 
 /// Connects, resumes what the ledger holds, and enrols for ever.
@@ -211,7 +221,8 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         ready,
         queue,
         queued,
-        paused,
+        holds,
+        campaign,
     } = shared;
     let seed = outside.seed;
     self_test(&site, &ready).await;
@@ -235,7 +246,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         queue,
         gate: Gate::new(Arc::clone(&queued)),
         queued,
-        paused,
+        holds,
         hold: outside.hold,
         site,
     });
@@ -260,6 +271,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         () = dispatch::run(Arc::clone(&context)) => Ok(()),
         () = connect::watch(&clients, &ready) => Ok(()),
         () = keep_signed(&context) => Ok(()),
+        () = stand(&context, campaign, &metrics, seed) => Ok(()),
     }
 }
 
@@ -294,6 +306,33 @@ async fn durable(ledger: &Ledger) {
     while ledger.probe().await.is_err() {
         tokio::time::sleep(SELF_TEST).await;
     }
+}
+
+/// Works while this service leads, where there is an election.
+async fn stand(context: &Context, campaign: Option<Arc<Campaign>>, metrics: &Metrics, seed: Seed) {
+    let Some(campaign) = campaign else {
+        return std::future::pending().await;
+    };
+    let lead = |leads: bool| {
+        context.holds.stand_by(!leads);
+        metrics.leads.set(i64::from(leads));
+        context.queued.notify_one();
+    };
+    campaign.run(seed, lead).await;
+}
+
+/// Tells a stream what is decided and done, where one is configured.
+fn tell_events(
+    site: &Site,
+    seed: Seed,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<()>,
+) -> Option<Arc<Mutex<Telling>>> {
+    let teller = Teller::of(site)?;
+    let telling = teller.telling();
+    let metrics = metrics.clone();
+    tasks.spawn(async move { teller.tell(metrics, seed).await });
+    Some(telling)
 }
 
 /// Keeps the end of the audit log signed, and readiness true to the disk, although

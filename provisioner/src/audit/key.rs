@@ -1,8 +1,7 @@
 //! The key that signs checkpoints: Ed25519, made once, beside the log.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,6 +12,7 @@ use pem::Pem;
 use zeroize::Zeroizing;
 
 use super::AuditError;
+use crate::whole;
 
 /// What precedes the 32 bytes of a key in its SPKI (RFC 8410).
 const SPKI: [u8; 12] = [
@@ -67,7 +67,7 @@ impl Signer {
                 let pair = Ed25519KeyPair::generate().map_err(|e| failed(&e))?;
                 let der = pair.to_pkcs8v1().map_err(|e| failed(&e))?;
                 let text = Zeroizing::new(pem::encode(&Pem::new("PRIVATE KEY", der.as_ref())));
-                write_new(&file, text.as_bytes(), 0o600).map_err(|e| failed(&e))?;
+                whole::exchange(&file, text.as_bytes(), 0o600).map_err(|e| failed(&e))?;
                 pair
             }
             Err(error) => return Err(failed(&error)),
@@ -76,7 +76,8 @@ impl Signer {
         let public = public_in(dir);
         if !public.exists() {
             let text = pem::encode(&Pem::new("PUBLIC KEY", spki.as_slice()));
-            write_new(&public, text.as_bytes(), 0o644).map_err(|e| AuditError::new(&public, e))?;
+            whole::exchange(&public, text.as_bytes(), 0o644)
+                .map_err(|e| AuditError::new(&public, e))?;
         }
         let id = id(&spki);
         Ok(Self { pair, id })
@@ -130,19 +131,4 @@ impl Verifier {
                 .to_owned()
         })
     }
-}
-
-/// Writes a file that is there whole or not at all.
-fn write_new(file: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create_new(true).mode(mode);
-    let mut begun = options.open(&unfinished)?;
-    begun.write_all(text)?;
-    begun.sync_all()?;
-    fs::rename(&unfinished, file)
 }

@@ -133,6 +133,6 @@ fn succeed(
 }
 
 /// The number of the first line of a file, by its name.
-fn first_in(file: &Path) -> Option<u64> {
+pub(super) fn first_in(file: &Path) -> Option<u64> {
     file.file_stem()?.to_str()?.parse().ok()
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Anchor, Audit, Event, Finding, Settings, segments, verify};
+use super::{Anchor, Audit, Event, Finding, Follower, Settings, segments, verify};
 
 const EAGER: Settings = Settings {
     reserve: 0,
@@ -278,4 +278,44 @@ proptest! {
         fs::write(file(dir.path()), bytes).unwrap();
         prop_assert!(finding(dir.path(), Some(anchor)).is_some());
     }
+}
+
+#[test]
+fn a_follower_reads_what_is_whole_and_goes_on_where_it_was() {
+    let (dir, last) = log(3);
+    let all = |follower: &mut Follower| {
+        std::iter::from_fn(|| follower.next().unwrap()).collect::<Vec<_>>()
+    };
+    let mut follower = Follower::behind(dir.path().to_path_buf(), None);
+    let read = all(&mut follower);
+    let texts: Vec<_> = read.iter().map(|line| line.text.clone()).collect();
+    assert_eq!(texts, lines(dir.path()));
+    assert!(
+        read.iter()
+            .any(|line| line.anchor == last && line.node.as_deref() == Some("last"))
+    );
+    // A line that is being written is none yet.
+    let (path, whole) = (file(dir.path()), fs::read(file(dir.path())).unwrap());
+    let torn = [whole.as_slice(), b"{\"seq\":"].concat();
+    fs::write(&path, torn).unwrap();
+    assert_eq!(all(&mut follower), []);
+    fs::write(&path, whole).unwrap();
+    let mut audit = Audit::new(dir.path().to_path_buf(), Some(last.clone()), LAZY);
+    let more = append(&mut audit, &["more"]);
+    assert!(all(&mut follower).iter().any(|line| line.anchor == more));
+    // Begun in the middle; and behind a line that is another now.
+    let mut follower = Follower::behind(dir.path().to_path_buf(), Some(last.clone()));
+    assert_eq!(all(&mut follower)[0].anchor.seq, last.seq + 1);
+    let other = Anchor {
+        hash: "ab".repeat(32),
+        ..last
+    };
+    let mut follower = Follower::behind(dir.path().to_path_buf(), Some(other));
+    assert!(
+        follower
+            .next()
+            .unwrap_err()
+            .says
+            .contains("is not the one it was")
+    );
 }

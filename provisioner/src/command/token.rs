@@ -19,6 +19,7 @@ pub use check::TokenCheckArgs;
 
 use super::Exit;
 use crate::ca::write_secret;
+use crate::whole;
 
 /// What can be done with provisioning tokens.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -139,7 +140,7 @@ impl TokenNewArgs {
             return Ok(Exit::Success);
         };
         if self.force {
-            replace(file, &token)
+            whole::exchange(file, token.as_bytes(), 0o600)
         } else {
             write_secret(file, &token)
         }
@@ -294,17 +295,4 @@ fn random_hex(rng: &mut dyn RngCore) -> Zeroizing<String> {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
     Zeroizing::new(hex::encode(bytes))
-}
-
-/// Replaces a file as a whole, so that no reader ever sees half a token.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let mut part = file.to_owned().into_os_string();
-    part.push(".new");
-    let part = PathBuf::from(part);
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    write_secret(&part, text)?;
-    fs::rename(part, file)
 }

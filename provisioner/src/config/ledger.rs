@@ -37,17 +37,14 @@ pub(super) fn read(section: Section<'_, '_>) -> Ledger {
         bucket: bucket.unwrap_or_else(|| "provisioner".to_owned()),
         replicas: section.number("replicas", 1, 1..6),
         member: plain(&section, "member", "\"provisioner-1\""),
-        servers: match section.has("servers") {
-            true => super::read::servers(&section, "[\"tls://broker.example.net:4222\"]"),
-            false => Vec::new(),
-        },
+        servers: super::read::others(&section),
     };
     section.finish();
     Ledger::Shared(shared)
 }
 
 /// A name that may stand in a subject: letters, digits, `-` and `_`.
-fn plain(section: &Section<'_, '_>, key: &str, example: &str) -> Option<String> {
+pub(super) fn plain(section: &Section<'_, '_>, key: &str, example: &str) -> Option<String> {
     let text: Located<String> = section.text(key, example)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if text.value.is_empty() || text.value.len() > 64 || !text.value.bytes().all(plain) {

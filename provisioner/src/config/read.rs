@@ -37,10 +37,12 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         let collective = &production.collective.value;
         super::issuer::read(root.section("issuer"), collective)
     });
+    let ledger = super::ledger::read(root.section("ledger"));
     let config = Config {
         file: file.to_path_buf(),
         state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
-        ledger: super::ledger::read(root.section("ledger")),
+        election: super::streams::election(root.section("election"), &ledger),
+        ledger,
         identity: root.text("identity", "\"provisioner1.example.net\""),
         provisioning: provisioning(network.section("provisioning")),
         placement: super::placement::read(placement, &production.collective.value),
@@ -58,6 +60,7 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         retry: bounds::retry(root.section("retry")),
         reprovision: bounds::reprovision(root.section("reprovision")),
         audit: bounds::audit(root.section("audit")),
+        events: super::streams::events(root.section("events")),
         sweep: bounds::sweep(root.section("sweep")),
         http: bounds::http(root.section("http")),
         log: bounds::log(root.section("log")),
@@ -218,6 +221,14 @@ pub(super) fn servers(section: &Section<'_, '_>, example: &str) -> Vec<String> {
         }
     }
     servers.value
+}
+
+/// Brokers other than those of the network, where there are any.
+pub(super) fn others(section: &Section<'_, '_>) -> Vec<String> {
+    match section.has("servers") {
+        true => servers(section, "[\"tls://broker.example.net:4222\"]"),
+        false => Vec::new(),
+    }
 }
 
 /// `KEY` or `KEY_file`, not both.

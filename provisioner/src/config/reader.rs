@@ -319,6 +319,17 @@ impl<'d, 'a> Section<'d, 'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the table is written at all.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Says why the whole table cannot be.
+    pub(crate) fn refuse(&self, says: &str) {
+        self.doc
+            .report(self.place, format!("[{}]: {says}", self.path));
+    }
+
     /// Ends the reading: what nobody asked for is an unknown key.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();

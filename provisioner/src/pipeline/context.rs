@@ -1,7 +1,6 @@
 //! What every step works with.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::Stop;
 use super::admission::Gate;
 use super::ask::Asker;
+use super::holds::Holds;
 use super::place::Places as PromisedPlaces;
 use super::queue::Queue;
 use super::signals::Signals;
@@ -65,8 +65,8 @@ pub(crate) struct Context {
     pub(crate) queued: Arc<Notify>,
     /// Lets nodes in as places are expected for them.
     pub(crate) gate: Gate,
-    /// No new node is taken up.
-    pub(crate) paused: Arc<AtomicBool>,
+    /// What keeps new nodes from being taken up.
+    pub(crate) holds: Arc<Holds>,
     /// Where a test wants an enrolment to stand still, and for how long.
     pub(crate) hold: Option<(String, Duration)>,
 }

@@ -35,6 +35,8 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
         missing: Vec::new(),
         http: None,
         members: Vec::new(),
+        election: None,
+        events: None,
         paused: store.pause()?,
         states: State::ALL.iter().map(state).collect(),
         confirmed: counters.get("state.confirmed"),

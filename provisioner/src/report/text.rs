@@ -32,6 +32,26 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         let able = if member.ready { "ready" } else { "not ready" };
         writeln!(out, "{title:<12} {}{own}, {able}", member.name)?;
     }
+    if let Some(election) = &status.election {
+        let leader = election.leader.as_deref().unwrap_or("unknown");
+        match election.leads {
+            true => writeln!(out, "election     leads")?,
+            false => writeln!(out, "election     stands by; the leader is {leader}")?,
+        }
+        if let Some(trouble) = &election.trouble {
+            writeln!(out, "             {trouble}")?;
+        }
+    }
+    if let Some(events) = &status.events {
+        writeln!(
+            out,
+            "events       told up to line {} of the audit log",
+            events.told
+        )?;
+        if let Some(trouble) = &events.trouble {
+            writeln!(out, "             not now: {trouble}")?;
+        }
+    }
     if let Some(pause) = &status.paused {
         let since = pause.since.strftime("%Y-%m-%d %H:%M:%S UTC");
         write!(out, "paused       since {since} by {}", pause.by)?;

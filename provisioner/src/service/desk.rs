@@ -1,7 +1,6 @@
 //! What the running service does about what operators ask and tell.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -10,10 +9,12 @@ use tokio::sync::Notify;
 
 use crate::control::Live;
 use crate::crl::Publisher;
+use crate::election::{Campaign, Standing};
+use crate::events::Telling;
 use crate::ledger::Group;
 use crate::metrics::Metrics;
-use crate::pipeline;
 use crate::pipeline::queue::Queue;
+use crate::pipeline::{self, Holds};
 use crate::ready::Readiness;
 use crate::report::Member;
 use crate::step::State;
@@ -27,7 +28,9 @@ pub(super) struct Desk {
     pub(super) group: Option<Arc<Group>>,
     pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) queued: Arc<Notify>,
-    pub(super) paused: Arc<AtomicBool>,
+    pub(super) holds: Arc<Holds>,
+    pub(super) campaign: Option<Arc<Campaign>>,
+    pub(super) telling: Option<Arc<Mutex<Telling>>>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -61,6 +64,20 @@ impl Live for Desk {
         std::iter::once(own).chain(others).collect()
     }
 
+    fn election(&self) -> Option<Standing> {
+        self.campaign.as_ref().map(|campaign| campaign.standing())
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        let telling = self.telling.as_ref()?;
+        Some(
+            telling
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+    }
+
     fn publisher(&self) -> Option<Arc<Publisher>> {
         self.publisher.clone()
     }
@@ -84,7 +101,7 @@ impl Live for Desk {
     }
 
     fn paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
+        self.holds.pause(paused);
         self.metrics.paused.set(i64::from(paused));
         self.queued.notify_one();
     }

@@ -1,6 +1,5 @@
 //! Takes tickets from the queue, one task a node, as places are free.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,7 +79,7 @@ impl Steps {
 
 /// The next ticket, unless nobody may be asked for now.
 fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
-    if context.paused.load(Ordering::Relaxed) {
+    if context.holds.any() {
         return None;
     }
     let free = context.places.nodes.available_permits();
@@ -103,7 +102,7 @@ fn next(context: &Context) -> Option<crate::pipeline::queue::Ticket> {
 }
 
 fn pause(context: &Context) -> Duration {
-    if context.paused.load(Ordering::Relaxed) {
+    if context.holds.any() {
         return LOOK;
     }
     let due = context.with_queue(|queue| queue.next_due());

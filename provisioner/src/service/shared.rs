@@ -1,7 +1,6 @@
 //! The part of a service that is one of several: joining the bucket, and staying in it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,6 +12,7 @@ use super::roll_call::RollCall;
 use super::watcher::Watcher;
 use super::{ServiceError, durable};
 use crate::config::{Config, Ledger as Kind};
+use crate::jetstream::Access;
 use crate::ledger::{Broker, Group, Joining, Ledger, LedgerError, Pair};
 use crate::metrics::Metrics;
 use crate::pipeline::Context;
@@ -171,7 +171,7 @@ pub(super) async fn pauses(context: &Context) {
     let mut paused = group.paused();
     loop {
         let now = *paused.borrow_and_update();
-        if context.paused.swap(now, Ordering::Relaxed) != now {
+        if context.holds.pause(now) != now {
             tracing::info!(paused = now, "the group was told to pause or to resume");
             context.queued.notify_one();
         }
@@ -215,16 +215,8 @@ pub(crate) fn bucket(
     let Kind::Shared(shared) = &config.ledger else {
         return None;
     };
-    let servers = match shared.servers.as_slice() {
-        [] => production.servers.clone(),
-        own => own.to_vec(),
-    };
     Some(Broker {
-        servers,
-        tls: production.tls.clone(),
-        user: production.user.clone(),
-        password: production.password.clone(),
-        name: format!("{name} ledger"),
+        access: Access::of(production, &shared.servers, format!("{name} ledger")),
         bucket: shared.bucket.clone(),
         replicas: shared.replicas,
     })

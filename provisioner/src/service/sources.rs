@@ -252,9 +252,12 @@ impl Sources {
         Ok(())
     }
 
-    /// Queues a node, unless the ledger says it is none of ours to enrol.
+    /// Queues a node, unless it is another service's, or the ledger says it is none of ours to enrol.
     async fn arrive(&self, arrival: Arrival) -> Result<(), LedgerError> {
         let context = &self.context;
+        if context.holds.stands_by() {
+            return Ok(());
+        }
         let known = context
             .ledger
             .store()

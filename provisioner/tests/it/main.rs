@@ -17,5 +17,6 @@ mod hostile;
 mod operators;
 mod placed;
 mod revoked;
+mod streams;
 mod support;
 mod tokens;

@@ -1,21 +1,18 @@
 //! The bucket itself: thin I/O on `JetStream`, behind a trait so that races can be tested.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
-use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::{kv, stream::StorageType};
-use async_nats::{Client, ConnectOptions, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use rustls::ClientConfig;
 use server_core::words::causes;
 use tokio::sync::mpsc;
 
-use crate::config::Secret;
+use crate::jetstream::{self, ACKNOWLEDGED, Access, AccessError};
 
 /// Where an enrolment is.
 const NODE: &str = "node.";
@@ -25,28 +22,15 @@ pub(super) const PAUSE: &str = "service.pause";
 pub(super) const LIST: &str = "service.revocation-list";
 /// Where a member beats.
 const MEMBER: &str = "member.";
-/// How long the broker may take to acknowledge one write.
-const ACKNOWLEDGED: Duration = Duration::from_secs(2);
-/// Writes under way at most; beyond it a writer waits.
-const IN_FLIGHT: usize = 2_048;
 /// Between two tries to follow the bucket again.
 const AGAIN: Duration = Duration::from_millis(250);
-/// Longest pause between two tries to connect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Messages of a subscription that may wait to be read.
-const WAITING: usize = 65_536;
 
 /// Why the bucket cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BucketError {
-    /// An address that is none.
-    #[error("[ledger] servers: {server:?} is no broker address: {says}")]
-    Address {
-        /// The address.
-        server: String,
-        /// Why.
-        says: String,
-    },
+    /// Its brokers.
+    #[error("[ledger] servers: {0}")]
+    Access(#[from] AccessError),
     /// The bucket is not there, or not to be had.
     #[error("the bucket {bucket:?} of the shared ledger: {says}")]
     Bucket {
@@ -60,16 +44,8 @@ pub enum BucketError {
 /// How the brokers that keep the bucket are reached.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// Broker URLs.
-    pub servers: Vec<String>,
-    /// Transport security.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// NATS user.
-    pub user: Option<String>,
-    /// NATS password.
-    pub password: Option<Secret>,
-    /// The name of the connection.
-    pub name: String,
+    /// The brokers.
+    pub access: Access,
     /// The bucket.
     pub bucket: String,
     /// Copies of the bucket, where it has to be made.
@@ -146,40 +122,7 @@ impl Broker {
     /// # Errors
     /// An address that is none.
     pub async fn connect(&self) -> Result<Client, BucketError> {
-        let parse = |server: &String| -> Result<ServerAddr, BucketError> {
-            server
-                .parse()
-                .map_err(|error: std::io::Error| BucketError::Address {
-                    server: server.clone(),
-                    says: error.to_string(),
-                })
-        };
-        let servers = self
-            .servers
-            .iter()
-            .map(parse)
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut options = ConnectOptions::new()
-            .name(&self.name)
-            .retry_on_initial_connect()
-            .ignore_discovered_servers()
-            .subscription_capacity(WAITING)
-            .client_capacity(IN_FLIGHT)
-            .connection_timeout(Duration::from_secs(5))
-            .ping_interval(Duration::from_secs(5))
-            .reconnect_delay_callback(|attempt| {
-                let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(8);
-                (Duration::from_millis(25) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
-            });
-        if let Some(tls) = &self.tls {
-            options = options.tls_client_config(tls.as_ref().clone());
-            options = options.require_tls(true);
-        }
-        if let (Some(user), Some(password)) = (&self.user, &self.password) {
-            options = options.user_and_password(user.clone(), password.reveal().to_owned());
-        }
-        let connected = options.connect(servers).await;
-        connected.map_err(|error| self.failed(&error))
+        Ok(self.access.connect().await?)
     }
 
     /// Opens the bucket, making it when it is not there and `make` says so.
@@ -187,11 +130,7 @@ impl Broker {
     /// # Errors
     /// The broker cannot be reached, has no `JetStream`, or refuses the bucket.
     pub async fn open(&self, client: &Client, make: bool) -> Result<JetStream, BucketError> {
-        let context = ContextBuilder::new()
-            .timeout(ACKNOWLEDGED)
-            .ack_timeout(ACKNOWLEDGED)
-            .max_ack_inflight(IN_FLIGHT)
-            .build(client.clone());
+        let context = jetstream::context(client.clone(), None, ACKNOWLEDGED);
         let opened = match context.get_key_value(&self.bucket).await {
             Err(_) if make => {
                 let config = kv::Config {
@@ -214,16 +153,9 @@ impl Broker {
     }
 
     fn failed(&self, error: &dyn std::error::Error) -> BucketError {
-        let mut says = causes(error);
-        if says.contains("no responders") || says.contains("not enabled") {
-            says.push_str(
-                "; the broker must have JetStream: a `jetstream` block with a `store_dir` in its \
-                 configuration, and in the account of this connection",
-            );
-        }
         BucketError::Bucket {
             bucket: self.bucket.clone(),
-            says,
+            says: jetstream::explain(error),
         }
     }
 }

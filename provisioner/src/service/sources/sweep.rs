@@ -37,6 +37,7 @@ impl Sources {
             soon = [].iter();
         }
         loop {
+            self.context.holds.lead().await;
             let until = Discovery::Window {
                 first: sweep.window,
                 gap: sweep.window,
