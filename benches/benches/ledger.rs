@@ -56,6 +56,7 @@ fn acts(n: u64) -> [Act; 9] {
                 ed25519: None,
             },
             says: says(),
+            presented: Box::default(),
         },
         Act::Asked {
             key: key.clone(),

@@ -132,6 +132,12 @@ codes! {
 
     /// The identity is enrolled with another key.
     IdentityExists = "identity.exists", Conflict;
+    /// The identity is enrolled with another key, and its certificate has not expired yet.
+    IdentityUnexpired = "identity.unexpired", Conflict;
+    /// The identity is enrolled with another key, and policy lets it have no other.
+    IdentityOtherKey = "identity.other_key", Conflict;
+    /// The identity is enrolled, and policy lets nobody enrol twice.
+    IdentityEnrolled = "identity.enrolled", Conflict;
     /// The identity was banned.
     IdentityBanned = "identity.banned", Refuse;
     /// The identity is at the end of its life.
@@ -142,6 +148,15 @@ codes! {
     OperatorQuarantined = "operator.quarantined", Quarantine;
     /// An operator ended the enrolment; the node may come back with a new key.
     OperatorEvicted = "operator.evicted", Defer;
+
+    /// The node was asked back for another certificate and did not come in its time.
+    RenewalUnused = "renewal.unused", Defer;
+    /// The certificate is to be renewed, and the node makes a new key each time: not asked back before a person approves.
+    RenewalApproval = "renewal.approval", Defer;
+    /// The certificate is to be renewed, and the node's provisioning token ends before it could enrol again.
+    RenewalToken = "renewal.token", Defer;
+    /// The authority answered a renewal with the certificate the node has.
+    RenewalSame = "renewal.same", Defer;
 
     /// The provisioning token is not a JWT, or longer than one can honestly be.
     JwtForm = "jwt.form", Refuse;
@@ -155,11 +170,11 @@ codes! {
     JwtExpired = "jwt.expired", Refuse;
     /// The provisioning token misses a claim or holds a wrong one.
     JwtClaims = "jwt.claims", Refuse;
-    /// A one-time token was used before.
+    /// A token for one node, or a number of them, was used by others before.
     TokenUsed = "token.used", Refuse;
-    /// A one-time token is past its time.
+    /// A token that is limited to some nodes is past its time.
     TokenExpired = "token.expired", Refuse;
-    /// A token was used outside what it was made for.
+    /// A token was used by a node it was not made for.
     TokenScope = "token.scope", Refuse;
 
     /// A lifecycle event names an identity that cannot be a subject token.

@@ -12,6 +12,7 @@ mod mistake;
 mod placement;
 mod read;
 mod reader;
+mod renewal;
 mod secret;
 mod streams;
 
@@ -27,6 +28,7 @@ pub use ca::{Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Passphrase}
 pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
+pub use renewal::Renewal;
 pub use secret::Secret;
 pub use streams::{Election, Events, Through};
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub retry: Retry,
     /// Whether an enrolled node may be enrolled once more.
     pub reprovision: Reprovision,
+    /// How enrolled nodes are asked back before their certificates end, if they are.
+    pub renewal: Option<Renewal>,
     /// How the audit log is kept.
     pub audit: audit::Settings,
     /// The stream that is told what is decided and done.
@@ -279,7 +283,7 @@ impl Config {
     #[must_use]
     pub const fn rules(&self) -> Rules {
         Rules {
-            reprovision: self.reprovision,
+            policy: self.policy(),
             audit: self.audit,
         }
     }

@@ -36,7 +36,7 @@ use crate::config::{Config, Mistakes};
 use crate::crl::Publisher;
 use crate::election::Standing;
 use crate::events::Telling;
-use crate::ledger::{Ledger, LedgerError, Store};
+use crate::ledger::{Ledger, LedgerError, RenewalTerms, Store};
 use crate::report::{self, Member, Service};
 use crate::step::State;
 pub use ask::{anchor, nearest, nodes, revocations, show, status};
@@ -78,6 +78,9 @@ pub enum Query {
     Show {
         /// The node.
         identity: String,
+        /// By what its certificate is renewed, where it is.
+        #[serde(default)]
+        renewed: Option<RenewalTerms>,
     },
 }
 
@@ -254,7 +257,11 @@ fn answer(store: &Store, query: &Query, live: Option<&dyn Live>) -> Result<Value
         Query::Nearest { identity } => serde_json::to_value(report::nearest(store, identity)?)?,
         Query::Revocations => serde_json::to_value(store.revocations()?)?,
         Query::Anchor => serde_json::to_value(store.anchor()?)?,
-        Query::Show { identity } => serde_json::to_value(report::show(store, identity)?)?,
+        Query::Show { identity, renewed } => {
+            let now = live.map_or_else(Timestamp::now, Live::now);
+            let renewed = renewed.as_ref().map(|terms| (terms, now));
+            serde_json::to_value(report::show(store, identity, renewed)?)?
+        }
     };
     Ok(value)
 }

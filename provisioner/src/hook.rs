@@ -56,6 +56,8 @@ pub struct HookRequest {
     pub claims: serde_json::Value,
     /// Which try this is for this node, counting from 1.
     pub attempt: u32,
+    /// Which renewal of its certificate this is for its key; 0 for the first certificate.
+    pub renewal: u32,
     /// The time of the decision.
     pub now: Timestamp,
 }

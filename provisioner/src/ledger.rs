@@ -23,6 +23,7 @@ mod issuance;
 mod mend;
 mod order;
 mod record;
+mod renewal;
 mod revocation;
 mod shared;
 mod standing;
@@ -40,8 +41,10 @@ use crate::audit::{self, Audit};
 pub use issuance::Issuance;
 pub use order::{Order, Reprovision, Ruling, Verb};
 pub use record::{
-    Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Setback, Source, What,
+    Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Presented, Setback, Source,
+    TokenUse, What,
 };
+pub use renewal::{LEFT, Lapse, Policy, Renewal, SPREAD, Terms as RenewalTerms, Turn};
 pub use revocation::{Held, ListNumber, Reason, Revocation};
 pub use shared::{Broker, BucketError, Duty, Group, JetStream, Pair, read as read_bucket};
 pub use standing::Pause;
@@ -58,8 +61,8 @@ const WAITING_CHANGES: usize = 8_192;
 /// What the ledger holds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether an enrolled node may be enrolled once more.
-    pub reprovision: Reprovision,
+    /// Whether an enrolled node may be enrolled once more, and when it is renewed.
+    pub policy: Policy,
     /// How its audit log is kept.
     pub audit: audit::Settings,
 }
@@ -67,7 +70,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            reprovision: Reprovision::WithApproval,
+            policy: Reprovision::Approval.into(),
             audit: audit::Settings::default(),
         }
     }
@@ -108,7 +111,7 @@ impl Joining {
         let with = shared::With {
             store: self.store,
             group: self.group,
-            reprovision: self.rules.reprovision,
+            policy: self.rules.policy,
             audit: self.audit,
             able: Arc::new(able),
             observer: Box::new(observer),
@@ -130,7 +133,7 @@ impl Ledger {
         let audit = Audit::new(audit::folder_in(dir), store.anchor()?, rules.audit);
         let writer = Writer {
             store: Arc::clone(&store),
-            reprovision: rules.reprovision,
+            policy: rules.policy,
             audit,
             observer,
         };

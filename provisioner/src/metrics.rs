@@ -61,6 +61,10 @@ pub struct Metrics {
     arrivals: Family<SourceLabel, Counter>,
     placements: Family<TargetLabel, Counter>,
     revocations: Family<ReasonLabel, Counter>,
+    /// Enrolled nodes that may be asked back to renew their certificates now.
+    renewals_due: Gauge,
+    /// Enrolled nodes whose certificates are to be renewed and that wait for a person.
+    renewals_waiting: Gauge,
     /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
     pub list_until: Gauge,
     /// Last line of the audit log that a stream was told.
@@ -104,6 +108,11 @@ impl Metrics {
         let arrivals = Family::default();
         let placements = Family::default();
         let revocations = Family::default();
+        let (renewals_due, renewals_waiting) = (Gauge::default(), Gauge::default());
+        let help = "Nodes that may be asked back to renew their certificates now";
+        registry.register("renewals_due", help, renewals_due.clone());
+        let help = "Nodes whose renewal waits for approval or for another provisioning token";
+        registry.register("renewals_waiting", help, renewals_waiting.clone());
         let list_until = Gauge::default();
         let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (oldest, ready) = (Gauge::default(), Gauge::default());
@@ -162,6 +171,8 @@ impl Metrics {
             arrivals,
             placements,
             revocations,
+            renewals_due,
+            renewals_waiting,
             list_until,
             told,
             untold,
@@ -208,6 +219,13 @@ impl Metrics {
                 self.setbacks.get_or_create(&label).inc();
             }
         }
+    }
+
+    /// Tells how many renewals are due, and how many wait for a person.
+    pub(crate) fn renewals(&self, due: usize, waiting: usize) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.renewals_due.set(count(due));
+        self.renewals_waiting.set(count(waiting));
     }
 
     /// Counts an event or arrival that was not taken in.

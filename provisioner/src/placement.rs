@@ -182,7 +182,7 @@ pub fn nowhere() -> Refusal {
 }
 
 /// The text of a value, by names with dots between them.
-fn look(mut value: &Value, path: &str) -> Option<String> {
+pub(crate) fn look(mut value: &Value, path: &str) -> Option<String> {
     for name in path.split('.') {
         value = value.get(name)?;
     }
@@ -209,7 +209,7 @@ fn highest<'t>(
 }
 
 /// A number between 0 and 1, neither of them, for a target and a name.
-fn draw(target: &str, identity: &str) -> f64 {
+pub(crate) fn draw(target: &str, identity: &str) -> f64 {
     let hash = digest(
         &SHA256,
         &[target.as_bytes(), b"\0", identity.as_bytes()].concat(),

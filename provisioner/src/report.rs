@@ -56,7 +56,7 @@ pub use text::{print_nodes, print_show, print_status};
 use crate::code::Code;
 use crate::election::Standing;
 use crate::events::Telling;
-use crate::ledger::{Entry, Pause};
+use crate::ledger::{Entry, Pause, Renewal, Turn};
 use crate::step::{State, Step};
 
 /// Version of the JSON shapes in this module.
@@ -110,6 +110,9 @@ pub struct Status {
     /// Nodes by the target they are placed at.
     #[serde(default)]
     pub targets: BTreeMap<String, u64>,
+    /// How often a node was asked back to renew its certificate.
+    #[serde(default)]
+    pub renewals_asked: u64,
     /// Certificates that were revoked.
     #[serde(default)]
     pub certificates_revoked: u64,
@@ -253,6 +256,12 @@ pub struct Show {
     /// It is enrolled and may enrol once more with another key.
     #[serde(default)]
     pub approved: bool,
+    /// It was asked back to renew its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+    /// What the renewal of its certificate waits for, where certificates are renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<Turn>,
     /// Its history, oldest first: at most the last 200 entries.
     pub history: Vec<Entry>,
     /// What was signed for it last, if anything.

@@ -10,6 +10,7 @@
 mod connect;
 mod desk;
 mod dispatch;
+mod renewals;
 mod roll_call;
 pub(crate) mod shared;
 mod sources;
@@ -272,6 +273,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         () = connect::watch(&clients, &ready) => Ok(()),
         () = keep_signed(&context) => Ok(()),
         () = stand(&context, campaign, &metrics, seed) => Ok(()),
+        () = renewals::run(Arc::clone(&context), metrics.clone()) => Ok(()),
     }
 }
 

@@ -22,6 +22,19 @@ pub(crate) enum Event<'a> {
     Requested {
         node: &'a str,
         key: &'a str,
+        /// The token it used up a use of: SHA-256 of issuer and unique name, hexadecimal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
+    },
+    /// The node was asked back for another certificate; until then it is let in without approval.
+    RenewalAsked {
+        node: &'a str,
+        until: Timestamp,
+    },
+    RenewalLapsed {
+        node: &'a str,
+        code: Code,
+        says: &'a str,
     },
     Asked {
         node: &'a str,
@@ -149,7 +162,20 @@ fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
             }
         }
         (_, applied) if *applied != Applied::Done => return None,
-        (Act::Requested { key, .. }, _) => Event::Requested { node, key },
+        (Act::Requested { key, presented, .. }, _) => Event::Requested {
+            node,
+            key,
+            token: presented.token.as_ref().map(|token| token.id.as_str()),
+        },
+        (Act::RenewalAsked { closes }, _) => Event::RenewalAsked {
+            node,
+            until: *closes,
+        },
+        (Act::RenewalLapsed(lapse), _) => Event::RenewalLapsed {
+            node,
+            code: lapse.code,
+            says: &lapse.says,
+        },
         (Act::Asked { key, by, .. }, _) => Event::Asked { node, key, by },
         (Act::Declined { key }, _) => Event::Declined { node, key },
         (Act::Signed { key, issuance }, _) => Event::Signed {

@@ -129,7 +129,10 @@ impl SimulateArgs {
         let now = Timestamp::now();
         let judged = self
             .held(site)?
-            .and_then(|()| claims(site, token.as_ref().map(|token| token.as_slice()), now))
+            .and_then(|()| {
+                let token = token.as_ref().map(|token| token.as_slice());
+                claims(site, token, now, &self.identity, &inventory)
+            })
             .and_then(|claims| {
                 let policy = &site.config.csr.policy;
                 let request = match &asked.ed25519 {
@@ -148,6 +151,7 @@ impl SimulateArgs {
             inventory,
             claims,
             attempt: 1,
+            renewal: 0,
             now,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -298,13 +302,21 @@ impl SimulateArgs {
 }
 
 /// The claims of the node's token, judged; none where no token is given.
-fn claims(site: &Site, token: Option<&[u8]>, now: Timestamp) -> Result<Value, Stopped> {
+fn claims(
+    site: &Site,
+    token: Option<&[u8]>,
+    now: Timestamp,
+    identity: &str,
+    inventory: &Value,
+) -> Result<Value, Stopped> {
     let Some(token) = token else {
         return Ok(Value::Null);
     };
     let token = String::from_utf8_lossy(token);
     let judged = judge::token::judge(token.trim(), &site.token_keys, &site.token_rules, now);
     let judged = judged.map_err(at(Step::Inspect))?;
+    let admitted = judged.scope().admits(identity, inventory);
+    admitted.map_err(at(Step::Inspect))?;
     let mut claims = serde_json::to_value(judged.claims()).unwrap_or_default();
     if let Some(claims) = claims.as_object_mut() {
         claims.remove("cht");

@@ -19,6 +19,7 @@ pub use check::TokenCheckArgs;
 
 use super::Exit;
 use crate::ca::write_secret;
+use crate::judge::token::scope::{EXTENSION, Scope};
 use crate::whole;
 
 /// What can be done with provisioning tokens.
@@ -40,7 +41,12 @@ Examples:
   provisioner token new --signing-key signer.key --url tls://provisioning.example.net:4222 \\
       --user provisioning --password-file broker.password --token-file node.token \\
       --validity 365d --out provisioning.jwt
+  provisioner token new --signing-key signer.key --url tls://provisioning.example.net:4222 \\
+      --once --for 'web-*.ams.example.net' --fact site=ams --out web-7.jwt
 
+A token with --once or --uses is bound to the nodes that enrol with it: they may come back
+with it as long as it is valid, others are refused (token.used). Shipped tokens should
+outlive the certificate: a node needs its token to have that renewed.
 The token makes nodes verify requests (chs) and enter provisioning mode by themselves (chpd).")]
 pub struct TokenNewArgs {
     /// The private key that signs the token: RSA or Ed25519, PEM
@@ -94,6 +100,19 @@ pub struct TokenNewArgs {
     /// Something for the helper to know, as NAME=VALUE; may be given more than once
     #[arg(long, value_name = "NAME=VALUE")]
     pub extension: Vec<String>,
+    /// The token enrols one node and is of no use to any other
+    #[arg(long, conflicts_with = "uses")]
+    pub once: bool,
+    /// The token enrols so many nodes at most
+    #[arg(long, value_name = "NUMBER")]
+    pub uses: Option<u32>,
+    /// The token is for nodes of this name only; * is any part of one label; may be given more
+    /// than once
+    #[arg(long = "for", value_name = "PATTERN")]
+    pub identity: Vec<String>,
+    /// The token is for nodes with this fact only, as PATH=VALUE; may be given more than once
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub fact: Vec<String>,
     /// The file with facts on the node
     #[arg(long, value_name = "PATH")]
     pub facts: Option<String>,
@@ -190,6 +209,14 @@ impl TokenNewArgs {
             };
             extensions.insert(name.to_owned(), Value::from(value));
         }
+        let scope = self.scope()?;
+        if scope.is_limited() {
+            ensure!(
+                !extensions.contains_key(EXTENSION),
+                "--extension {EXTENSION}: that name holds the limits of --once, --uses, --for and --fact"
+            );
+            extensions.insert(EXTENSION.to_owned(), serde_json::to_value(&scope)?);
+        }
         let until = now
             .checked_add(self.validity)
             .context("--validity is out of range")?;
@@ -217,6 +244,25 @@ impl TokenNewArgs {
             jti: random_hex(rng).to_string(),
             ..ProvisioningClaims::default()
         })
+    }
+}
+
+impl TokenNewArgs {
+    /// What the token may be used for.
+    fn scope(&self) -> anyhow::Result<Scope> {
+        let mut scope = Scope {
+            uses: self.once.then_some(1).or(self.uses),
+            identities: self.identity.clone(),
+            ..Scope::default()
+        };
+        for fact in &self.fact {
+            let Some((path, value)) = fact.split_once('=') else {
+                bail!("--fact {fact}: write it as PATH=VALUE");
+            };
+            scope.facts.insert(path.to_owned(), value.to_owned());
+        }
+        scope.check().map_err(anyhow::Error::msg)?;
+        Ok(scope)
     }
 }
 

@@ -59,6 +59,9 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
         timeouts: bounds::timeouts(root.section("timeouts")),
         retry: bounds::retry(root.section("retry")),
         reprovision: bounds::reprovision(root.section("reprovision")),
+        renewal: root
+            .has("renewal")
+            .then(|| super::renewal::read(root.section("renewal"))),
         audit: bounds::audit(root.section("audit")),
         events: super::streams::events(root.section("events")),
         sweep: bounds::sweep(root.section("sweep")),

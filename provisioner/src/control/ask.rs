@@ -31,7 +31,8 @@ pub fn nodes(config: &Config, state: Option<State>) -> Result<Vec<Node>, Control
 /// Neither a service nor a ledger is there.
 pub fn show(config: &Config, identity: &str) -> Result<Option<Show>, ControlError> {
     let identity = identity.to_owned();
-    ask(config, &Query::Show { identity })
+    let renewed = config.renewal_terms();
+    ask(config, &Query::Show { identity, renewed })
 }
 
 /// The known name most like one that was never heard of.

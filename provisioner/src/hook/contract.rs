@@ -70,7 +70,11 @@ pub(super) fn sign(
 ) -> Result<Question, HookError> {
     let identity = request.request.identity();
     let spki_sha256 = request.request.spki_sha256_hex();
-    let what = [identity, &spki_sha256, profile].join("\0");
+    let mut what = [identity, &spki_sha256, profile].join("\0");
+    // Another certificate for the same key is another question.
+    if request.renewal > 0 {
+        what += &format!("\0{}", request.renewal);
+    }
     let idempotency_key = hex::encode(sha256(what.as_bytes()));
     let request_id = next_id(&idempotency_key[..16]);
     let public_key = request.csr.ed25519.as_ref();

@@ -5,13 +5,20 @@ use server_core::trust::jwt::{self, JwtError, NamedKey, ProvisioningClaims, Rule
 use server_core::words::UnixTime;
 
 use super::identity::quoted;
+use super::request::sha256;
 use crate::code::{Code, Refusal};
+use crate::ledger::TokenUse;
+
+pub mod scope;
+
+pub use scope::Scope;
 
 /// A token that was accepted: who signed it and what it claims. Only [`judge`] makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JudgedToken {
     key: String,
     claims: ProvisioningClaims,
+    scope: Scope,
 }
 
 impl JudgedToken {
@@ -26,12 +33,35 @@ impl JudgedToken {
     pub const fn claims(&self) -> &ProvisioningClaims {
         &self.claims
     }
+
+    /// What it may be used for.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The end of its time.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        let second = self.claims.exp?;
+        Timestamp::from_second(second).ok()
+    }
+
+    /// The use of it that the ledger has to count; none where it is for any number of nodes.
+    #[must_use]
+    pub fn counted(&self) -> Option<TokenUse> {
+        let uses = self.scope.uses?;
+        let what = [self.claims.iss.as_str(), &self.claims.jti].join("\0");
+        let id = hex::encode(sha256(what.as_bytes()));
+        Some(TokenUse { id, uses })
+    }
 }
 
-/// Judges the token a node showed: size, algorithm, signature, issuer, purpose, time.
+/// Judges the token a node showed: size, algorithm, signature, issuer, purpose, time, and whether
+/// its limits can be understood. Whether they are kept is judged where the node is known.
 ///
 /// # Errors
-/// A `jwt.*` code.
+/// A `jwt.*` code, or `token.expired` for one with limits.
 pub fn judge(
     token: &str,
     keys: &[NamedKey],
@@ -39,14 +69,23 @@ pub fn judge(
     now: Timestamp,
 ) -> Result<JudgedToken, Refusal> {
     let now = UnixTime::from_secs(now.as_second());
-    let (key, claims) = jwt::verify(token, keys, rules, now).map_err(|error| refusal(&error))?;
+    let verified = jwt::verify(token, keys, rules, now);
+    let (key, claims) = verified.map_err(|error| refusal(&error, token))?;
+    let scope = Scope::of(&claims).map_err(|what| told(Code::JwtClaims, what))?;
     Ok(JudgedToken {
         key: key.to_owned(),
         claims,
+        scope,
     })
 }
 
-fn refusal(error: &JwtError) -> Refusal {
+/// Whether a token whose signature is good claims limits.
+fn is_limited(token: &str) -> bool {
+    jwt::decode_unverified(token)
+        .is_ok_and(|claims| Scope::of(&claims).map_or(true, |scope| scope.is_limited()))
+}
+
+fn refusal(error: &JwtError, token: &str) -> Refusal {
     let (code, what) = match error {
         JwtError::Form(_) => (Code::JwtForm, error.to_string()),
         JwtError::Algorithm(algorithm) => (
@@ -69,10 +108,15 @@ fn refusal(error: &JwtError) -> Refusal {
                 quoted(found)
             ),
         ),
+        JwtError::Expired(what) if is_limited(token) => (Code::TokenExpired, what.clone()),
         JwtError::Expired(what) => (Code::JwtExpired, what.clone()),
         JwtError::Claims(what) => (Code::JwtClaims, what.clone()),
         _ => (Code::JwtClaims, error.to_string()),
     };
+    told(code, what)
+}
+
+fn told(code: Code, what: String) -> Refusal {
     let what: String = what
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -158,6 +202,25 @@ mod tests {
             with(|c| c.purpose = "choria_server".into()),
             Some(Code::JwtClaims)
         );
+    }
+
+    #[test]
+    fn limits_are_read_and_a_limited_token_that_is_over_says_so() {
+        let limited = |uses: serde_json::Value, exp| {
+            let mut claims = claims();
+            let extensions = serde_json::json!({ "muster": { "uses": uses } });
+            (claims.extensions, claims.exp) = (extensions.as_object().cloned(), Some(exp));
+            claims
+        };
+        let signer = signer(KeyAlgorithm::Ed25519);
+        let token = issue(&limited(2.into(), NOW + 60), &signer).unwrap();
+        let now = Timestamp::from_second(NOW).unwrap();
+        let judged = judge(&token, &[named(&signer)], &Rules::default(), now).unwrap();
+        let counted = judged.counted().unwrap();
+        assert_eq!((counted.uses, counted.id.len()), (2, 64));
+        assert_eq!(judged.scope().says(), "for 2 nodes");
+        assert_eq!(code(&limited(1.into(), NOW - 61)), Some(Code::TokenExpired));
+        assert_eq!(code(&limited("x".into(), NOW + 61)), Some(Code::JwtClaims));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::order::{self, Reprovision, Ruling};
+use super::order::{self, Ruling};
 use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
+use super::renewal::Policy;
 use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step};
@@ -84,6 +85,11 @@ impl Enrolment {
             certificates: Vec::new(),
             target: None,
             approved: false,
+            from: None,
+            enrolled_from: None,
+            token_until: None,
+            keeps_key: false,
+            renewal: None,
             next_entry: 0,
         }
     }
@@ -105,12 +111,12 @@ pub(super) fn apply(
     change: &Change,
     enrolment: &mut Enrolment,
     key: &mut Option<KeyRecord>,
-    reprovision: Reprovision,
+    policy: Policy,
 ) -> Outcome {
     if let Act::Ordered(order) = &change.act {
-        return order::apply(order, &change.identity, enrolment, change.at, reprovision);
+        return order::apply(order, &change.identity, enrolment, change.at, policy);
     }
-    if let Some(refused) = refusal(change, enrolment, key.as_ref(), reprovision) {
+    if let Some(refused) = refusal(change, enrolment, key.as_ref(), policy) {
         return withheld(change, enrolment, key.as_mut(), refused);
     }
     let at = change.at;
@@ -158,13 +164,21 @@ pub(super) fn apply(
             key: name,
             csr,
             says,
+            presented,
         } => {
+            enrolment.token_until = presented.token_until;
+            enrolment.keeps_key = presented.keeps_key.unwrap_or(enrolment.keeps_key);
             match key {
-                // A node that kept its key: what was asked and signed for it stands.
+                // A node that kept its key: what was asked and signed for it stands, as long as
+                // that is not near its end.
                 Some(record) => {
                     record.csr = csr.clone();
+                    if record.is_to_reissue(name, enrolment, at, policy) {
+                        record.reissue();
+                    }
                     if let Some(issuance) = &record.issuance {
                         enrolment.until = issuance.not_after;
+                        enrolment.from = record.begun();
                         enrolment.target.clone_from(&issuance.target);
                     }
                 }
@@ -175,6 +189,7 @@ pub(super) fn apply(
                         asks: Vec::new(),
                         serials: Vec::new(),
                         issuance: None,
+                        renewals: 0,
                     });
                 }
             }
@@ -217,6 +232,7 @@ pub(super) fn apply(
                 revoked = enrolment.hold(&change.identity, held(name, issuance), at);
             }
             enrolment.until = issuance.not_after;
+            enrolment.from = key.as_ref().and_then(KeyRecord::begun);
             enrolment.target.clone_from(&issuance.target);
             let says = match &issuance.target {
                 None => format!("{} {}", issuance.kind(), issuance.serial),
@@ -252,10 +268,12 @@ pub(super) fn apply(
         Act::Confirmed { by } => {
             enrolment.enrolled_key = enrolment.key.take();
             enrolment.enrolled_until = enrolment.until.take();
-            // Those it had before stood until now (rule 38).
-            let now = enrolment.enrolled_key.clone();
+            enrolment.enrolled_from = enrolment.from.take();
+            enrolment.renewal = None;
+            // Those it had before stood until now (rule 38), one for the same key too.
+            let now = enrolment.current();
             revoked = enrolment.revoke(&change.identity, Reason::Superseded, at, |held| {
-                now.as_ref() != Some(&held.key)
+                now.as_ref() != Some(&held.serial)
             });
             (enrolment.setbacks, enrolment.approved) = (0, false);
             (enrolment.code, enrolment.says) = (None, String::new());
@@ -275,6 +293,14 @@ pub(super) fn apply(
             (enrolment.code, enrolment.says) = (None, String::new());
             let says = "it is enrolled and answers on the production network".to_owned();
             (None, None, What::Done { says })
+        }
+        Act::RenewalAsked { closes } => {
+            enrolment.ask_back(at, *closes);
+            (None, None, What::RenewalAsked { closes: *closes })
+        }
+        Act::RenewalLapsed(lapse) => {
+            enrolment.lapse(lapse);
+            (None, None, What::RenewalLapsed(lapse.clone()))
         }
         Act::SetBack(setback) => {
             enter(enrolment, setback.step, setback.state, at);

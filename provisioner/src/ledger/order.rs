@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{Outcome, enter};
 use super::record::{Applied, Enrolment, Entry, What};
+use super::renewal::Policy;
 use super::revocation::{Reason, Revocation};
-use crate::code::Code;
+use crate::code::{Class, Code};
 use crate::step::{State, Step, words};
 
 words! {
@@ -106,10 +107,11 @@ words! {
     Reprovision {
         /// Not at all, not even with the key it has; `evict` ends its enrolment.
         Never = "never",
-        /// With the key it has, which gets it the certificate it has; with another one never.
+        /// With the key it has, which gets it the certificate it has, or a new one when that is near
+        /// its end; with another key never.
         SameKey = "same-key",
         /// With another key only after a person has approved.
-        WithApproval = "with-approval",
+        Approval = "approval",
         /// With another key once its certificate has expired, before that after approval.
         AfterExpiry = "after-expiry",
     }
@@ -122,16 +124,28 @@ impl Reprovision {
             Self::Never => false,
             _ if same_key => true,
             Self::SameKey => false,
-            Self::WithApproval => enrolment.approved,
+            Self::Approval => enrolment.approved,
             Self::AfterExpiry => {
                 enrolment.approved || enrolment.enrolled_until.is_some_and(|end| end <= now)
             }
         }
     }
 
+    /// The code of a node that it keeps out.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Never => Code::IdentityEnrolled,
+            Self::SameKey => Code::IdentityOtherKey,
+            Self::Approval => Code::IdentityExists,
+            Self::AfterExpiry => Code::IdentityUnexpired,
+        }
+    }
+
     /// Whether a person may let an enrolled node in with another key.
-    const fn can_be_approved(self) -> bool {
-        matches!(self, Self::WithApproval | Self::AfterExpiry)
+    #[must_use]
+    pub const fn can_be_approved(self) -> bool {
+        matches!(self, Self::Approval | Self::AfterExpiry)
     }
 }
 
@@ -151,13 +165,13 @@ pub(super) fn apply(
     identity: &str,
     enrolment: &mut Enrolment,
     at: Timestamp,
-    reprovision: Reprovision,
+    policy: Policy,
 ) -> Outcome {
     let in_advance = order.in_advance && order.verb == Verb::Ban;
     if enrolment.next_entry == 0 && !in_advance {
         return Outcome::refused(Applied::Unknown);
     }
-    let (state, says) = match way(order.verb, enrolment, reprovision) {
+    let (state, says) = match way(order.verb, enrolment, policy.reprovision) {
         Way::To(state, says) => (state, says),
         Way::Unfit(says) => return Outcome::refused(Applied::Unfit(says)),
         Way::Already(says) => {
@@ -212,7 +226,9 @@ fn way(verb: Verb, enrolment: &Enrolment, reprovision: Reprovision) -> Way {
     let to = |state, says: &str| Way::To(state, says.to_owned());
     let already = |says: &str| Way::Already(says.to_owned());
     let unfit = |says: &str| Way::Unfit(says.to_owned());
-    let exists = enrolment.code == Some(Code::IdentityExists);
+    let exists = enrolment
+        .code
+        .is_some_and(|code| code.class() == Class::Conflict);
     let allow = |state, says: &str| match (&enrolment.enrolled_key, reprovision) {
         (Some(_), policy) if !policy.can_be_approved() => Way::Unfit(format!(
             "it is enrolled, and [reprovision] policy = \"{policy}\" lets it have no other key; \
@@ -309,7 +325,7 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
     }
     // Its place is free again.
     if matches!(order.verb, Verb::Evict | Verb::Ban | Verb::Decommission) {
-        enrolment.target = None;
+        (enrolment.target, enrolment.renewal) = (None, None);
     }
     // With what is revoked it is enrolled no longer, and its key is not used again.
     if order.revokes().is_some() {

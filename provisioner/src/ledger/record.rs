@@ -1,14 +1,20 @@
 //! The records of the ledger, and the changes that make them.
 
+mod entry;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::issuance::Issuance;
-use super::order::{Order, Ruling, Verb};
+use super::order::{Order, Ruling};
+use super::renewal::{Lapse, Renewal};
 use super::revocation::{Held, ListNumber};
 use crate::code::Code;
 use crate::hook::CsrReply;
+use crate::placement::draw;
 use crate::step::{State, Step};
+
+pub use entry::{Entry, What};
 
 /// What told of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,6 +93,8 @@ pub enum Act {
         csr: CsrReply,
         /// What was seen, for people.
         says: String,
+        /// What came with it.
+        presented: Box<Presented>,
     },
     /// An authority is about to be asked.
     Asked {
@@ -127,10 +135,37 @@ pub enum Act {
     /// It was taken up though it is enrolled, and it answers on the production network: whatever
     /// told of it was late or untrue.
     StillEnrolled,
+    /// It is enrolled, and about to be asked to come back for another certificate.
+    RenewalAsked {
+        /// Until when it is expected.
+        closes: Timestamp,
+    },
+    /// It was asked in vain.
+    RenewalLapsed(Lapse),
     /// It does not go on for now.
     SetBack(Setback),
     /// A person decided.
     Ordered(Order),
+}
+
+/// What a node presented along with its request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presented {
+    /// Its token, where that is for a number of nodes only.
+    pub token: Option<TokenUse>,
+    /// The end of its token.
+    pub token_until: Option<Timestamp>,
+    /// Whether it comes with the same key when it is enrolled again, where it said so.
+    pub keeps_key: Option<bool>,
+}
+
+/// The use of a token that enrols a number of identities only, each as often as it likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenUse {
+    /// SHA-256 of its issuer and unique name, hex.
+    pub id: String,
+    /// How many identities it is for.
+    pub uses: u32,
 }
 
 /// Why an enrolment does not go on, and what becomes of it.
@@ -223,6 +258,21 @@ pub struct Enrolment {
     /// A person allowed it to enrol once with another key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approved: bool,
+    /// When the certificate signed for `key` was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When the certificate it was confirmed with was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled_from: Option<Timestamp>,
+    /// The end of the provisioning token it showed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_until: Option<Timestamp>,
+    /// It comes with the same key when it is enrolled again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_key: bool,
+    /// It was asked back for another certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
     /// Number of the next entry.
     pub next_entry: u64,
 }
@@ -240,6 +290,14 @@ pub struct KeyRecord {
     pub serials: Vec<String>,
     /// The latest of them with what goes along.
     pub issuance: Option<Issuance>,
+    /// How often it was to get another certificate because the last one came to its end.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub renewals: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+const fn is_none_yet(count: &u32) -> bool {
+    *count == 0
 }
 
 /// One time an authority was asked.
@@ -263,76 +321,6 @@ impl KeyRecord {
     }
 }
 
-/// One line of an identity's history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// In which step.
-    pub step: Step,
-    /// How long the step took, microseconds, when this completes it.
-    pub took_us: Option<u64>,
-    /// What happened.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What an entry tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum What {
-    /// The step was completed.
-    Done {
-        /// What was seen.
-        says: String,
-    },
-    /// Another member of the group goes on with it.
-    TakenOver {
-        /// The member that is gone.
-        from: String,
-    },
-    /// An authority was asked.
-    Asked {
-        /// Kind of hook.
-        by: String,
-        /// The key.
-        key: String,
-    },
-    /// The authority gave no certificate.
-    Declined {
-        /// The key.
-        key: String,
-    },
-    /// A certificate came back when the node was no longer to have it: it exists and was not
-    /// sent.
-    Withheld {
-        /// Its serial number, hex.
-        serial: String,
-    },
-    /// The enrolment did not go on.
-    SetBack {
-        /// What it became.
-        state: State,
-        /// Why.
-        code: Code,
-        /// The same for people.
-        says: String,
-        /// When it was to be tried again.
-        next_try: Option<Timestamp>,
-    },
-    /// A person decided.
-    Ordered {
-        /// What.
-        verb: Verb,
-        /// What it became.
-        state: State,
-        /// Who.
-        by: String,
-        /// Why, in that person's words.
-        why: String,
-    },
-}
-
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -342,6 +330,8 @@ pub enum Applied {
     KeyHeldBy(String),
     /// Refused: the identity is confirmed with another key.
     EnrolledWith(String),
+    /// Refused: the token was for a number of nodes, of which this is one.
+    TokenHeldBy(String),
     /// Refused: the identity is banned, quarantined or unknown here.
     NotNow(State),
     /// Refused: the certificate's serial number is another certificate's.
@@ -356,4 +346,19 @@ pub enum Applied {
     Unknown,
     /// Refused: another member of the group holds the enrolment.
     HeldBy(String),
+}
+
+impl TokenUse {
+    /// The numbers of its uses, beginning with one that is the node's own choice.
+    pub(super) fn places(&self, node: &str) -> impl Iterator<Item = u32> {
+        let uses = self.uses.max(1);
+        let drawn = draw(&self.id, node) * f64::from(uses);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to uses"
+        )]
+        let first = drawn as u32;
+        (0..uses).map(move |step| (first + step) % uses)
+    }
 }

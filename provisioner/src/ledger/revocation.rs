@@ -127,6 +127,15 @@ impl Enrolment {
         })
     }
 
+    /// The serial number of the newest certificate for the key it is enrolled with.
+    pub(super) fn current(&self) -> Option<String> {
+        let key = self.enrolled_key.as_ref()?;
+        let held = self.certificates.iter().rev();
+        held.into_iter()
+            .find(|held| held.key == *key)
+            .map(|held| held.serial.clone())
+    }
+
     /// Revokes the certificates that are meant and still alive.
     pub(super) fn revoke(
         &mut self,

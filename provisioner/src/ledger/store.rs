@@ -30,6 +30,8 @@ pub(super) const ENTRIES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinit
 pub(super) const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 /// Serial numbers of certificates → the key each was issued for.
 pub(super) const SERIALS: TableDefinition<'_, &str, &str> = TableDefinition::new("serials");
+/// Who used a token that is for a number of nodes: (token, identity) → when, microseconds since 1970.
+pub(super) const TOKENS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("tokens");
 /// Revoked certificates by serial number.
 pub(super) const REVOKED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("revoked");
 /// Counters by name: `state.parked`, `code.node.silent`, `certificates`, ….
@@ -332,6 +334,7 @@ impl Store {
             write.open_table(KEYS).map_err(self.failed())?;
             write.open_table(SERIALS).map_err(self.failed())?;
             write.open_table(REVOKED).map_err(self.failed())?;
+            write.open_table(TOKENS).map_err(self.failed())?;
             write.open_table(LATENCIES).map_err(self.failed())?;
             write.open_table(SERVICE).map_err(self.failed())?;
             let mut counters = write.open_table(COUNTERS).map_err(self.failed())?;

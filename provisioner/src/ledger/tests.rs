@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod life;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,8 +11,8 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Applied, Change, Evidence, Issuance, Ledger, LedgerError, Order, Pause, Reason,
-    Reprovision, Rules, Setback, Source, Store, Verb,
+    Act, Applied, Change, Evidence, Issuance, Lapse, Ledger, LedgerError, Order, Pause, Reason,
+    Reprovision, Rules, Setback, Source, Store, TokenUse, Verb,
 };
 use crate::code::Code;
 use crate::hook::CsrReply;
@@ -38,6 +40,7 @@ fn requested(key: &str) -> Act {
         key: key.to_owned(),
         csr,
         says: String::new(),
+        presented: Box::default(),
     }
 }
 
@@ -479,7 +482,7 @@ async fn approval_frees_one_new_key() {
 
 #[test]
 fn reprovisioning_is_by_policy() {
-    use Reprovision::{AfterExpiry, Never, SameKey, WithApproval};
+    use Reprovision::{AfterExpiry, Approval, Never, SameKey};
     let mut record = super::Enrolment::newcomer(at(0));
     record.enrolled_key = Some("k1".to_owned());
     record.enrolled_until = Some(at(1_000));
@@ -487,7 +490,7 @@ fn reprovisioning_is_by_policy() {
     for (policy, wanted) in [
         (Never, [false, false, false, false]),
         (SameKey, [true, false, false, false]),
-        (WithApproval, [true, false, false, true]),
+        (Approval, [true, false, false, true]),
         (AfterExpiry, [true, false, true, true]),
     ] {
         let mut passes = |same, ms, approved| {
@@ -501,6 +504,19 @@ fn reprovisioning_is_by_policy() {
             passes(false, 0, true),
         ];
         assert_eq!(found, wanted, "{policy}");
+    }
+}
+
+#[test]
+fn every_policy_has_its_code() {
+    let codes = Reprovision::ALL.iter().map(|policy| policy.code());
+    let codes: std::collections::BTreeSet<_> = codes.collect();
+    assert_eq!(codes.len(), Reprovision::ALL.len());
+    for &policy in Reprovision::ALL {
+        let code = policy.code();
+        assert_eq!(code.class(), crate::code::Class::Conflict, "{policy}");
+        let can_be_approved = matches!(code, Code::IdentityExists | Code::IdentityUnexpired);
+        assert_eq!(policy.can_be_approved(), can_be_approved, "{policy}");
     }
 }
 
@@ -695,7 +711,7 @@ async fn a_file_that_fails_ends_the_ledger() {
     let (jobs, waiting) = tokio::sync::mpsc::channel(9);
     let writer = super::Writer {
         store: Arc::clone(&store),
-        reprovision: Reprovision::Never,
+        policy: Reprovision::Never.into(),
         audit: crate::audit::Audit::new(dir.path().to_path_buf(), None, Rules::default().audit),
         observer: |_: &[super::Committed]| {},
     };

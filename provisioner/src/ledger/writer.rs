@@ -13,8 +13,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::order::Reprovision;
 use super::record::{Applied, Change};
+use super::renewal::Policy;
 use super::revocation::Revocation;
 use super::standing::Pause;
 use super::store::{LedgerError, Store};
@@ -103,7 +103,7 @@ impl<F: Fn(&[Committed]) + Send + 'static> Observer for F {
 /// Everything the writer needs beside the changes.
 pub(super) struct Writer<O> {
     pub(super) store: Arc<Store>,
-    pub(super) reprovision: Reprovision,
+    pub(super) policy: Policy,
     pub(super) audit: Audit,
     pub(super) observer: O,
 }
@@ -171,7 +171,7 @@ impl<O: Observer> Writer<O> {
     fn write(&mut self, jobs: &[Job]) -> Result<(Vec<Applied>, Vec<Committed>), LedgerError> {
         let store = Arc::clone(&self.store);
         let transaction = store.database.begin_write().map_err(store.failed())?;
-        let mut batch = Batch::new(&store, &transaction, self.reprovision)?;
+        let mut batch = Batch::new(&store, &transaction, self.policy)?;
         let mut applied = Vec::with_capacity(jobs.len());
         let mut committed = Vec::with_capacity(jobs.len());
         for job in jobs {

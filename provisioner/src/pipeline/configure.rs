@@ -141,6 +141,17 @@ fn settings(
     };
     let mut policies = templates.policies(scope)?;
     policies.extend(issuance.action_policies.clone());
+    if context.site.config.renewal.is_some() {
+        // Without it a node would not let itself be asked back.
+        let policy = policies.entry("choria_provision.policy".to_owned());
+        policy.or_insert_with(|| {
+            let caller = context.site.signer.caller_id();
+            format!(
+                "policy default deny\nallow\t{}\treprovision\t*\t*\n",
+                caller.as_str()
+            )
+        });
+    }
     let opa = issuance.opa_policies.clone();
     configuration::judge(scope.identity, settings, policies, opa)
 }

@@ -4,14 +4,16 @@
 //! is not asked again: a resumed enrolment judges the recorded request.
 
 use rand::RngCore as _;
+use serde_json::Value;
+use server_core::words::Identity;
 
 use super::inspect::Inspected;
 use super::question::Question;
-use super::{Context, Stop};
+use super::{Context, Stop, confirm};
 use crate::code::{Code, Refusal};
 use crate::hook::{CsrReply, Ed25519Reply};
 use crate::judge::{self, JudgedRequest};
-use crate::ledger::{Act, Applied, KeyRecord, Setback};
+use crate::ledger::{Act, Applied, Enrolment, KeyRecord, Presented, Reprovision, Setback};
 use crate::site::Issues;
 use crate::step::{State, Step};
 
@@ -41,10 +43,17 @@ pub(crate) async fn run(
         }),
         None => None,
     };
-    let (csr, says) = match recorded {
-        Some(record) => (record.csr, "the recorded request"),
-        None if tokens => (ask_for_key(context, &mut inspected).await?, "a new key"),
-        None => (ask(context, &mut inspected).await?, "a new request"),
+    let (csr, says, keeps_key) = match recorded {
+        Some(record) => (record.csr, "the recorded request", None),
+        // A node's own keys for tokens are new ones each time.
+        None if tokens => {
+            let csr = ask_for_key(context, &mut inspected).await?;
+            (csr, "a new key", Some(false))
+        }
+        None => {
+            let (csr, keeps_key) = ask(context, &mut inspected).await?;
+            (csr, "a new request", Some(keeps_key))
+        }
     };
     let policy = &context.site.config.csr.policy;
     let judged = match &csr.ed25519 {
@@ -53,17 +62,25 @@ pub(crate) async fn run(
     };
     let request = judged.map_err(Stop::with_new_key)?;
     let key = request.spki_sha256_hex();
+    refuse_beside(context, &node, &key).await?;
     let act = Act::Requested {
         key: key.clone(),
         csr: csr.clone(),
         says: format!("{says}: {}", request.key()),
+        presented: Box::new(Presented {
+            keeps_key,
+            ..inspected.presented.clone()
+        }),
     };
     match context.commit(&node, act).await? {
         // A request has no serial number that could be taken, and what another member holds
         // is stopped by `commit`.
         Applied::Done | Applied::SerialUsed | Applied::HeldBy(_) => {}
         Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
-        Applied::EnrolledWith(enrolled) => return Err(exists(&enrolled)),
+        Applied::EnrolledWith(enrolled) => {
+            return Err(exists(&enrolled, context.site.config.reprovision));
+        }
+        Applied::TokenHeldBy(other) => return Err(used(&other)),
         // These are answers to others than a request, or stopped it before.
         Applied::NotNow(_)
         | Applied::Ordered(_)
@@ -86,9 +103,12 @@ pub(crate) async fn run(
     })
 }
 
-async fn ask(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, Stop> {
+/// The reply to `gencsr`, and whether the node says that it keeps its key.
+async fn ask(context: &Context, inspected: &mut Inspected) -> Result<(CsrReply, bool), Stop> {
     let config = &context.site.config;
-    let question = Question::GenCsr;
+    let known = context.enrolment(inspected.node())?;
+    let new_key = known.is_some_and(|known| wants_new_key(&known));
+    let question = Question::GenCsr { new_key };
     let data = inspected
         .conversation
         .call(&question, config.timeouts.node, config.retry.attempts)
@@ -99,12 +119,14 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, S
             .unwrap_or_default()
             .to_owned()
     };
-    Ok(CsrReply {
+    let keeps_key = data.get("keeps_key").and_then(Value::as_bool);
+    let csr = CsrReply {
         csr: text("csr"),
         public_key: text("public_key"),
         ssldir: text("ssldir"),
         ed25519: None,
-    })
+    };
+    Ok((csr, keeps_key.unwrap_or(false)))
 }
 
 /// Asks for an Ed25519 key, with a nonce that no other node is asked with.
@@ -133,6 +155,33 @@ async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<Csr
     })
 }
 
+/// Whether a node that would keep its key has to make another: somebody approved that, what it was
+/// enrolled with is over, or was revoked.
+fn wants_new_key(known: &Enrolment) -> bool {
+    let over = known.enrolled_key.is_none() && !known.certificates.is_empty();
+    known.approved || over || known.code == Some(Code::KeyRevoked)
+}
+
+/// Lets nobody with another key through an open renewal while the node itself is still on the
+/// production network: whoever is here is not that node (see [`crate::ledger::Renewal`]).
+async fn refuse_beside(context: &Context, node: &Identity, key: &str) -> Result<(), Stop> {
+    let config = &context.site.config;
+    let Some(known) = context.enrolment(node)? else {
+        return Ok(());
+    };
+    let Some(enrolled) = known.enrolled_key.as_deref().filter(|own| *own != key) else {
+        return Ok(());
+    };
+    let through = known
+        .renewal
+        .as_ref()
+        .is_some_and(|r| r.is_open(context.now()));
+    if through && config.policy().new_key && confirm::answers(context, node).await {
+        return Err(exists(enrolled, config.reprovision));
+    }
+    Ok(())
+}
+
 /// One key under two names: both are frozen.
 async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop> {
     let says =
@@ -153,11 +202,36 @@ async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop
     Ok(Refusal::new(Code::KeyReused, says(node, other)).into())
 }
 
-fn exists(enrolled: &str) -> Stop {
+/// It is enrolled, and policy does not let it in; what would.
+fn exists(enrolled: &str, policy: Reprovision) -> Stop {
     let short = enrolled.get(..16).unwrap_or(enrolled);
+    let who = "Is this a re-installed node, or a second one with the same name?";
+    let says = match policy {
+        Reprovision::Never => format!(
+            "this identity is enrolled (key SHA-256 {short}…), and [reprovision] policy = \
+             \"{policy}\" lets nobody enrol twice; evict it first. {who} (rule 38)"
+        ),
+        Reprovision::SameKey => format!(
+            "this identity is enrolled with another key (SHA-256 {short}…), and [reprovision] \
+             policy = \"{policy}\" lets it have no other; evict it first. {who} (rule 38)"
+        ),
+        Reprovision::Approval => format!(
+            "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until \
+             somebody approves. {who} (rule 38)"
+        ),
+        Reprovision::AfterExpiry => format!(
+            "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until its \
+             certificate has expired or somebody approves. {who} (rule 38)"
+        ),
+    };
+    Stop::with_new_key(Refusal::new(policy.code(), says))
+}
+
+/// A token for a number of nodes, and this is one more.
+fn used(other: &str) -> Stop {
     let says = format!(
-        "this identity is enrolled with another key (SHA-256 {short}…) and keeps it. \
-         Is this a re-installed node, or a second one with the same name? (rule 38)"
+        "the provisioning token is refused: as many nodes as it is for have used it, {other} among \
+         them; give this one a token of its own (rule 24)"
     );
-    Stop::with_new_key(Refusal::new(Code::IdentityExists, says))
+    Stop::with_new_key(Refusal::new(Code::TokenUsed, says))
 }

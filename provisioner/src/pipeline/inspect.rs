@@ -22,7 +22,8 @@ use super::restart::Restarted;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
 use crate::judge;
-use crate::ledger::{Act, Enrolment};
+use crate::judge::token::JudgedToken;
+use crate::ledger::{Act, Enrolment, Presented};
 use crate::step::{State, Step};
 
 /// The most an inventory may be, bytes of JSON.
@@ -35,6 +36,8 @@ pub(crate) struct Inspected {
     /// The claims of its token, with the secrets in them: never to be logged.
     pub(crate) claims: Value,
     pub(crate) inventory: Value,
+    /// What the ledger is to know of its token.
+    pub(crate) presented: Presented,
     /// Which try this is, counting from 1.
     pub(crate) attempt: u32,
     /// The key of a request recorded before, which is used again.
@@ -89,27 +92,44 @@ pub(crate) async fn run(
         context.now(),
     )?;
     let inventory = inventory(context, &mut conversation).await?;
-    let expires = token
-        .claims()
-        .exp
-        .and_then(|s| jiff::Timestamp::from_second(s).ok());
-    let says = match expires {
-        Some(at) => format!(
-            "token ok: key {}, expires {}",
-            token.key(),
-            at.strftime("%Y-%m-%d")
-        ),
-        None => format!("token ok: key {}", token.key()),
-    };
+    // A node that was asked back proves by its key who it is: what a fact of it is today does not
+    // keep it from where it was enrolled for.
+    if !renews_its_key(context, before.as_ref()) {
+        token.scope().admits(node.as_str(), &inventory)?;
+    }
+    let says = told(&token);
     context.note(&node, Act::Inspected { says }).await?;
     Ok(Found::Here(Box::new(Inspected {
         conversation,
         claims: serde_json::to_value(token.claims()).unwrap_or_default(),
         inventory,
+        presented: Presented {
+            token: token.counted(),
+            token_until: token.until(),
+            keeps_key: None,
+        },
         attempt: before.as_ref().map_or(0, |b| b.attempts) + 1,
         recorded_key: before.filter(|b| !came_back(b)).and_then(|b| b.key),
         place,
     })))
+}
+
+/// What is seen of a token, for people.
+fn told(token: &JudgedToken) -> String {
+    let mut says = format!("token ok: key {}", token.key());
+    if let Some(at) = token.until() {
+        says += &format!(", expires {}", at.strftime("%Y-%m-%d"));
+    }
+    if token.scope().is_limited() {
+        says += &format!(", {}", token.scope().says());
+    }
+    says
+}
+
+/// It was asked back, and is let in with the key it has and no other.
+fn renews_its_key(context: &Context, before: Option<&Enrolment>) -> bool {
+    let asked = before.is_some_and(|b| b.renewal.is_some() && b.keeps_key && !b.approved);
+    asked && !context.site.config.policy().new_key
 }
 
 /// Where a node is that is silent on the provisioning network. Whoever has a certificate and is on

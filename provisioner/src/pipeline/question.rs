@@ -12,14 +12,19 @@ pub(crate) enum Question {
     Jwt,
     /// What it is.
     Inventory,
-    /// A fresh key and a certificate request.
-    GenCsr,
+    /// A certificate request; over another key than the node has, where that is wanted.
+    GenCsr {
+        /// A node that keeps its key is to make another.
+        new_key: bool,
+    },
     /// A fresh Ed25519 key, and a signature over this nonce to prove that the node has it.
     Gen25519(String),
     /// To take certificate, settings and policies.
     Configure(Box<Value>),
     /// To restart.
     Restart,
+    /// To leave the production network and come back to be enrolled.
+    Reprovision,
     /// To end.
     Shutdown,
     /// Whether it is there.
@@ -32,10 +37,11 @@ impl Question {
         match self {
             Self::Jwt => "choria_provision#jwt",
             Self::Inventory => "rpcutil#inventory",
-            Self::GenCsr => "choria_provision#gencsr",
+            Self::GenCsr { .. } => "choria_provision#gencsr",
             Self::Gen25519(_) => "choria_provision#gen25519",
             Self::Configure(_) => "choria_provision#configure",
             Self::Restart => "choria_provision#restart",
+            Self::Reprovision => "choria_provision#reprovision",
             Self::Shutdown => "choria_provision#shutdown",
             Self::Ping => "discovery",
         }
@@ -56,13 +62,17 @@ impl Question {
         match self {
             Self::Jwt => provision("jwt", json!({ "token": token })),
             Self::Inventory => Call::rpc("rpcutil", "inventory", json!({})),
-            Self::GenCsr => provision("gencsr", json!({ "token": token })),
+            Self::GenCsr { new_key: false } => provision("gencsr", json!({ "token": token })),
+            Self::GenCsr { new_key: true } => {
+                provision("gencsr", json!({ "new_key": true, "token": token }))
+            }
             Self::Gen25519(nonce) => {
                 provision("gen25519", json!({ "nonce": nonce, "token": token }))
             }
             Self::Configure(data) => provision("configure", (**data).clone()),
             // The shortest delay a node knows: 2 s.
             Self::Restart => provision("restart", json!({ "splay": 1, "token": token })),
+            Self::Reprovision => provision("reprovision", json!({ "token": token })),
             Self::Shutdown => provision("shutdown", json!({ "token": token })),
             Self::Ping => Ok(Call::ping()),
         }

@@ -51,6 +51,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         inventory: requested.inspected.inventory.clone(),
         claims: requested.inspected.claims.clone(),
         attempt: requested.inspected.attempt,
+        renewal: requested.record.renewals,
         now: context.now(),
     };
     let place = place::by_rule(context, &requested)?;
@@ -79,6 +80,14 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
             issue::token(context, &requested, *issued, target, issuer).await?
         }
     };
+    if requested.record.renewals > 0 && requested.record.serials.contains(&issuance.serial) {
+        let says = format!(
+            "the authority was asked for another certificate and answered with the one the node \
+             has ({}); a helper has to go by `idempotency_key`, which is another one now",
+            issuance.serial
+        );
+        return Err(Refusal::new(Code::RenewalSame, says).into());
+    }
     let act = Act::Signed {
         key: requested.key.clone(),
         issuance: Box::new(issuance.clone()),

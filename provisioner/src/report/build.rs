@@ -7,7 +7,7 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use jiff::Timestamp;
 
 use super::{Certificate, Latency, Node, SCHEMA, Service, Show, Status, StepReport, Steps};
-use crate::ledger::{Enrolment, LONGEST_US, LedgerError, Store};
+use crate::ledger::{Enrolment, LONGEST_US, LedgerError, RenewalTerms, Store};
 use crate::step::{State, Step};
 
 /// The status of a ledger.
@@ -47,6 +47,7 @@ pub fn status(store: &Store) -> Result<Status, LedgerError> {
             .filter(|(_, n)| *n > 0)
             .map(|(target, n)| (target.to_owned(), n))
             .collect(),
+        renewals_asked: counters.get("renewals"),
         certificates_revoked: counters.get("revoked"),
         first_event: time(counters.get("first_event_us")),
         last_confirm: time(counters.get("last_confirm_us")),
@@ -74,11 +75,15 @@ pub fn nodes(store: &Store, only: Option<State>) -> Result<Vec<Node>, LedgerErro
     Ok(found)
 }
 
-/// Everything about one node.
+/// Everything about one node; by these terms its certificate is renewed now, where it is.
 ///
 /// # Errors
 /// The ledger cannot be read.
-pub fn show(store: &Store, identity: &str) -> Result<Option<Show>, LedgerError> {
+pub fn show(
+    store: &Store,
+    identity: &str,
+    renewed: Option<(&RenewalTerms, Timestamp)>,
+) -> Result<Option<Show>, LedgerError> {
     let Some(enrolment) = store.enrolment(identity)? else {
         return Ok(None);
     };
@@ -102,6 +107,8 @@ pub fn show(store: &Store, identity: &str) -> Result<Option<Show>, LedgerError> 
         attempts: enrolment.attempts,
         target: enrolment.target.clone(),
         approved: enrolment.approved,
+        renews: renewed.map(|(terms, now)| enrolment.turn(identity, terms, now)),
+        renewal: enrolment.renewal.clone(),
         history: store.entries(identity)?,
         certificate,
         node: node(identity, enrolment),

@@ -7,8 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::{Node, Service, Show, Status};
-use crate::code::Code;
-use crate::ledger::What;
+use crate::code::{Class, Code};
+use crate::ledger::{Turn, What};
 use crate::step::State;
 
 /// Prints a status.
@@ -77,6 +77,9 @@ pub fn print_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     )?;
     if status.certificates_revoked > 0 {
         writeln!(out, "revoked      {}", status.certificates_revoked)?;
+    }
+    if status.renewals_asked > 0 {
+        writeln!(out, "renewals     {} asked for", status.renewals_asked)?;
     }
     if !status.targets.is_empty() {
         let targets = status
@@ -170,6 +173,15 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
             What::Declined { .. } => {
                 writeln!(out, "  {step:<10} {at}  {took:>9}  no certificate")?;
             }
+            What::RenewalAsked { closes } => {
+                let until = closes.strftime("%H:%M:%S");
+                let says = format!("asked back for another certificate, expected until {until}");
+                writeln!(out, "  renewal    {at}  {took:>9}  {says}")?;
+            }
+            What::RenewalLapsed(lapse) => {
+                writeln!(out, "  renewal    {at}  {took:>9}  IN VAIN {}", lapse.code)?;
+                writeln!(out, "             {}", lapse.says)?;
+            }
             What::SetBack {
                 state, code, says, ..
             } => {
@@ -209,8 +221,13 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
 fn outlook(show: &Show, now: Timestamp) -> String {
     let (node, name) = (&show.node, &show.node.identity);
     match (node.state, node.next_try) {
-        (State::Parked, _) if node.code == Some(Code::IdentityExists) => {
-            format!(", waits for approval: provisioner approve {name}")
+        (State::Parked, _) if node.code.is_some_and(|c| c.class() == Class::Conflict) => {
+            match node.code {
+                Some(Code::IdentityEnrolled | Code::IdentityOtherKey) => {
+                    format!(", waits for the end of its enrolment: provisioner evict {name}")
+                }
+                _ => format!(", waits for approval: provisioner approve {name}"),
+            }
         }
         (State::Parked, Some(at)) if at > now => {
             let left = between(now, at);
@@ -227,7 +244,20 @@ fn outlook(show: &Show, now: Timestamp) -> String {
             format!(", never enrolled again: {}", node.says)
         }
         (State::Confirmed, _) if show.approved => ", may enrol once more with a new key".to_owned(),
+        (State::Confirmed, _) => renewal(show),
         _ => String::new(),
+    }
+}
+
+/// What becomes of the certificate of an enrolled node.
+fn renewal(show: &Show) -> String {
+    let minute = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    match &show.renews {
+        Some(Turn::Later(at)) => format!(", its certificate is renewed at {}", minute(at)),
+        Some(Turn::Due { .. }) => ", its certificate is renewed next".to_owned(),
+        Some(Turn::Open | Turn::Unused) => ", asked back for another certificate".to_owned(),
+        Some(Turn::Waits { code, says }) => format!(", not renewed: {code}: {says}"),
+        Some(Turn::Never) | None => String::new(),
     }
 }
 

@@ -15,7 +15,7 @@ use server_core::words::{Identity, subject};
 use tokio::sync::mpsc;
 
 use super::ServiceError;
-use crate::code::Code;
+use crate::code::{Class, Code};
 use crate::ledger::{Act, Duty, Enrolment, LedgerError, Source};
 use crate::metrics::Metrics;
 use crate::pipeline::Context;
@@ -335,7 +335,10 @@ fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
         }
         // Asking it again changes nothing before somebody approves, or time passes.
         State::Parked => {
-            known.code == Some(Code::IdentityExists) && arrival.source != Source::Startup
+            known
+                .code
+                .is_some_and(|code| code.class() == Class::Conflict)
+                && arrival.source != Source::Startup
         }
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn request_with(name: &str, key: &Key) -> HookRequest {
         inventory: json!({"facts": {"site": "ams"}}),
         claims: json!({"cht": "s3cret", "chpwd": "hunter2", "chpd": true}),
         attempt: 1,
+        renewal: 0,
         now: Timestamp::now(),
     }
 }

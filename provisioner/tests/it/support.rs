@@ -186,6 +186,15 @@ listen = "127.0.0.1:0"
 
 /// A token signed by a key of that name, which is made when it is not there.
 pub(crate) fn make_token(dir: &Path, url: &str, key: &str) -> String {
+    token(dir, url, key, &[])
+}
+
+/// A token with limits, signed by the key of the site.
+pub(crate) fn make_limited_token(dir: &Path, url: &str, limits: &[&str]) -> String {
+    token(dir, url, "signer.key", limits)
+}
+
+fn token(dir: &Path, url: &str, key: &str, limits: &[&str]) -> String {
     if !dir.join(key).exists() {
         let done = provisioner()
             .args(["token", "key", "--out", key])
@@ -215,6 +224,7 @@ pub(crate) fn make_token(dir: &Path, url: &str, key: &str) -> String {
         .args(args)
         .args(files)
         .args(["--validity", "1d"])
+        .args(limits)
         .current_dir(dir)
         .output()
         .unwrap();

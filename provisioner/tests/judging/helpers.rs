@@ -44,6 +44,7 @@ fn request(case: &str) -> HookRequest {
         inventory: shuffled(serde_json::from_str(&text(&stdin["inventory"])).unwrap()),
         claims: stdin["jwt"].clone(),
         attempt: 1,
+        renewal: 0,
         now: Timestamp::now(),
     }
 }

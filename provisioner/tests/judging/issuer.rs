@@ -188,6 +188,7 @@ async fn a_helper_of_the_original_is_asked_and_understood() {
         inventory: serde_json::from_str(stdin["inventory"].as_str().unwrap()).unwrap(),
         claims: stdin["jwt"].clone(),
         attempt: 1,
+        renewal: 0,
         now: Timestamp::now(),
     };
     let hook = ExecHook::new(ExecSettings {

@@ -81,6 +81,8 @@ pub struct Surroundings {
     pub counters: Counters,
     /// The algorithm of keys it makes.
     pub key_algorithm: KeyAlgorithm,
+    /// Whether it keeps the key it is enrolled with.
+    pub keep_key: bool,
     /// The provisioning token it was shipped with, as text and claims.
     pub(crate) provisioning: Option<ProvisioningToken>,
     /// The state of `choria_provision`.

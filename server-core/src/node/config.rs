@@ -16,6 +16,10 @@ pub struct NodeConfig {
     pub identity: Identity,
     /// The algorithm of keys made by `gencsr`.
     pub key_algorithm: KeyAlgorithm,
+    /// Whether `gencsr` asks for another certificate for the key the node is enrolled with, unless
+    /// it is told to make a new one. Who comes back with its key proves by it who it is; the
+    /// original makes a new key each time.
+    pub keep_key: bool,
     /// Collectives on the production network, the main one first.
     pub collectives: Vec<Collective>,
     /// Brokers of the production network, where `server.conf` names none.
@@ -50,6 +54,7 @@ impl NodeConfig {
         Self {
             identity,
             key_algorithm: KeyAlgorithm::P256,
+            keep_key: true,
             collectives: vec![Collective::mcollective()],
             servers: Vec::new(),
             agents: 5,

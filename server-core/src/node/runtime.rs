@@ -237,6 +237,7 @@ fn core(given: &Arc<Given>, plan: Plan, parts: &Parts, seed: Seed) -> Core {
             clock: Arc::clone(&given.clock),
             counters: crate::agents::Counters::default(),
             key_algorithm: config.key_algorithm,
+            keep_key: config.keep_key,
             provisioning: plan.provisioning,
             provision: crate::agents::ProvisionState::default(),
             servers: plan.servers,

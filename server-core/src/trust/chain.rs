@@ -1,6 +1,6 @@
 //! Certificates: reading them, their names, and whether they lead to a trusted root.
 
-use der::Decode as _;
+use der::{Decode as _, Encode as _};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -52,6 +52,17 @@ impl CertificateNames {
 /// When it is not an X.509 certificate.
 pub fn names(certificate: &CertificateDer<'_>) -> Result<CertificateNames, TrustError> {
     names_of(&parse(certificate)?)
+}
+
+/// The public key of a certificate: its `SubjectPublicKeyInfo`, DER.
+///
+/// # Errors
+/// When it is not an X.509 certificate.
+pub fn public_spki_der(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, TrustError> {
+    let certificate = parse(certificate)?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    key.to_der()
+        .map_err(|error| TrustError::Certificate(error.to_string()))
 }
 
 pub(super) fn parse(certificate: &CertificateDer<'_>) -> Result<Certificate, TrustError> {

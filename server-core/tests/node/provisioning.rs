@@ -69,6 +69,7 @@ impl Field {
         let clock = Arc::new(ManualClock::new(UnixTime::from_secs(1_795_396_285)));
         let mut config = NodeConfig::new(Identity::parse("web9.example.net").unwrap());
         config.key_algorithm = KeyAlgorithm::Rsa2048;
+        config.keep_key = false;
         config.alive = Alive {
             every: Duration::from_secs(3600),
             first: Some(Duration::from_secs(3600)),

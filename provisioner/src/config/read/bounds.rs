@@ -51,7 +51,7 @@ pub(super) fn retry(section: Section<'_, '_>) -> Retry {
 
 pub(super) fn reprovision(section: Section<'_, '_>) -> Reprovision {
     let words: Vec<_> = Reprovision::ALL.iter().map(|word| word.as_str()).collect();
-    let default = Reprovision::WithApproval;
+    let default = Reprovision::Approval;
     let policy = section.word("policy", &words, default.as_str());
     section.finish();
     policy.parse().unwrap_or(default)

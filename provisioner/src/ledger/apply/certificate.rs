@@ -89,5 +89,6 @@ pub(super) fn keep(record: &mut KeyRecord, issuance: &Issuance) -> (bool, bool) 
         record.serials.push(issuance.serial.clone());
     }
     record.issuance = Some(issuance.clone());
-    (new, new && record.serials.len() == 2)
+    let expected = 1 + record.renewals as usize;
+    (new, new && record.serials.len() == expected + 1)
 }

@@ -1,7 +1,9 @@
 //! Which changes are refused: what only the ledger can know about a node.
 
-use super::super::order::Reprovision;
+use jiff::Timestamp;
+
 use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use super::super::renewal::Policy;
 use crate::step::State;
 
 /// The rules only the ledger can know.
@@ -9,12 +11,14 @@ pub(super) fn refusal(
     change: &Change,
     enrolment: &Enrolment,
     key: Option<&KeyRecord>,
-    reprovision: Reprovision,
+    policy: Policy,
 ) -> Option<Applied> {
     if is_held(enrolment.state, &change.act) {
         return Some(Applied::NotNow(enrolment.state));
     }
-    if is_overtaken(&change.act, enrolment, key.is_some()) {
+    if is_overtaken(&change.act, enrolment, key.is_some())
+        || is_not_to_renew(&change.act, enrolment, change.at)
+    {
         return Some(Applied::NotNow(enrolment.state));
     }
     let Act::Requested { key: name, .. } = &change.act else {
@@ -24,7 +28,7 @@ pub(super) fn refusal(
         return Some(Applied::KeyHeldBy(record.identity.clone()));
     }
     let enrolled = enrolment.enrolled_key.as_ref()?;
-    let passes = reprovision.passes(enrolment, enrolled == name, change.at);
+    let passes = policy.passes(enrolment, name, change.at);
     (!passes).then(|| Applied::EnrolledWith(enrolled.clone()))
 }
 
@@ -38,6 +42,18 @@ fn is_held(state: State, act: &Act) -> bool {
             Act::SetBack(setback) => setback.state != State::Quarantined,
             _ => true,
         },
+        _ => false,
+    }
+}
+
+/// Whether there is nothing to renew, or somebody was first: one open renewal a node.
+fn is_not_to_renew(act: &Act, enrolment: &Enrolment, at: Timestamp) -> bool {
+    let settled = enrolment.state == State::Confirmed && enrolment.enrolled_key.is_some();
+    match (act, &enrolment.renewal) {
+        (Act::RenewalAsked { .. }, None) => !settled,
+        (Act::RenewalAsked { .. }, Some(renewal)) => !settled || renewal.is_open(at),
+        (Act::RenewalLapsed(_), Some(renewal)) => !settled || renewal.lapsed.is_some(),
+        (Act::RenewalLapsed(_), None) => true,
         _ => false,
     }
 }

@@ -13,7 +13,8 @@ use server_core::words::Seed;
 
 use super::super::issuance::Issuance;
 use super::super::order::{Order, Reprovision, Verb};
-use super::super::record::{Act, Applied, Change, Evidence, Setback, Source};
+use super::super::record::{Act, Applied, Change, Evidence, Presented, Setback, Source, TokenUse};
+use super::super::renewal::{Lapse, Policy};
 use super::super::revocation::Reason;
 use super::super::{Committed, Ledger, Rules, Store};
 use super::bucket::{News, Shelf, ShelfError, node_key};
@@ -99,7 +100,7 @@ fn member(bucket: &Arc<Bucket>, me: &str, others: &[&str]) -> Hands {
     Hands {
         shelf: Arc::clone(bucket) as _,
         group: Arc::new(group),
-        reprovision: POLICY,
+        policy: policy(),
         seed: Seed(7),
     }
 }
@@ -116,7 +117,9 @@ fn wanted(identity: &str, act: Act) -> Change {
     }
 }
 
-const POLICY: Reprovision = Reprovision::WithApproval;
+fn policy() -> Policy {
+    Reprovision::Approval.into()
+}
 
 /// One change by a member that last read the bucket when it was as `known` says.
 async fn act_on(
@@ -144,7 +147,13 @@ fn requested(key: &str) -> Act {
     let says = String::new();
     let key = key.to_owned();
     let csr = CsrReply::default();
-    Act::Requested { key, csr, says }
+    let presented = Box::default();
+    Act::Requested {
+        key,
+        csr,
+        says,
+        presented,
+    }
 }
 
 fn ordered(verb: Verb) -> Act {
@@ -337,7 +346,7 @@ async fn the_replica_is_what_the_embedded_ledger_would_be() {
     let terms = Terms {
         me: "a",
         alive: &|_| true,
-        reprovision: POLICY,
+        policy: policy(),
     };
     let mut values: HashMap<String, Option<Value>> = HashMap::new();
     let setback = Setback {
@@ -414,7 +423,7 @@ fn a_replica_made_later_knows_the_keys_of_a_forgotten_node() {
     let terms = Terms {
         me: "a",
         alive: &|_| true,
-        reprovision: POLICY,
+        policy: policy(),
     };
     let source = Source::Startup;
     let arrived = Act::Arrived {
@@ -461,7 +470,7 @@ fn a_long_history_is_counted_though_it_does_not_travel() {
     let terms = Terms {
         me: "a",
         alive: &|_| true,
-        reprovision: POLICY,
+        policy: policy(),
     };
     for n in 0..500 {
         let identity = "n1".to_owned();
@@ -536,7 +545,7 @@ async fn a_replica_that_cannot_be_written_ends_the_member() {
     let with = With {
         store,
         group: member(&bucket, "a", &[]).group,
-        reprovision: POLICY,
+        policy: policy(),
         able: Arc::new(|| true),
         audit: Audit::new(dir.path().to_path_buf(), None, Rules::default().audit),
         observer: Box::new(|_: &[Committed]| {}),
@@ -583,4 +592,81 @@ async fn of_two_that_take_over_from_the_dead_one_goes_on() {
     assert_eq!(stood_by, Applied::NotNow(State::Confirmed));
     let came_back = Act::Taken { since: at(1) };
     assert_eq!(act(&bucket, &b, 4, "n1", came_back).await, Applied::Done);
+}
+
+/// Two members, each with a node that shows the same token for one: compare and set lets one in.
+#[tokio::test]
+async fn of_two_nodes_with_a_token_for_one_one_is_let_in() {
+    let bucket = Arc::new(Bucket::default());
+    let (a, b) = (member(&bucket, "a", &["b"]), member(&bucket, "b", &["a"]));
+    let with_token = |key: &str, uses: u32| {
+        let id = "f".repeat(64);
+        let token = Some(TokenUse { id, uses });
+        Act::Requested {
+            key: key.to_owned(),
+            csr: CsrReply::default(),
+            says: String::new(),
+            presented: Box::new(Presented {
+                token,
+                ..Presented::default()
+            }),
+        }
+    };
+    act(&bucket, &a, 1, "n1", taken()).await;
+    act(&bucket, &b, 1, "n2", taken()).await;
+    let both = tokio::join!(
+        act(&bucket, &a, 2, "n1", with_token("k1", 1)),
+        act(&bucket, &b, 2, "n2", with_token("k2", 1))
+    );
+    let (winner, loser) = match both {
+        (Applied::Done, _) => ((&a, "n1"), "n1"),
+        _ => ((&b, "n2"), "n2"),
+    };
+    let held = Applied::TokenHeldBy(loser.to_owned());
+    assert!(both.0 == held || both.1 == held, "{both:?}");
+    let again = act(&bucket, winner.0, 3, winner.1, with_token("k3", 1)).await;
+    assert_eq!(again, Applied::Done, "the same node comes back with it");
+    // For three nodes it is enough for one more, whoever asks.
+    let mut let_in = 0;
+    for node in ["n3", "n4", "n5", "n6", "n3", "n4", "n5", "n6"] {
+        act(&bucket, &a, 10, node, taken()).await;
+        let applied = act(&bucket, &a, 11, node, with_token(&format!("k-{node}"), 3)).await;
+        let_in += usize::from(applied == Applied::Done);
+    }
+    assert_eq!(let_in, 4, "two more, twice each: one has a use of before");
+}
+
+#[tokio::test]
+async fn one_member_asks_a_node_back_and_another_closes_what_it_left_open() {
+    let bucket = Arc::new(Bucket::default());
+    let (a, b) = (member(&bucket, "a", &["b"]), member(&bucket, "b", &["a"]));
+    let by = Evidence::StartupAndPing;
+    let enrolled = [
+        taken(),
+        requested("k1"),
+        asked("k1"),
+        signed("k1", "01"),
+        Act::Confirmed { by },
+    ];
+    for (number, what) in (0..).zip(enrolled) {
+        assert_eq!(act(&bucket, &a, number, "n1", what).await, Applied::Done);
+    }
+    let known = bucket.value("n1");
+    let ask = || Act::RenewalAsked { closes: at(1_000) };
+    let both = tokio::join!(
+        act_on(&a, known.clone(), 20, "n1", ask()),
+        act_on(&b, known, 20, "n1", ask())
+    );
+    let refused = Applied::NotNow(State::Confirmed);
+    assert!(both == (Applied::Done, refused.clone()) || both == (refused, Applied::Done));
+    let lapse = Lapse {
+        code: Code::RenewalUnused,
+        says: String::new(),
+        next_try: None,
+    };
+    let closed = act(&bucket, &b, 30, "n1", Act::RenewalLapsed(lapse)).await;
+    assert_eq!(closed, Applied::Done);
+    let (_, value) = bucket.value("n1").unwrap();
+    assert_eq!(value.enrolment.renewal.unwrap().tries, 1);
+    assert_eq!(value.enrolment.state, State::Confirmed);
 }

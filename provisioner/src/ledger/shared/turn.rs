@@ -11,8 +11,8 @@ use bytes::Bytes;
 use server_core::words::{Backoff, Seed};
 use tokio::time::Instant;
 
-use super::super::order::Reprovision;
-use super::super::record::{Act, Applied, Change};
+use super::super::record::{Act, Applied, Change, TokenUse};
+use super::super::renewal::Policy;
 use super::super::store::LedgerError;
 use super::super::writer::{Committed, Done};
 use super::bucket::{Shelf, ShelfError, node_key};
@@ -29,7 +29,7 @@ const PAUSES: [u64; 6] = [10, 25, 50, 100, 250, 500];
 pub(super) struct Hands {
     pub(super) shelf: Arc<dyn Shelf>,
     pub(super) group: Arc<Group>,
-    pub(super) reprovision: Reprovision,
+    pub(super) policy: Policy,
     pub(super) seed: Seed,
 }
 
@@ -120,15 +120,25 @@ async fn one(
     let terms = Terms {
         me: group.me(),
         alive: &|member| group.is_alive(member),
-        reprovision: hands.reprovision,
+        policy: hands.policy,
     };
     let mut next = value.clone();
     let outcome = change(&mut next, wanted, &terms);
     if next != *value {
         let refused = match &wanted.act {
-            Act::Requested { key, .. } => {
-                let taken = take(hands, &format!("key.{key}"), &wanted.identity, patience).await?;
-                taken.map(Applied::KeyHeldBy)
+            Act::Requested { key, presented, .. } => {
+                let (node, token) = (&wanted.identity, presented.token.as_ref());
+                let held = match token {
+                    Some(token) => take_use(hands, token, node, patience).await?,
+                    None => None,
+                };
+                match held {
+                    Some(other) => Some(Applied::TokenHeldBy(other)),
+                    None => {
+                        let taken = take(hands, &format!("key.{key}"), node, patience).await?;
+                        taken.map(Applied::KeyHeldBy)
+                    }
+                }
             }
             Act::Signed { key, issuance } => {
                 let place = format!("serial.{}", issuance.serial);
@@ -172,6 +182,26 @@ async fn take(
         }
         patience.wait("a name is neither free nor taken").await?;
     }
+}
+
+/// Takes one of a token's uses for a node, or finds the one it has; tells one of those who have
+/// them where all are taken. Uses are looked through from one that is the node's own choice and are
+/// never given back, so a node comes upon its own use before any free one.
+async fn take_use(
+    hands: &Hands,
+    token: &TokenUse,
+    node: &str,
+    patience: &mut Patience,
+) -> Result<Option<String>, LedgerError> {
+    let mut holder = None;
+    for number in token.places(node) {
+        let place = format!("token.{}.{number}", token.id);
+        holder = take(hands, &place, node, patience).await?;
+        if holder.is_none() {
+            break;
+        }
+    }
+    Ok(holder)
 }
 
 async fn read(hands: &Hands, key: &str, patience: &mut Patience) -> Result<Current, LedgerError> {

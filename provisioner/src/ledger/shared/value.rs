@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::apply::{apply, key_of, placed};
-use super::super::order::Reprovision;
 use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
+use super::super::renewal::{self, Policy};
 use super::super::revocation::{self, Revocation};
 use super::super::store::{state_counter, step_counter, target_counter};
 use super::super::writer::Committed;
@@ -130,7 +130,7 @@ impl Value {
             count("certificates".to_owned(), key.serials.len() as u64);
             count(
                 "keys_signed_twice".to_owned(),
-                u64::from(key.serials.len() > 1),
+                u64::from(key.is_signed_twice()),
             );
         }
         count(revocation::COUNTER.to_owned(), self.revoked.len() as u64);
@@ -196,6 +196,8 @@ fn counter_of(entry: &Entry) -> Option<String> {
         What::Done { .. } => Some(format!("done.{}", entry.step)),
         What::SetBack { code, .. } => Some(format!("code.{code}")),
         What::Ordered { verb, .. } => verb.code().map(|code| format!("code.{code}")),
+        What::RenewalLapsed(lapse) => Some(format!("code.{}", lapse.code)),
+        What::RenewalAsked { .. } => Some(renewal::COUNTER.to_owned()),
         _ => None,
     }
 }
@@ -207,7 +209,7 @@ pub(super) struct Terms<'a> {
     /// Which others are alive.
     pub(super) alive: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether an enrolled node may be enrolled once more.
-    pub(super) reprovision: Reprovision,
+    pub(super) policy: Policy,
 }
 
 /// Applies a change.
@@ -236,7 +238,7 @@ pub(super) fn change(
         next.enrolment
             .recall(keys.map(|(name, record)| (name.as_str(), record)));
     }
-    let outcome = apply(change, &mut next.enrolment, &mut key, terms.reprovision);
+    let outcome = apply(change, &mut next.enrolment, &mut key, terms.policy);
     let withheld = (!outcome.revoked.is_empty())
         .then(|| Committed::withheld(&change.identity, &outcome.revoked));
     let Some(entry) = outcome.entry.clone() else {
@@ -269,6 +271,7 @@ pub(super) fn change(
     let setback = match &change.act {
         Act::SetBack(s) => Some((s.step, s.state, s.code)),
         Act::Ordered(order) => order.verb.code().map(|code| (step, state, code)),
+        Act::RenewalLapsed(lapse) => Some((step, state, lapse.code)),
         _ => None,
     };
     let placed = placed(&change.act, &outcome);
@@ -303,7 +306,11 @@ fn overtaken(value: Option<&Value>, act: &Act, me: &str) -> Option<Applied> {
 
 fn need(act: &Act) -> Need {
     match act {
-        Act::Arrived { .. } | Act::Taken { .. } | Act::TakenOver { .. } => Need::Take,
+        Act::Arrived { .. }
+        | Act::Taken { .. }
+        | Act::TakenOver { .. }
+        | Act::RenewalAsked { .. }
+        | Act::RenewalLapsed(_) => Need::Take,
         Act::SetBack(setback) if setback.state == State::Quarantined => Need::Nothing,
         Act::Ordered(_) => Need::Nothing,
         Act::Inspected { .. }

@@ -19,8 +19,8 @@ use server_core::words::Seed;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::super::order::Reprovision;
 use super::super::record::Applied;
+use super::super::renewal::Policy;
 use super::super::standing::Pause;
 use super::super::store::{LedgerError, Store};
 use super::super::writer::{Committed, Done, Job, Observer, Work, answer};
@@ -49,7 +49,7 @@ pub(crate) type Able = Arc<dyn Fn() -> bool + Send + Sync>;
 pub(in crate::ledger) struct With {
     pub(in crate::ledger) store: Arc<Store>,
     pub(in crate::ledger) group: Arc<Group>,
-    pub(in crate::ledger) reprovision: Reprovision,
+    pub(in crate::ledger) policy: Policy,
     pub(in crate::ledger) able: Able,
     pub(in crate::ledger) audit: Audit,
     pub(in crate::ledger) observer: Box<dyn Observer>,
@@ -106,7 +106,7 @@ impl Writer {
             hands: Hands {
                 shelf,
                 group: with.group,
-                reprovision: with.reprovision,
+                policy: with.policy,
                 seed: with.seed,
             },
             able: with.able,

@@ -8,11 +8,11 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
 use super::super::apply::{Outcome, apply, key_of, placed};
-use super::super::order::Reprovision;
-use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
+use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord, TokenUse};
+use super::super::renewal::{self, Policy};
 use super::super::revocation::{self, Revocation};
 use super::super::store::{
-    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, SERIALS, Store,
+    COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, SERIALS, Store, TOKENS,
     state_counter, step_counter, target_counter,
 };
 use super::{Committed, LONGEST_US};
@@ -28,12 +28,13 @@ type Place = (State, Step);
 pub(super) struct Batch<'t> {
     store: &'t Store,
     transaction: &'t WriteTransaction,
-    reprovision: Reprovision,
+    policy: Policy,
     enrolments: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, (&'static str, u64), &'static [u8]>,
     keys: Table<'t, &'static str, &'static [u8]>,
     serials: Table<'t, &'static str, &'static str>,
     revoked: Table<'t, &'static str, &'static [u8]>,
+    tokens: Table<'t, (&'static str, &'static str), u64>,
     counters: Table<'t, &'static str, u64>,
     latencies: Table<'t, (u8, u64), u64>,
     read: HashMap<String, (Enrolment, Option<Place>)>,
@@ -46,17 +47,18 @@ impl<'t> Batch<'t> {
     pub(super) fn new(
         store: &'t Store,
         transaction: &'t WriteTransaction,
-        reprovision: Reprovision,
+        policy: Policy,
     ) -> Result<Self, LedgerError> {
         Ok(Self {
             store,
             transaction,
-            reprovision,
+            policy,
             enrolments: transaction.open_table(ENROLMENTS).map_err(store.failed())?,
             entries: transaction.open_table(ENTRIES).map_err(store.failed())?,
             keys: transaction.open_table(KEYS).map_err(store.failed())?,
             serials: transaction.open_table(SERIALS).map_err(store.failed())?,
             revoked: transaction.open_table(REVOKED).map_err(store.failed())?,
+            tokens: transaction.open_table(TOKENS).map_err(store.failed())?,
             counters: transaction.open_table(COUNTERS).map_err(store.failed())?,
             latencies: transaction.open_table(LATENCIES).map_err(store.failed())?,
             read: HashMap::new(),
@@ -73,6 +75,17 @@ impl<'t> Batch<'t> {
         if !self.serial_is_new(&change.act)? {
             return Ok((Applied::SerialUsed, None));
         }
+        let token = match &change.act {
+            Act::Requested { presented, .. } => presented.token.as_ref(),
+            _ => None,
+        };
+        if let Some(other) = token
+            .map(|token| self.used_up(token, &change.identity))
+            .transpose()?
+            .flatten()
+        {
+            return Ok((Applied::TokenHeldBy(other), None));
+        }
         let (mut enrolment, before) = self.enrolment(change)?;
         let key_name = key_of(&change.act);
         let mut key = key_name.map(|name| self.key(name)).transpose()?.flatten();
@@ -84,7 +97,14 @@ impl<'t> Batch<'t> {
             enrolment.recall(keys.iter().map(|(name, record)| (name.as_str(), record)));
         }
         let target = enrolment.target.clone();
-        let outcome = apply(change, &mut enrolment, &mut key, self.reprovision);
+        let outcome = apply(change, &mut enrolment, &mut key, self.policy);
+        if let Some(token) = token.filter(|_| outcome.applied == Applied::Done) {
+            let (place, at) = (
+                (token.id.as_str(), change.identity.as_str()),
+                micros(change.at),
+            );
+            self.tokens.insert(place, at).map_err(self.store.failed())?;
+        }
         self.revoke(&outcome.revoked)?;
         let now = enrolment.target.as_ref().filter(|_| !outcome.forget);
         self.count_target(target.as_ref(), now);
@@ -142,6 +162,26 @@ impl<'t> Batch<'t> {
                 .map_err(self.store.failed())?;
         }
         Ok(holder.unwrap_or(true))
+    }
+
+    /// One of those who used a token, where as many others did as it is for.
+    fn used_up(&self, token: &TokenUse, node: &str) -> Result<Option<String>, LedgerError> {
+        let id = token.id.as_str();
+        let own = self.tokens.get((id, node)).map_err(self.store.failed())?;
+        if own.is_some() {
+            return Ok(None);
+        }
+        // Names are of ASCII, and above all of it is this.
+        let users = self.tokens.range((id, "")..(id, "\u{80}"));
+        let users = users.map_err(self.store.failed())?;
+        let mut last = None;
+        let mut left = token.uses;
+        for user in users.take(token.uses as usize) {
+            let (place, _) = user.map_err(self.store.failed())?;
+            last = Some(place.value().1.to_owned());
+            left -= 1;
+        }
+        Ok(last.filter(|_| left == 0))
     }
 
     fn count_change(
@@ -216,10 +256,14 @@ impl<'t> Batch<'t> {
         let setback = match &change.act {
             Act::SetBack(s) => Some((s.step, s.state, s.code)),
             Act::Ordered(order) => order.verb.code().map(ordered),
+            Act::RenewalLapsed(lapse) => Some(ordered(lapse.code)),
             _ => None,
         };
         if let Some((_, _, code)) = setback {
             self.count(format!("code.{code}"), 1);
+        }
+        if matches!(change.act, Act::RenewalAsked { .. }) {
+            self.count(renewal::COUNTER.to_owned(), 1);
         }
         Committed {
             identity: change.identity.clone(),
@@ -265,7 +309,7 @@ impl<'t> Batch<'t> {
 
     /// First arrival and last confirmation, microseconds since 1970.
     fn mark_time(&mut self, step: Step, change: &Change) -> Result<(), LedgerError> {
-        let at = u64::try_from(change.at.as_microsecond()).unwrap_or(0);
+        let at = micros(change.at);
         let (name, overwrite) = match step {
             Step::Arrive => ("first_event_us", false),
             Step::Confirm => ("last_confirm_us", true),
@@ -348,4 +392,9 @@ impl<'t> Batch<'t> {
     fn count(&mut self, name: String, by: i64) {
         *self.counted.entry(name).or_default() += by;
     }
+}
+
+/// Microseconds since 1970.
+fn micros(at: Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
 }

@@ -33,6 +33,11 @@ impl Swarm {
 
     /// Starts a node that holds this provisioning token and nothing else.
     pub(crate) fn add(&mut self, name: &str, token: &str) {
+        self.add_with(name, token, |_| ());
+    }
+
+    /// The same for a node with other settings.
+    pub(crate) fn add_with(&mut self, name: &str, token: &str, set: impl FnOnce(&mut NodeConfig)) {
         let identity = Identity::parse(name).unwrap();
         let root = format!("/var/lib/muster/{identity}");
         let storage = Arc::new(MemoryStorage::new(root));
@@ -41,7 +46,9 @@ impl Swarm {
             .unwrap();
         self.storages.push((identity.clone(), Arc::clone(&storage)));
         let seed = Seed(self.storages.len() as u64);
-        let node = Node::builder(NodeConfig::new(identity))
+        let mut config = NodeConfig::new(identity);
+        set(&mut config);
+        let node = Node::builder(config)
             .storage(storage)
             .dialer(Arc::clone(&self.dialer) as _)
             .shared(Arc::clone(&self.shared))

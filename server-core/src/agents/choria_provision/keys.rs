@@ -2,10 +2,14 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::super::{AgentContext, Answer, Call};
+use super::super::{AgentContext, Answer, Call, Surroundings};
 use super::in_provisioning;
-use crate::trust::{CsrSubject, KeyAlgorithm, KeyPair, TrustError};
+use crate::trust::{CsrSubject, KeyAlgorithm, KeyPair, TrustError, chain};
+
+const PRIVATE_KEY: &str = "ssl/private.pem";
+const CERTIFICATE: &str = "ssl/certificate.pem";
 
 /// The longest common name taken, as the agent's description says.
 const MAX_CN: usize = 253;
@@ -23,6 +27,9 @@ struct CsrInput {
     organization: String,
     #[serde(default, rename = "OU")]
     organizational_unit: String,
+    /// An enrolled node that keeps its key is to make another one all the same; of this project.
+    #[serde(default)]
+    new_key: bool,
 }
 
 pub(super) async fn gencsr(context: &AgentContext<'_>, call: &Call) -> Result<Answer, Answer> {
@@ -42,19 +49,43 @@ pub(super) async fn gencsr(context: &AgentContext<'_>, call: &Call) -> Result<An
         organizational_unit: given(&input.organizational_unit),
     };
     let failed = |error: TrustError| Answer::aborted(format!("Could not create the CSR: {error}"));
-    let key = generate(node.key_algorithm).await.map_err(failed)?;
+    let kept = (node.keep_key && !input.new_key).then(|| enrolled_with(node));
+    let (key, is_new) = match kept.flatten() {
+        Some(key) => (key, false),
+        None => (generate(node.key_algorithm).await.map_err(failed)?, true),
+    };
     let csr = key.csr(name, &subject).map_err(failed)?;
     let store = |file: &str, content: &str, mode| {
         let written = node.storage.write(file, content.as_bytes(), mode);
         written.map_err(|error| Answer::aborted(format!("Could not store the key: {error}")))
     };
-    store("ssl/private.pem", &key.to_pem(), 0o600)?;
+    if is_new {
+        store(PRIVATE_KEY, &key.to_pem(), 0o600)?;
+    }
     store("ssl/csr.pem", &csr, 0o644)?;
-    Ok(Answer::ok(json!({
+    let mut told = json!({
         "csr": csr,
         "public_key": key.public_pem_quirk(),
         "ssldir": node.storage.describe("ssl"),
-    })))
+    });
+    // Beyond what the original answers: who asks knows that it may ask the node back.
+    if node.keep_key {
+        told["keeps_key"] = true.into();
+    }
+    Ok(Answer::ok(told))
+}
+
+/// The key the node is enrolled with: the one its certificate is for. A key of an enrolment that
+/// never came to a certificate is not kept.
+fn enrolled_with(node: &Surroundings) -> Option<KeyPair> {
+    let text = |file: &str| {
+        let bytes = node.storage.read(file).ok().flatten()?;
+        String::from_utf8(bytes).ok().map(Zeroizing::new)
+    };
+    let key = KeyPair::from_pem(&text(PRIVATE_KEY)?).ok()?;
+    let chain = chain::parse_pem_bundle(&text(CERTIFICATE)?).ok()?;
+    let certified = chain::public_spki_der(chain.first()?).ok()?;
+    (certified == key.public_spki_der()).then_some(key)
 }
 
 /// An RSA key takes a tenth of a second and more: that does not belong on a thread that serves others.

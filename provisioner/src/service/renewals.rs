@@ -1,0 +1,214 @@
+//! Asks enrolled nodes back before their certificates end, by what the ledger says of them.
+//!
+//! Nothing is kept here that a kill could take: who is due, who was asked and who did not come is
+//! in the ledger, and read from there again and again. A member of a group cares for the nodes it
+//! is the first for, so what a dead member had asked is taken over by the next look.
+//!
+//! How many nodes are off the production network because of this is bounded: by `at_once`, by
+//! `rate`, and by asking nobody while the service is paused or does not lead, or the authority is not
+//! well.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{Quota, RateLimiter};
+use jiff::Timestamp;
+use server_core::words::Identity;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::code::{Code, Refusal};
+use crate::config::Renewal;
+use crate::ledger::{Act, Lapse, LedgerError, RenewalTerms, Turn};
+use crate::metrics::Metrics;
+use crate::pipeline::ask::Conversation;
+use crate::pipeline::question::Question;
+use crate::pipeline::{Context, Stop};
+use crate::step::State;
+
+/// Between two looks at those who were asked, and at who may be asked next.
+const TICK: Duration = Duration::from_millis(500);
+/// Between two looks through the whole ledger, at most.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// Due nodes that one look takes down; the most urgent ones.
+const AT_HAND: usize = 4_096;
+
+/// What a look through the ledger found.
+#[derive(Default)]
+struct Look {
+    /// Who may be asked, the most urgent first.
+    due: VecDeque<(Timestamp, Identity)>,
+    /// Who was asked and did not come.
+    unused: Vec<Identity>,
+    /// How many wait for a person.
+    waiting: usize,
+}
+
+/// Runs for ever; does nothing without `[renewal]`.
+pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
+    let config = &context.site.config;
+    let (Some(renewal), Some(terms)) = (config.renewal, config.renewal_terms()) else {
+        return std::future::pending().await;
+    };
+    let rate = NonZeroU32::new(renewal.rate).unwrap_or(NonZeroU32::MIN);
+    let pace = RateLimiter::direct(Quota::per_minute(rate).allow_burst(NonZeroU32::MIN));
+    let every = look_every(config.ca.validity, &renewal);
+    let mut asking = JoinSet::new();
+    let mut expected: HashMap<Identity, Timestamp> = HashMap::new();
+    let mut look = Look::default();
+    let mut next_look = Instant::now();
+    loop {
+        while let Some(asked) = asking.try_join_next() {
+            if let Err(error) = asked {
+                tracing::error!(%error, "asking a node back ended by a defect of this service");
+            }
+        }
+        if next_look <= Instant::now() {
+            look = look_through(&context, &terms).await;
+            metrics.renewals(look.due.len(), look.waiting);
+            for node in look.unused.drain(..) {
+                unused(&context, &terms, &node).await;
+            }
+            next_look = Instant::now() + every;
+        }
+        let now = context.now();
+        expected.retain(|node, closes| now < *closes && is_expected(&context, node));
+        let well = !context.holds.any()
+            && !look.due.is_empty()
+            && context.site.hook.health().await.is_ok();
+        while well && expected.len() < renewal.at_once && pace.check().is_ok() {
+            let Some((_, node)) = look.due.pop_front() else {
+                break;
+            };
+            // The look may be a minute old.
+            if !is_due(&context, &terms, &node) {
+                continue;
+            }
+            let closes = now + terms.window;
+            match context.commit(&node, Act::RenewalAsked { closes }).await {
+                Ok(_) => {
+                    tracing::info!(%node, until = %closes, "asked back to renew its certificate");
+                    expected.insert(node.clone(), closes);
+                    asking.spawn(ask(Arc::clone(&context), terms, node));
+                }
+                Err(Stop::Ended) => return,
+                Err(stop) => tracing::debug!(%node, ?stop, "not asked back"),
+            }
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// A fleet of short certificates is looked through often, any other once a minute.
+fn look_every(validity: Duration, renewal: &Renewal) -> Duration {
+    let begin_to_end = validity * u32::from(renewal.left) / 100;
+    (begin_to_end / 100).clamp(TICK, LONGEST_LOOK)
+}
+
+async fn look_through(context: &Arc<Context>, terms: &RenewalTerms) -> Look {
+    let (context, terms) = (Arc::clone(context), *terms);
+    // A hundred thousand records take a good part of a second.
+    let looking = tokio::task::spawn_blocking(move || look(&context, &terms));
+    match looking.await {
+        Ok(Ok(look)) => look,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "who is to be renewed cannot be read");
+            Look::default()
+        }
+        Err(error) => {
+            tracing::error!(%error, "looking for renewals ended by a defect of this service");
+            Look::default()
+        }
+    }
+}
+
+fn look(context: &Context, terms: &RenewalTerms) -> Result<Look, LedgerError> {
+    let (mut look, mut due) = (Look::default(), Vec::new());
+    let now = context.now();
+    context.ledger.store().each(|name, enrolment| {
+        let group = context.ledger.group();
+        if group.is_some_and(|group| !group.is_first_for(name)) {
+            return true;
+        }
+        let turn = enrolment.turn(name, terms, now);
+        let Ok(node) = Identity::parse(name) else {
+            return true;
+        };
+        match turn {
+            Turn::Due { until } => due.push((until, node)),
+            Turn::Unused => look.unused.push(node),
+            Turn::Waits { .. } => look.waiting += 1,
+            Turn::Later(_) | Turn::Open | Turn::Never => {}
+        }
+        // As many again are gathered before the least urgent are let go.
+        if due.len() >= 2 * AT_HAND {
+            due.sort_unstable();
+            due.truncate(AT_HAND);
+        }
+        true
+    })?;
+    due.sort_unstable();
+    due.truncate(AT_HAND);
+    look.due = due.into();
+    Ok(look)
+}
+
+fn is_due(context: &Context, terms: &RenewalTerms, node: &Identity) -> bool {
+    let known = context.enrolment(node).ok().flatten();
+    let turn = known.map(|known| known.turn(node.as_str(), terms, context.now()));
+    matches!(turn, Some(Turn::Due { .. }))
+}
+
+/// Whether it was asked and is not enrolled again yet.
+fn is_expected(context: &Context, node: &Identity) -> bool {
+    let known = context.enrolment(node).ok().flatten();
+    let renewal = known.and_then(|known| known.renewal);
+    renewal.is_some_and(|renewal| renewal.lapsed.is_none())
+}
+
+/// Asks one node. Silence says nothing: it may have heard and be on its way.
+async fn ask(context: Arc<Context>, terms: RenewalTerms, node: Identity) {
+    let limit = context.site.config.timeouts.node;
+    let mut conversation = Conversation::new(&context.production, node.clone());
+    match conversation.call(&Question::Reprovision, limit, 0).await {
+        Ok(_) => {}
+        Err(refusal) if refusal.code == Code::RpcTimeout => {
+            tracing::debug!(%node, "it did not say that it comes back");
+        }
+        Err(refusal) => lapse(&context, &terms, &node, refusal).await,
+    }
+}
+
+async fn unused(context: &Context, terms: &RenewalTerms, node: &Identity) {
+    let says = "it was asked back to renew its certificate and was not heard of in its time: is it \
+                down, or does it not reach the provisioning network?";
+    lapse(
+        context,
+        terms,
+        node,
+        Refusal::new(Code::RenewalUnused, says),
+    )
+    .await;
+}
+
+/// Records that a node was asked in vain, and when it is asked again.
+async fn lapse(context: &Context, terms: &RenewalTerms, node: &Identity, refusal: Refusal) {
+    let known = context.enrolment(node).ok().flatten();
+    // On its way after all: how that ends is told where it ends.
+    let Some(known) = known.filter(|known| known.state == State::Confirmed) else {
+        return;
+    };
+    let next_try = known.ask_again(terms.window, context.now());
+    let until = next_try.map(|at| at.to_string());
+    tracing::warn!(%node, code = %refusal.code, next_try = until, "{}", refusal.message);
+    let lapse = Lapse {
+        code: refusal.code,
+        says: refusal.message,
+        next_try,
+    };
+    if let Err(stop) = context.commit(node, Act::RenewalLapsed(lapse)).await {
+        tracing::debug!(%node, ?stop, "not recorded that it was asked in vain");
+    }
+}
