@@ -79,3 +79,16 @@ impl<T> Located<T> {
         }
     }
 }
+
+/// "; did you mean `x`?" for the closest of the names, if any is close.
+pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let best = names
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min();
+    match best {
+        Some((distance, candidate)) if distance <= 1 + name.len() / 3 => {
+            format!("; did you mean `{candidate}`?")
+        }
+        _ => String::new(),
+    }
+}

@@ -160,7 +160,7 @@ fn list(section: &Section<'_, '_>, placement: &Placement) -> Option<Located<Vec<
 /// Says so where a name is no target's.
 fn is_target<T>(section: &Section<'_, '_>, at: &Located<T>, name: &str, placement: &Placement) {
     if !placement.targets.contains_key(name) {
-        let hint = super::reader::nearest(name, placement.targets.keys().map(String::as_str));
+        let hint = super::mistake::nearest(name, placement.targets.keys().map(String::as_str));
         section.report(
             at,
             format!("names {name:?}, and there is no [placement.targets.{name}]{hint}"),

@@ -41,7 +41,9 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
     let config = Config {
         file: file.to_path_buf(),
         state_dir: state_dir.map(|p| p.value).unwrap_or_default(),
-        election: super::streams::election(root.section("election"), &ledger),
+        election: root
+            .has("election")
+            .then(|| super::streams::election(root.section("election"), &ledger)),
         ledger,
         identity: root.text("identity", "\"provisioner1.example.net\""),
         provisioning: provisioning(network.section("provisioning")),
@@ -63,7 +65,9 @@ pub(super) fn config(file: &Path, text: &str) -> Result<Config, Mistakes> {
             .has("renewal")
             .then(|| super::renewal::read(root.section("renewal"))),
         audit: bounds::audit(root.section("audit")),
-        events: super::streams::events(root.section("events")),
+        events: root
+            .has("events")
+            .then(|| super::streams::events(root.section("events"))),
         sweep: bounds::sweep(root.section("sweep")),
         http: bounds::http(root.section("http")),
         log: bounds::log(root.section("log")),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Located, Mistake, Place};
+use super::mistake::{Located, Mistake, Place, nearest};
 
 /// The file being read, and the mistakes found so far.
 pub(crate) struct Document<'a> {
@@ -319,11 +319,6 @@ impl<'d, 'a> Section<'d, 'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Whether the table is written at all.
-    pub(crate) const fn is_there(&self) -> bool {
-        self.table.is_some()
-    }
-
     /// Says why the whole table cannot be.
     pub(crate) fn refuse(&self, says: &str) {
         self.doc
@@ -388,18 +383,5 @@ impl<'d, 'a> Section<'d, 'a> {
         };
         let says = format!("`{full}` is {found}, and {wanted} is wanted; write {key} = {example}");
         self.doc.report(place, says);
-    }
-}
-
-/// "; did you mean `x`?" for the closest of the names, if any is close.
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
-    let best = names
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min();
-    match best {
-        Some((distance, candidate)) if distance <= 1 + name.len() / 3 => {
-            format!("; did you mean `{candidate}`?")
-        }
-        _ => String::new(),
     }
 }

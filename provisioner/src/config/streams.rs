@@ -46,11 +46,7 @@ pub enum Through {
     Provisioning,
 }
 
-pub(super) fn election(section: Section<'_, '_>, ledger: &Ledger) -> Option<Election> {
-    if !section.is_there() {
-        section.finish();
-        return None;
-    }
+pub(super) fn election(section: Section<'_, '_>, ledger: &Ledger) -> Election {
     if matches!(ledger, Ledger::Shared(_)) {
         section.refuse(
             "members of a shared ledger all work at once and need no election; remove this table, \
@@ -68,7 +64,7 @@ pub(super) fn election(section: Section<'_, '_>, ledger: &Ledger) -> Option<Elec
         section.report(api, says);
     }
     section.finish();
-    Some(Election {
+    Election {
         name: name.unwrap_or_else(|| "provisioner".to_owned()),
         bucket: bucket.unwrap_or_else(|| "CHORIA_LEADER_ELECTION".to_owned()),
         through: match through.as_str() {
@@ -76,14 +72,10 @@ pub(super) fn election(section: Section<'_, '_>, ledger: &Ledger) -> Option<Elec
             _ => Through::Production,
         },
         api: api.map(|api| api.value),
-    })
+    }
 }
 
-pub(super) fn events(section: Section<'_, '_>) -> Option<Events> {
-    if !section.is_there() {
-        section.finish();
-        return None;
-    }
+pub(super) fn events(section: Section<'_, '_>) -> Events {
     let stream = plain(&section, "stream", "\"PROVISIONER\"");
     let subject = section.text("subject", "\"muster.provisioner.event\"");
     if let Some(subject) = &subject
@@ -100,5 +92,5 @@ pub(super) fn events(section: Section<'_, '_>) -> Option<Events> {
         servers: super::read::others(&section),
     };
     section.finish();
-    Some(events)
+    events
 }

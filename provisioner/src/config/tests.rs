@@ -322,6 +322,21 @@ fn a_key_is_a_file_or_in_a_token() {
 }
 
 #[test]
+fn an_election_is_for_ledgers_of_ones_own() {
+    let base = include_str!("../../example.toml");
+    let text = base.replace("[ledger]\n", "[ledger]\nkind = \"shared\"\n");
+    let text = format!("{text}\n[election]\nname = \"a.b\"\n[events]\nsubject = \"a.>\"\n");
+    let says = mistakes(&text);
+    for part in [
+        "[election]: members of a shared ledger all work at once",
+        "\"a.b\" is not 1 to 64 letters",
+        "\"a.>\" is no subject without wildcards",
+    ] {
+        assert!(says.contains(part), "{part} is not in\n{says}");
+    }
+}
+
+#[test]
 fn placement_names_only_what_is_there() {
     let base = include_str!("../../example.toml");
     let placement = "[placement]\n\
