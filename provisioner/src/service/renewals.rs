@@ -32,6 +32,8 @@ use crate::step::State;
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks through the whole ledger, at most.
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// How long the authority's word that it is well is good.
+const WELL_FOR: Duration = Duration::from_secs(10);
 /// Due nodes that one look takes down; the most urgent ones.
 const AT_HAND: usize = 4_096;
 
@@ -40,6 +42,8 @@ const AT_HAND: usize = 4_096;
 struct Look {
     /// Who may be asked, the most urgent first.
     due: VecDeque<(Timestamp, Identity)>,
+    /// Who was asked, and until when they are expected: by a service before this one, too.
+    open: Vec<(Identity, Timestamp)>,
     /// Who was asked and did not come.
     unused: Vec<Identity>,
     /// How many wait for a person.
@@ -59,6 +63,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
     let mut expected: HashMap<Identity, Timestamp> = HashMap::new();
     let mut look = Look::default();
     let mut next_look = Instant::now();
+    let mut well = Well::default();
     loop {
         while let Some(asked) = asking.try_join_next() {
             if let Err(error) = asked {
@@ -68,6 +73,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         if next_look <= Instant::now() {
             look = look_through(&context, &terms).await;
             metrics.renewals(look.due.len(), look.waiting);
+            expected.extend(look.open.drain(..));
             for node in look.unused.drain(..) {
                 unused(&context, &terms, &node).await;
             }
@@ -75,10 +81,9 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         }
         let now = context.now();
         expected.retain(|node, closes| now < *closes && is_expected(&context, node));
-        let well = !context.holds.any()
-            && !look.due.is_empty()
-            && context.site.hook.health().await.is_ok();
-        while well && expected.len() < renewal.at_once && pace.check().is_ok() {
+        let may = !context.holds.any() && !look.due.is_empty() && expected.len() < renewal.at_once;
+        let may = may && well.is_so(&context).await;
+        while may && expected.len() < renewal.at_once && pace.check().is_ok() {
             let Some((_, node)) = look.due.pop_front() else {
                 break;
             };
@@ -98,6 +103,27 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
             }
         }
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Whether the authority is well, asked now and then: a node that leaves production for a
+/// certificate nobody makes is away for nothing.
+#[derive(Default)]
+struct Well(Option<(Instant, bool)>);
+
+impl Well {
+    async fn is_so(&mut self, context: &Context) -> bool {
+        if let Some((since, well)) = self.0
+            && since.elapsed() < WELL_FOR
+        {
+            return well;
+        }
+        let health = context.site.hook.health().await;
+        if let Err(refusal) = &health {
+            tracing::warn!(code = %refusal.code, "nobody is asked back: {}", refusal.message);
+        }
+        self.0 = Some((Instant::now(), health.is_ok()));
+        health.is_ok()
     }
 }
 
@@ -133,6 +159,7 @@ fn look(context: &Context, terms: &RenewalTerms) -> Result<Look, LedgerError> {
             return true;
         }
         let turn = enrolment.turn(name, terms, now);
+        let closes = enrolment.renewal.map(|renewal| renewal.closes);
         let Ok(node) = Identity::parse(name) else {
             return true;
         };
@@ -140,7 +167,8 @@ fn look(context: &Context, terms: &RenewalTerms) -> Result<Look, LedgerError> {
             Turn::Due { until } => due.push((until, node)),
             Turn::Unused => look.unused.push(node),
             Turn::Waits { .. } => look.waiting += 1,
-            Turn::Later(_) | Turn::Open | Turn::Never => {}
+            Turn::Open => look.open.extend(closes.map(|closes| (node, closes))),
+            Turn::Later(_) | Turn::Never => {}
         }
         // As many again are gathered before the least urgent are let go.
         if due.len() >= 2 * AT_HAND {

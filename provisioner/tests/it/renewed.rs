@@ -22,11 +22,12 @@ const ROTATES: &str = "old1.example.net";
 const GONE: &str = "gone1.example.net";
 
 /// Ten minutes of life, renewed 18 to 24 s after the certificate was made.
-fn config(site: &Site) -> std::path::PathBuf {
+fn config(site: &Site, more: &str) -> std::path::PathBuf {
     let ca = "[ca]\nkind = \"built-in\"\ncertificate = \"intermediate.pem\"\n\
               key = \"intermediate.key\"\nroots = \"ca.pem\"\nvalidity = \"10m\"\n\
               [ca.crl]\nfile = \"ca.crl\"\n";
-    site.config_with_ca(ca, "[renewal]\nleft = 97\nspread = 1\nwindow = \"3m\"\n")
+    let renewal = format!("[renewal]\nleft = 97\nspread = 1\nwindow = \"3m\"\n{more}");
+    site.config_with_ca(ca, &renewal)
 }
 
 fn entry<'s>(show: &'s Value, what: &str) -> Option<&'s Value> {
@@ -72,7 +73,7 @@ fn verdict(site: &Site, chain: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_is_renewed_before_its_certificates_end() {
     let site = Site::start();
-    let config = config(&site);
+    let config = config(&site, "");
     let service = Provisioner::start(&config);
     let mut swarm = Swarm::new();
     for node in FLEET {
@@ -146,4 +147,39 @@ async fn a_fleet_is_renewed_before_its_certificates_end() {
     assert_eq!(show["certificate"]["serial"], before[GONE]["serial"]);
     assert_eq!(stranger.file(GONE, "ssl/certificate.pem"), None);
     assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_comes_in_where_that_is_accepted_or_approved_and_after_a_kill() {
+    let site = Site::start();
+    let config = config(&site, "new_key = \"accept\"\n");
+    let mut service = Provisioner::start(&config);
+    let mut swarm = Swarm::new();
+    swarm.add_with(ROTATES, &site.token, |config| config.keep_key = false);
+    swarm.add(FLEET[0], &site.token);
+    let mut keys = Vec::new();
+    for node in [ROTATES, FLEET[0]] {
+        let show = service.show_when(node, |s| s["state"] == "confirmed").await;
+        keys.push(show["certificate"]["key"].clone());
+    }
+    // One that keeps its key is told to make another once that was approved.
+    service.ask(&["approve", FLEET[0], "--reason", "its key is to be changed"]);
+    let asked = |s: &Value| entry(s, "renewal_asked").is_some();
+    service.show_when(ROTATES, asked).await;
+    service.kill();
+    let service = Provisioner::start(&config);
+    for (node, key) in [ROTATES, FLEET[0]].into_iter().zip(keys) {
+        let other = |s: &Value| s["state"] == "confirmed" && s["certificate"]["key"] != key;
+        let show = service.show_when(node, other).await;
+        assert!(entry(&show, "renewal_asked").is_some(), "{show:#}");
+        assert!(entry(&show, "set_back").is_none(), "{show:#}");
+    }
+    let status = service.ask(&["status"]);
+    assert_eq!(
+        (
+            &status["keys_signed_twice"],
+            &status["certificates_revoked"]
+        ),
+        (&0.into(), &2.into())
+    );
 }

@@ -227,6 +227,11 @@ async fn enrol(storage: Arc<dyn Storage>, algorithm: KeyAlgorithm) {
     );
     assert_eq!(event(&mut before).await.kind, EventKind::Provisioned);
 
+    // The key it has a certificate for is kept; without one it would have made another.
+    let same = ask_here("gencsr", json!({ "token": TOKEN })).await;
+    assert_eq!(same.data["public_key"], csr.data["public_key"]);
+    assert_eq!(same.data["keeps_key"], true);
+
     let asked = tokio::time::Instant::now();
     let restart = ask_here("restart", json!({ "token": TOKEN, "splay": 1 })).await;
     assert_eq!(
