@@ -121,10 +121,27 @@ pub struct Production {
     pub collective: Located<String>,
     /// Roots the broker is verified against.
     pub ca: Located<PathBuf>,
-    /// Client certificate, also the caller of every request.
-    pub certificate: Located<PathBuf>,
-    /// Its key.
-    pub key: Located<PathBuf>,
+    /// Who the service is, there and as the caller of every request.
+    pub caller: Caller,
+}
+
+/// Who the service is.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The holder of a certificate: mutual TLS, requests of protocol 1.
+    Certificate {
+        /// Its certificate, RSA.
+        certificate: Located<PathBuf>,
+        /// Its key.
+        key: Located<PathBuf>,
+    },
+    /// The holder of a client token of an organization: requests of protocol 2.
+    Token {
+        /// The token.
+        token: Located<PathBuf>,
+        /// The seed of its key, 64 hexadecimal digits.
+        seed: Located<PathBuf>,
+    },
 }
 
 /// A secret, written in the configuration or in a file of its own.

@@ -7,6 +7,8 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use rustls::ClientConfig;
+use server_core::bus::nats;
+use server_core::trust::jwt::Credential;
 use server_core::words::causes;
 
 use crate::config::Secret;
@@ -32,6 +34,8 @@ pub struct Access {
     pub user: Option<String>,
     /// NATS password.
     pub password: Option<Secret>,
+    /// The service's token, where it has one.
+    pub credential: Option<Arc<Credential>>,
     /// The name of the connection.
     pub name: String,
 }
@@ -64,6 +68,7 @@ impl Access {
             tls: network.tls.clone(),
             user: network.user.clone(),
             password: network.password.clone(),
+            credential: network.credential.clone(),
             name,
         }
     }
@@ -86,7 +91,12 @@ impl Access {
             .iter()
             .map(parse)
             .collect::<Result<Vec<_>, _>>()?;
-        let mut options = ConnectOptions::new()
+        let password = self.password.as_ref().map(|p| p.reveal().to_owned());
+        let base = match &self.credential {
+            Some(credential) => nats::proven(credential, self.user.clone(), password.clone()),
+            None => ConnectOptions::new(),
+        };
+        let mut options = base
             .name(&self.name)
             .retry_on_initial_connect()
             .ignore_discovered_servers()
@@ -102,8 +112,8 @@ impl Access {
             options = options.tls_client_config(tls.as_ref().clone());
             options = options.require_tls(true);
         }
-        if let (Some(user), Some(password)) = (&self.user, &self.password) {
-            options = options.user_and_password(user.clone(), password.reveal().to_owned());
+        if let (Some(user), Some(password), None) = (&self.user, password, &self.credential) {
+            options = options.user_and_password(user.clone(), password);
         }
         let connected = options.connect(servers).await;
         connected.map_err(|error| AccessError::Refused(causes(&error)))

@@ -4,22 +4,24 @@
 //! that names the file.
 
 mod authority;
+mod caller;
 mod issuer;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use server_core::trust::jwt::{self, JwtKey, NamedKey, Rules};
-use server_core::trust::{CertificateSigner, tls};
+use server_core::trust::jwt::{self, Credential, JwtKey, NamedKey, Rules};
+use server_core::trust::tls;
 use server_core::words::{Collective, Identity};
 
 use crate::ca::{Authority, CertificatePolicy, TrustStore};
-use crate::config::{Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
+use crate::config::{Caller, Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
 use crate::hook::Hook;
 use crate::issuer::TokenIssuer;
 use crate::template::{self, Templates};
 use authority::Signing;
+pub use caller::Signer;
 
 /// What the steps work with.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub struct Site {
     /// The sender nodes see.
     pub identity: Identity,
     /// Signs every request.
-    pub signer: Arc<CertificateSigner>,
+    pub signer: Arc<Signer>,
     /// The network of nodes without credentials.
     pub provisioning: Attachment,
     /// The network of enrolled nodes.
@@ -92,6 +94,8 @@ pub struct Attachment {
     pub user: Option<String>,
     /// NATS password.
     pub password: Option<Secret>,
+    /// The service's token, where it has one.
+    pub credential: Option<Arc<Credential>>,
 }
 
 /// Gathers mistakes while a site is loaded.
@@ -150,9 +154,10 @@ impl Loader {
     /// The site, or nothing after at least one mistake. Everything is looked at
     /// before the first `?`.
     fn site(&mut self, config: Config) -> Option<Site> {
-        let signer = self.signer(&config);
-        let provisioning = self.provisioning(&config);
-        let production = self.production(&config);
+        let signer = self.signer(&config).map(Arc::new);
+        let credential = signer.as_ref().and_then(|signer| signer.credential());
+        let provisioning = self.provisioning(&config, credential);
+        let production = self.production(&config, credential);
         let token_keys = self.token_keys(&config);
         let node_token = self.secret(&config.token.node_token).map(node_token);
         let ca = self.ca(&config);
@@ -168,9 +173,12 @@ impl Loader {
         let signer = signer?;
         let identity = self.identity(&config, &signer);
         let Signing { hook, issues } = ca?;
+        if let Issues::Tokens(issuer) = &issues {
+            self.heeded(&config, &signer, issuer.organization());
+        }
         Some(Site {
             identity: identity?,
-            signer: Arc::new(signer),
+            signer,
             provisioning: provisioning?,
             production: production?,
             token_keys,
@@ -183,29 +191,11 @@ impl Loader {
         })
     }
 
-    fn signer(&mut self, config: &Config) -> Option<CertificateSigner> {
-        let certificate = self.read(&config.production.certificate);
-        let key = self.read(&config.production.key);
-        let signer = CertificateSigner::from_pem(&certificate?, &key?);
-        self.keep(
-            &config.production.certificate,
-            "cannot sign requests",
-            signer,
-        )
-    }
-
-    fn identity(&mut self, config: &Config, signer: &CertificateSigner) -> Option<Identity> {
-        match &config.identity {
-            Some(name) => self.keep(name, "is no identity", Identity::parse(&name.value)),
-            None => {
-                let name = Identity::parse(signer.caller_id().name());
-                let says = "has a common name that is no identity; set `identity`";
-                self.keep(&config.production.certificate, says, name)
-            }
-        }
-    }
-
-    fn provisioning(&mut self, config: &Config) -> Option<Attachment> {
+    fn provisioning(
+        &mut self,
+        config: &Config,
+        credential: Option<&Arc<Credential>>,
+    ) -> Option<Attachment> {
         let from = &config.provisioning;
         let collective = self.collective(&from.collective);
         let password = match &from.password {
@@ -226,24 +216,37 @@ impl Loader {
             tls,
             user: from.user.clone(),
             password,
+            credential: credential.cloned(),
         })
     }
 
-    fn production(&mut self, config: &Config) -> Option<Attachment> {
+    fn production(
+        &mut self,
+        config: &Config,
+        credential: Option<&Arc<Credential>>,
+    ) -> Option<Attachment> {
         let from = &config.production;
         let collective = self.collective(&from.collective);
         let roots = self.read(&from.ca)?;
-        // Missing files of certificate and key are told by `signer`.
-        let chain = std::fs::read_to_string(&from.certificate.value).ok()?;
-        let key = std::fs::read_to_string(&from.key.value).ok()?;
-        let tls = tls::mutual(&roots, &chain, &key);
-        let tls = self.keep(&from.ca, "with certificate and key gives no TLS", tls)?;
+        let tls = match &from.caller {
+            Caller::Certificate { certificate, key } => {
+                // Missing files of certificate and key are told by `signer`.
+                let chain = std::fs::read_to_string(&certificate.value).ok()?;
+                let key = std::fs::read_to_string(&key.value).ok()?;
+                let tls = tls::mutual(&roots, &chain, &key);
+                self.keep(&from.ca, "with certificate and key gives no TLS", tls)?
+            }
+            Caller::Token { .. } => {
+                self.keep(&from.ca, "holds no roots", tls::server_verified(&roots))?
+            }
+        };
         Some(Attachment {
             servers: from.servers.clone(),
             collective: collective?,
             tls: Some(tls),
             user: None,
             password: None,
+            credential: credential.cloned(),
         })
     }
 

@@ -26,7 +26,8 @@ use tokio::sync::watch;
 use crate::bus::{Bus, BusError, BusStats, Dial, Dialer};
 use crate::wire::rpc::RpcRequest;
 use crate::wire::{
-    Filter, Headers, Limits, Request, RequestSigner, WireError, encode_request, new_request_id,
+    Filter, Headers, Limits, Protocol, Request, RequestSigner, WireError, encode_request,
+    new_request_id,
 };
 use crate::words::{CallerId, CallerIdError, Clock, Collective, Identity, SystemClock, subject};
 use dispatch::Dispatch;
@@ -212,7 +213,10 @@ impl Client {
         mut dial: Dial,
         config: ClientConfig,
     ) -> Result<Self, ClientError> {
-        let caller = CallerId::parse(config.signer.caller())?;
+        let caller = match config.signer.protocol() {
+            Protocol::V1 => CallerId::parse(config.signer.caller())?,
+            Protocol::V2 => CallerId::of_token(config.signer.caller())?,
+        };
         dial.capacity = dial.capacity.max(config.capacity);
         if config.standing_replies {
             dial.subscriptions

@@ -9,6 +9,7 @@ pub mod ecdh;
 mod error;
 pub mod jwt;
 mod keys;
+mod members;
 mod signers;
 pub mod tls;
 mod verifier;
@@ -16,10 +17,10 @@ mod verifier;
 pub use callers::CallerRules;
 pub use error::{Rejected, TrustError};
 pub use keys::{CsrSubject, KeyAlgorithm, KeyPair};
-pub use signers::{CertificateSigner, InsecureSigner, RegistrationSigner};
+pub use signers::{CertificateSigner, InsecureSigner, RegistrationSigner, TokenSigner};
 pub use verifier::{VerifiedRequest, Verifier};
 
-pub use crate::wire::{RequestSigner, SignError, Signed};
+pub use crate::wire::{ReplySigner, RequestSigner, SignError, Signed};
 
 /// Makes aws-lc-rs the process-wide cryptography of rustls; may be called any number of times.
 ///

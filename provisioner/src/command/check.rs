@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
+use server_core::trust::RequestSigner as _;
 
 use super::Exit;
 use crate::code::Code;
@@ -51,7 +52,7 @@ impl CheckArgs {
             out,
             "  requests come from {} as {}",
             site.identity,
-            site.signer.caller_id().as_str()
+            site.signer.caller()
         )?;
         match &site.issues {
             Issues::Certificates(_) => writeln!(

@@ -12,7 +12,8 @@ use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
 
 use super::{
-    Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token, TokenKey,
+    Caller, Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token,
+    TokenKey,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -123,14 +124,29 @@ fn provisioning(section: Section<'_, '_>) -> Provisioning {
 }
 
 fn production(section: Section<'_, '_>) -> Production {
+    let tokens = section.has("token") || section.has("seed");
+    let usual = if tokens { "choria" } else { "mcollective" };
     let production = Production {
         servers: servers(&section, "[\"tls://broker.example.net:4222\"]"),
         collective: section
             .text("collective", "\"mcollective\"")
-            .unwrap_or_else(|| located("mcollective".to_owned())),
+            .unwrap_or_else(|| located(usual.to_owned())),
         ca: needed_path(&section, "ca", "\"ca.pem\""),
-        certificate: needed_path(&section, "certificate", "\"provisioner.mcollective.pem\""),
-        key: needed_path(&section, "key", "\"provisioner.mcollective.key\""),
+        caller: if tokens {
+            Caller::Token {
+                token: needed_path(&section, "token", "\"provisioner.jwt\""),
+                seed: needed_path(&section, "seed", "\"provisioner.seed\""),
+            }
+        } else {
+            Caller::Certificate {
+                certificate: needed_path(
+                    &section,
+                    "certificate",
+                    "\"provisioner.mcollective.pem\"",
+                ),
+                key: needed_path(&section, "key", "\"provisioner.mcollective.key\""),
+            }
+        },
     };
     section.finish();
     production

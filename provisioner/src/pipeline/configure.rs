@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use server_core::trust::RequestSigner as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ask::{Conversation, NoAnswer};
@@ -145,11 +146,8 @@ fn settings(
         // Without it a node would not let itself be asked back.
         let policy = policies.entry("choria_provision.policy".to_owned());
         policy.or_insert_with(|| {
-            let caller = context.site.signer.caller_id();
-            format!(
-                "policy default deny\nallow\t{}\treprovision\t*\t*\n",
-                caller.as_str()
-            )
+            let caller = context.site.signer.caller();
+            format!("policy default deny\nallow\t{caller}\treprovision\t*\t*\n")
         });
     }
     let opa = issuance.opa_policies.clone();

@@ -41,6 +41,7 @@ async fn one(
     dial.tls.clone_from(&to.tls);
     dial.user.clone_from(&to.user);
     dial.password = to.password.as_ref().map(|p| p.reveal().to_owned());
+    dial.credential.clone_from(&to.credential);
     dial.reconnect = Reconnect::choria(outside.seed.0);
     dial.progress = Some(Arc::new(Progress {
         ready: Arc::clone(ready),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use rand::RngCore as _;
+use server_core::trust::RequestSigner as _;
 use server_core::words::Seed;
 
 use super::connect::Clients;
@@ -193,7 +194,7 @@ impl Pair {
     pub(crate) fn of(site: &Site) -> Self {
         Self {
             sender: site.identity.to_string(),
-            caller: site.signer.caller_id().as_str().to_owned(),
+            caller: site.signer.caller().to_owned(),
         }
     }
 }

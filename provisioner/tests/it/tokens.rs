@@ -1,6 +1,6 @@
 //! Networks with an organization's issuer: nodes get a server token and no certificate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -44,16 +44,17 @@ fn configure(site: &Site) -> (PathBuf, Organization) {
          organization_key = {:?}\npermissions = [\"submission\"]\n",
         organization.key.hex()
     );
-    // Nodes that speak protocol 1 and leave it to the broker who may ask them.
-    let file = site.config_with_ca(&section, "");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let text = text.replace(
-        "[node.settings]",
-        "[node.settings]\n\"plugin.security.provider\" = \"file\"\n\
-         \"plugin.security.server_anon_tls\" = \"1\"",
-    );
-    std::fs::write(&file, text).unwrap();
-    (file, organization)
+    (site.config_with_ca(&section, ""), organization)
+}
+
+/// Changes the configuration.
+fn change(file: &Path, changes: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(file).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(file, text).unwrap();
 }
 
 fn count(show: &Value, what: &str, step: &str) -> usize {
@@ -67,6 +68,10 @@ fn count(show: &Value, what: &str, step: &str) -> usize {
 async fn a_node_gets_one_token_though_its_issuer_is_killed_before_it_signs() {
     let site = Site::start_without_client_certificates();
     let (config, organization) = configure(&site);
+    // Nodes that speak protocol 1 and leave it to the broker who may ask them.
+    let anonymous = "[node.settings]\n\"plugin.security.provider\" = \"file\"\n\
+                     \"plugin.security.server_anon_tls\" = \"1\"";
+    change(&config, &[("[node.settings]", anonymous)]);
     let mut service = Provisioner::start_with(&config, &[("PROVISIONER_TEST_HOLD", "asked=1h")]);
     let mut swarm = Swarm::new();
     swarm.add(NODE, &site.token);
@@ -109,4 +114,40 @@ async fn a_node_gets_one_token_though_its_issuer_is_killed_before_it_signs() {
         assert!(!service.log().contains(secret), "the log holds a secret");
         assert!(!audit.contains(secret), "the audit log holds a secret");
     }
+}
+
+/// Caller and nodes prove who they are by tokens on both networks (protocol 2); no certificate but the
+/// brokers' is anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_needs_a_certificate() {
+    let site = Site::start_without_client_certificates();
+    let (config, organization) = configure(&site);
+    change(
+        &config,
+        &[
+            (
+                "certificate = \"provisioner.mcollective.pem\"",
+                "token = \"issuer.jwt\"",
+            ),
+            (
+                "key = \"provisioner.mcollective.key\"",
+                "seed = \"issuer.seed\"",
+            ),
+            ("\"collectives\" = \"mcollective\"", ""),
+        ],
+    );
+    let service = Provisioner::start(&config);
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let status = service
+        .status_when("one confirmed node", |s| s["confirmed"] == 1)
+        .await;
+    assert_eq!(status["errors"], serde_json::json!({}));
+    let token = swarm.file(NODE, "server.jwt").unwrap();
+    let known = [organization];
+    let claims: ServerClaims = verify_member(&token, &known, 0, SystemClock.unix()).unwrap();
+    assert_eq!(claims.collectives, ["choria"]);
+    let conf = swarm.file(NODE, "server.conf").unwrap();
+    assert!(conf.contains("plugin.security.provider=choria"), "{conf}");
+    assert!(conf.contains(&known[0].key.hex()), "{conf}");
 }

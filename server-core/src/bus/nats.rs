@@ -139,7 +139,7 @@ fn options(
     changes: tokio::sync::mpsc::Sender<inbound::Change>,
 ) -> ConnectOptions {
     let base = match &dial.credential {
-        Some(credential) => proven(dial, credential),
+        Some(credential) => proven(credential, dial.user.clone(), dial.password.clone()),
         None => ConnectOptions::new(),
     };
     let mut options = base
@@ -185,10 +185,14 @@ fn options(
 }
 
 /// Options that show a token of an organization at every connection: the broker reads it as the
-/// authentication token and takes the signature over its nonce for proof.
-fn proven(dial: &Dial, credential: &Arc<Credential>) -> ConnectOptions {
+/// authentication token and takes the signature over its nonce for proof. User and password go along.
+#[must_use]
+pub fn proven(
+    credential: &Arc<Credential>,
+    user: Option<String>,
+    password: Option<String>,
+) -> ConnectOptions {
     let credential = Arc::clone(credential);
-    let (user, password) = (dial.user.clone(), dial.password.clone());
     ConnectOptions::with_auth_callback(move |nonce| {
         let signature = credential.sign(&nonce);
         let mut auth = Auth::new();

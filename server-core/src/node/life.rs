@@ -20,6 +20,7 @@ use crate::agents::{AgentSet, Next, Surroundings, count};
 use crate::bus::{Bus, BusError, Inbound, Incoming, Link};
 use crate::events::{Event, EventKind};
 use crate::trust::Verifier;
+use crate::trust::jwt::Credential;
 use crate::wire::Limits;
 use crate::words::{Collective, Identity, Seed, Shutdown, subject};
 
@@ -28,6 +29,8 @@ pub(super) struct Core {
     pub(super) node: Surroundings,
     pub(super) verifier: Arc<Verifier>,
     pub(super) authorization: Authorization,
+    /// What replies of protocol 2 are signed with.
+    pub(super) credential: Option<Arc<Credential>>,
     pub(super) limits: Limits,
     pub(super) depth: usize,
     pub(super) observer: Arc<dyn NodeObserver>,

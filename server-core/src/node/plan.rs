@@ -130,11 +130,6 @@ fn provisioning(
     let storage = given.storage.as_ref();
     let claims = token.as_ref().map(|token| Arc::clone(&token.claims));
     let claims = claims.unwrap_or_default();
-    if claims.v2 {
-        return Err(NodeError::Unsupported(
-            "provisioning with protocol 2 (claim v2 of the provisioning token)".to_owned(),
-        ));
-    }
     let servers: Vec<String> = claims
         .servers()
         .iter()
@@ -197,7 +192,10 @@ fn production(
     let (tls, verifier) = security(given, &conf, provider)?;
     let mut collectives = conf.collectives()?;
     if collectives.is_empty() {
-        collectives.clone_from(&config.collectives);
+        collectives = match provider {
+            Provider::Organization => vec![Collective::choria()],
+            Provider::Certificate | Provider::Anonymous => config.collectives.clone(),
+        };
     }
     let built_in = given.shared.agents(BuiltIn::Production {
         count: config.agents,
@@ -254,8 +252,12 @@ fn security(
             (tls, given.shared.insecure())
         }
         (_, Provider::Organization) => {
-            let says = "plugin.security.provider = choria".to_owned();
-            return Err(NodeError::Unsupported(says));
+            let tls = encrypted.then(|| files::organization_tls(given, conf));
+            let organizations = credential::organizations(conf)?;
+            (
+                tls.transpose()?,
+                given.shared.members(organizations, &given.clock),
+            )
         }
         (Security::SignedRequests, Provider::Certificate) => {
             (None, files::trust(given, conf)?.verifier()?)

@@ -39,7 +39,8 @@ impl Registration {
     /// The registration of this node, if its token names a file.
     pub(super) fn of(core: &Core) -> Option<Self> {
         let token = core.node.provisioning.as_ref()?;
-        (!token.claims.chrd.is_empty()).then(|| Self {
+        // As in the original: protocol 2 has no unsigned requests.
+        (!token.claims.v2 && !token.claims.chrd.is_empty()).then(|| Self {
             path: token.claims.chrd.clone(),
             last: None,
         })

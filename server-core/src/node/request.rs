@@ -16,7 +16,7 @@ use crate::bus::Bus;
 use crate::events::{Event, EventKind, Format};
 use crate::trust::VerifiedRequest;
 use crate::wire::rpc::{RpcReply, RpcRequest, StatusCode};
-use crate::wire::{FilterVerdict, Reply, encode_reply};
+use crate::wire::{FilterVerdict, Protocol, Reply, encode_reply, encode_signed_reply};
 use crate::words::subject::is_publishable;
 
 /// A request this node acts on.
@@ -251,8 +251,13 @@ async fn send(
         payload,
     };
     let headers = request.headers.for_reply(identity, &bus.server());
-    let encoded =
-        encode_reply(&reply, request.protocol, &headers).map_err(|error| error.to_string())?;
+    let encoded = match (request.protocol, &core.credential) {
+        (Protocol::V2, Some(credential)) => {
+            encode_signed_reply(&reply, &headers, credential.as_ref())
+        }
+        (protocol, _) => encode_reply(&reply, protocol, &headers),
+    };
+    let encoded = encoded.map_err(|error| error.to_string())?;
     let published = bus.publish(reply_to, encoded).await;
     published.map_err(|error| error.to_string())
 }

@@ -250,6 +250,7 @@ fn core(given: &Arc<Given>, plan: Plan, parts: &Parts, seed: Seed) -> Core {
         },
         verifier: plan.verifier,
         authorization: plan.authorization,
+        credential: plan.credential,
         limits: config.limits.clone(),
         depth: config.depth,
         observer: Arc::clone(&parts.observer),

@@ -8,6 +8,7 @@ use lru::LruCache;
 
 use crate::agents::policy::PolicyStore;
 use crate::agents::{AgentSet, ProvisioningToken, Secret};
+use crate::trust::jwt::Organization;
 use crate::trust::tls::{KeyExchange, TlsClients};
 use crate::trust::{CallerRules, TrustError, Verifier, jwt};
 use crate::words::Clock;
@@ -23,6 +24,7 @@ const TOKENS: usize = 16;
 pub struct Shared {
     policies: PolicyStore,
     verifiers: Mutex<LruCache<VerifierKey, Arc<Verifier>>>,
+    members: Mutex<Vec<(Vec<Organization>, Arc<Verifier>)>>,
     tokens: Mutex<LruCache<String, ProvisioningToken>>,
     insecure: Arc<Verifier>,
     tls: TlsClients,
@@ -82,6 +84,7 @@ impl Shared {
             verifiers: Mutex::new(LruCache::new(
                 NonZeroUsize::new(VERIFIERS).unwrap_or(NonZeroUsize::MIN),
             )),
+            members: Mutex::default(),
             tokens: Mutex::new(LruCache::new(
                 NonZeroUsize::new(TOKENS).unwrap_or(NonZeroUsize::MIN),
             )),
@@ -140,6 +143,25 @@ impl Shared {
         let verifier = Arc::new(verifier);
         verifiers.put(key, Arc::clone(&verifier));
         Ok(verifier)
+    }
+
+    /// The verifier of these organizations' members.
+    pub(super) fn members(
+        &self,
+        organizations: Vec<Organization>,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Verifier> {
+        let mut known = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, verifier)) = known.iter().find(|(of, _)| *of == organizations) {
+            return Arc::clone(verifier);
+        }
+        let verifier = Verifier::members(organizations.clone())
+            .shared(self.verification == Verification::Shared)
+            .clock(Arc::clone(clock));
+        let verifier = Arc::new(verifier);
+        known.truncate(VERIFIERS - 1);
+        known.insert(0, (organizations, Arc::clone(&verifier)));
+        verifier
     }
 
     /// A provisioning token, read and not verified: a node cannot, brokers and provisioners do.

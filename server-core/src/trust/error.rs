@@ -1,5 +1,6 @@
 //! What can be wrong with keys and certificates, and why a request is not acted on.
 
+use super::jwt::JwtError;
 use crate::wire::{Fault, WireError};
 use crate::words::CallerIdError;
 
@@ -104,8 +105,22 @@ pub enum Rejected {
         /// Why.
         detail: String,
     },
-    /// Its certificate belongs to somebody else.
-    #[error("the caller {caller:?} sent a certificate of {names:?}")]
+    /// Its token is not good.
+    #[error("the token sent by {caller:?} is not accepted: {error}")]
+    Token {
+        /// Who it claims to come from.
+        caller: String,
+        /// Why.
+        error: JwtError,
+    },
+    /// It is of a protocol that this node does not speak.
+    #[error("the request of {caller:?} is of the other protocol than this node is configured for")]
+    Protocol {
+        /// Who it claims to come from.
+        caller: String,
+    },
+    /// Its certificate or token belongs to somebody else.
+    #[error("the caller {caller:?} sent a certificate or token of {names:?}")]
     Name {
         /// Who it claims to come from.
         caller: String,
@@ -139,6 +154,8 @@ impl Rejected {
             Self::Certificate { .. } => "caller.certificate",
             Self::KeyAlgorithm { .. } => "caller.key_algorithm",
             Self::Chain { .. } => "caller.chain",
+            Self::Token { .. } => "caller.token",
+            Self::Protocol { .. } => "caller.protocol",
             Self::Name { .. } => "caller.name",
             Self::NotAllowed { .. } => "caller.not_allowed",
             Self::Signature { .. } => "caller.signature",

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::jwt::{ClientClaims, Credential, CredentialError};
 use super::{KeyPair, TrustError, chain};
-use crate::wire::{RequestSigner, SignError, Signed};
+use crate::wire::{Protocol, ReplySigner, RequestSigner, SignError, Signed};
 use crate::words::CallerId;
 
 /// Signs with a certificate's RSA key: PKCS#1 v1.5 with SHA-256, the only signature of protocol 1.
@@ -117,5 +118,64 @@ impl RequestSigner for RegistrationSigner {
             signature: STANDARD.encode("insecure registration"),
             pubcert: "insecure registration".into(),
         })
+    }
+}
+
+/// Signs with the key of a client token: Ed25519, the only signature of protocol 2.
+#[derive(Debug, Clone)]
+pub struct TokenSigner {
+    caller: String,
+    token: Arc<str>,
+    credential: Arc<Credential>,
+}
+
+impl TokenSigner {
+    /// From a client token, which nodes verify, and the seed of its key, 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// When one of them is damaged or they do not go together.
+    pub fn new(token: &str, seed: &str) -> Result<Self, CredentialError> {
+        let (credential, claims) = Credential::new::<ClientClaims>(token, seed)?;
+        Ok(Self {
+            caller: claims.callerid,
+            token: credential.token().into(),
+            credential: Arc::new(credential),
+        })
+    }
+
+    /// What proves the same caller to a broker.
+    #[must_use]
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+}
+
+impl RequestSigner for TokenSigner {
+    fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::V2
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signed, SignError> {
+        let signature = self.credential.sign(message);
+        let signature = signature.map_err(|error| SignError(error.to_string()))?;
+        Ok(Signed {
+            signature: STANDARD.encode(signature),
+            pubcert: Arc::clone(&self.token),
+        })
+    }
+}
+
+impl ReplySigner for Credential {
+    fn token(&self) -> &str {
+        self.token()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.sign(message)
+            .map_err(|error| SignError(error.to_string()))
     }
 }

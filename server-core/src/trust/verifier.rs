@@ -12,6 +12,8 @@ use lru::LruCache;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use super::chain::{self, CertificateNames};
+use super::jwt::Organization;
+use super::members::Members;
 use super::{CallerRules, Rejected, TrustError};
 use crate::wire::{
     CompiledFilter, Envelope, FilterSubject, FilterVerdict, Headers, Limits, Protocol, Request,
@@ -59,6 +61,7 @@ pub struct Verifier {
 
 enum Trust {
     Certificates(Box<Certificates>),
+    Tokens(Members),
     Nobody,
 }
 
@@ -81,6 +84,12 @@ impl Verifier {
             rules,
             known: Mutex::new(LruCache::new(capacity)),
         }))))
+    }
+
+    /// Trusts members of these organizations, by their tokens (protocol 2).
+    #[must_use]
+    pub fn members(organizations: Vec<Organization>) -> Self {
+        Self::with(Trust::Tokens(Members(organizations)))
     }
 
     /// **Verifies nothing**: every well-formed request is taken as coming from whom it says.
@@ -118,7 +127,7 @@ impl Verifier {
     /// Whether signatures are checked at all.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        matches!(self.trust, Trust::Certificates(_))
+        !matches!(self.trust, Trust::Nobody)
     }
 
     /// Reads a request and judges its sender.
@@ -140,8 +149,17 @@ impl Verifier {
             body,
         } = decode_request(payload, limits)?;
         let request = body.request()?;
-        if let Trust::Certificates(certificates) = &self.trust {
-            certificates.check(&body, &request.caller, limits, self.clock.unix())?;
+        let now = self.clock.unix();
+        match (&self.trust, protocol) {
+            (Trust::Nobody, _) => {}
+            (Trust::Certificates(known), Protocol::V1) => {
+                known.check(&body, &request.caller, limits, now)?;
+            }
+            (Trust::Tokens(members), Protocol::V2) => members.check(&body, &request.caller, now)?,
+            (Trust::Certificates(_), Protocol::V2) | (Trust::Tokens(_), Protocol::V1) => {
+                let caller = request.caller.chars().take(80).collect();
+                return Err(Rejected::Protocol { caller });
+            }
         }
         let filter = request.filter.compile();
         Ok(Arc::new(VerifiedRequest {
@@ -157,6 +175,7 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.trust {
             Trust::Nobody => f.write_str("Verifier(INSECURE: requests are not verified)"),
+            Trust::Tokens(members) => f.debug_tuple("Verifier").field(members).finish(),
             Trust::Certificates(certificates) => f
                 .debug_struct("Verifier")
                 .field("roots", &certificates.anchors.len())

@@ -11,10 +11,11 @@ use crate::words::UnixTime;
 
 /// The version of the protocol a message came in; a reply is sent in the version of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Protocol {
     /// Protocol 1: X.509 certificates and RSA signatures.
     V1,
+    /// Protocol 2: tokens of an organization and Ed25519 signatures.
+    V2,
 }
 
 /// One hop of a message: where it came from, who handled it, where it went. URLs are as dialled.
@@ -97,7 +98,7 @@ pub struct Envelope<T> {
 /// A request to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// 32 characters; see [`new_request_id`].
+    /// 32 characters in protocol 1; see [`new_request_id`].
     pub id: String,
     /// Identity of the sending host; may be empty.
     pub sender: String,
@@ -107,7 +108,7 @@ pub struct Request {
     pub collective: String,
     /// The agent it is for; the subject it came on does not matter.
     pub agent: String,
-    /// How long it is valid, in seconds, at least 30.
+    /// How long it is valid, in seconds, at least 30 in protocol 1.
     pub ttl_secs: u64,
     /// When it was made; protocol 1 carries whole seconds.
     pub time: UnixTime,

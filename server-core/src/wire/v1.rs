@@ -111,14 +111,19 @@ struct ReplyEnvelope<'a> {
 /// A request as received: its form is checked, its signature is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRequest {
+    /// The version it came in.
+    pub protocol: Protocol,
     /// The exact text that was signed.
     pub message: String,
     /// The signature as received: base64, or a literal word when unsigned.
     pub signature: String,
-    /// PEM text of the signer's certificate and perhaps intermediates, or a literal word when unsigned.
+    /// Protocol 1: PEM text of the signer's certificate and perhaps intermediates, or a literal word when unsigned.
+    /// Protocol 2: the caller's token.
     pub pubcert: String,
-    max_filter_entries: usize,
-    max_depth: usize,
+    /// Protocol 2: the token of whoever signed for the caller; empty where the caller did.
+    pub delegator: String,
+    pub(super) max_filter_entries: usize,
+    pub(super) max_depth: usize,
 }
 
 impl SignedRequest {
@@ -127,6 +132,9 @@ impl SignedRequest {
     /// # Errors
     /// When the text breaks a rule of the request's form.
     pub fn request(&self) -> Result<Request, WireError> {
+        if self.protocol == Protocol::V2 {
+            return super::v2::read_request(self);
+        }
         let message: RequestMessage<'_> =
             read(Layer::Request, self.message.as_bytes(), self.max_depth)?;
         check_protocol(Layer::Request, REQUEST, &message.protocol)?;
@@ -152,7 +160,7 @@ impl SignedRequest {
 ///
 /// # Errors
 /// When a field breaks the form of requests, the payload is not text, or the signer refuses.
-pub fn encode_request(
+pub(super) fn encode_request(
     request: &Request,
     signer: &dyn RequestSigner,
     headers: &Headers,
@@ -188,12 +196,7 @@ pub fn encode_request(
 ///
 /// # Errors
 /// When the payload is not text.
-pub fn encode_reply(
-    reply: &Reply,
-    protocol: Protocol,
-    headers: &Headers,
-) -> Result<Bytes, WireError> {
-    let Protocol::V1 = protocol;
+pub(super) fn encode_reply(reply: &Reply, headers: &Headers) -> Result<Bytes, WireError> {
     let message = ReplyMessage {
         protocol: REPLY.into(),
         message: text(&reply.payload)?.into(),
@@ -229,7 +232,7 @@ fn encode_transport<T: Serialize>(secure: &T, headers: &Headers) -> Result<Bytes
 ///
 /// # Errors
 /// When a layer is not of its form or beyond the limits.
-pub fn decode_request(
+pub(super) fn decode_request(
     payload: &[u8],
     limits: &Limits,
 ) -> Result<Envelope<SignedRequest>, WireError> {
@@ -247,6 +250,8 @@ pub fn decode_request(
         protocol: Protocol::V1,
         headers,
         body: SignedRequest {
+            protocol: Protocol::V1,
+            delegator: String::new(),
             message: secure.message.into_owned(),
             signature: secure.signature.into_owned(),
             pubcert: secure.pubcert.into_owned(),
@@ -260,7 +265,7 @@ pub fn decode_request(
 ///
 /// # Errors
 /// When a layer is not of its form or beyond the limits, or the hash is wrong.
-pub fn decode_reply(payload: &[u8], limits: &Limits) -> Result<Envelope<Reply>, WireError> {
+pub(super) fn decode_reply(payload: &[u8], limits: &Limits) -> Result<Envelope<Reply>, WireError> {
     let (headers, data) = decode_transport(payload, limits)?;
     let secure: SecureReply<'_> = read(Layer::Secure, &data, limits.max_depth)?;
     check_protocol(Layer::Secure, SECURE_REPLY, &secure.protocol)?;
@@ -333,7 +338,11 @@ fn check_request(message: &RequestMessage<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-fn check_protocol(layer: Layer, wanted: &'static str, found: &str) -> Result<(), WireError> {
+pub(super) fn check_protocol(
+    layer: Layer,
+    wanted: &'static str,
+    found: &str,
+) -> Result<(), WireError> {
     if found == wanted {
         return Ok(());
     }
@@ -344,7 +353,7 @@ fn check_protocol(layer: Layer, wanted: &'static str, found: &str) -> Result<(),
     })
 }
 
-fn not_empty(layer: Layer, field: &'static str, value: &str) -> Result<(), WireError> {
+pub(super) fn not_empty(layer: Layer, field: &'static str, value: &str) -> Result<(), WireError> {
     if value.is_empty() {
         return Err(WireError::Field {
             layer,
@@ -355,7 +364,7 @@ fn not_empty(layer: Layer, field: &'static str, value: &str) -> Result<(), WireE
     Ok(())
 }
 
-fn hash(message: &str) -> String {
+pub(super) fn hash(message: &str) -> String {
     encode_base64(digest(&SHA256, message.as_bytes()).as_ref())
 }
 

@@ -43,6 +43,23 @@ impl CallerId {
         })
     }
 
+    /// The caller id of a token's holder, which its organization vouches for whatever its form.
+    ///
+    /// # Errors
+    /// When the text is empty, has more than 512 bytes or holds control characters.
+    pub fn of_token(text: &str) -> Result<Self, CallerIdError> {
+        if let Ok(formed) = Self::parse(text) {
+            return Ok(formed);
+        }
+        if text.is_empty() || text.len() > 512 || text.chars().any(char::is_control) {
+            return Err(CallerIdError(text.chars().take(80).collect()));
+        }
+        Ok(Self {
+            text: Arc::from(text),
+            name_at: 0,
+        })
+    }
+
     /// The caller id of a certificate's holder: `choria=<name>`.
     ///
     /// # Errors
@@ -51,10 +68,10 @@ impl CallerId {
         Self::parse(&format!("choria={name}"))
     }
 
-    /// The part before the equals sign: who vouches for the name.
+    /// The part before the equals sign: who vouches for the name. Empty where there is none.
     #[must_use]
     pub fn provider(&self) -> &str {
-        &self.text[..self.name_at - 1]
+        &self.text[..self.name_at.saturating_sub(1)]
     }
 
     /// The part behind the equals sign: for certificates, the certificate's name.

@@ -142,6 +142,12 @@ impl Collective {
         Self(Arc::from("provisioning"))
     }
 
+    /// The collective which Choria uses with protocol 2 when a configuration names none.
+    #[must_use]
+    pub fn choria() -> Self {
+        Self(Arc::from("choria"))
+    }
+
     /// The collective which Choria uses when a configuration names none.
     #[must_use]
     pub fn mcollective() -> Self {

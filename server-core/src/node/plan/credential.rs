@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::{NodeError, ServerConf, Storage};
 use super::Given;
 use super::files;
-use crate::trust::jwt::{Credential, ServerClaims};
+use crate::trust::jwt::{Credential, Organization, OrganizationKey, ServerClaims};
 use crate::words::{Identity, UnixTime};
 
 /// Whom a node's requests come from, and what it shows to the broker: by the configuration.
@@ -73,6 +73,28 @@ pub(super) fn load(
         why,
     })?;
     Ok(Some(Arc::new(credential)))
+}
+
+/// The organizations whose members may send requests.
+pub(super) fn organizations(conf: &ServerConf) -> Result<Vec<Organization>, NodeError> {
+    const NAMES: &str = "plugin.security.issuer.names";
+    let names = conf.list(NAMES);
+    if names.is_empty() {
+        let why = "is needed with plugin.security.provider = choria".to_owned();
+        return Err(conf.wrong(NAMES, why).into());
+    }
+    let organization = |name: &&str| {
+        let key = format!("plugin.security.issuer.{name}.public");
+        let public = conf.get(&key).unwrap_or_default();
+        match OrganizationKey::parse(public) {
+            Ok(public) => Ok(Organization {
+                name: (*name).to_owned(),
+                key: public,
+            }),
+            Err(error) => Err(conf.wrong(&key, error.to_string()).into()),
+        }
+    };
+    names.iter().map(organization).collect()
 }
 
 fn read(

@@ -81,6 +81,23 @@ impl Trust<'_> {
     }
 }
 
+/// TLS without a certificate. As in the original, a broker is verified where the node has the authorities to do it with.
+pub(super) fn organization_tls(
+    given: &Given,
+    conf: &ServerConf,
+) -> Result<Arc<ClientConfig>, NodeError> {
+    let clients = given.shared.tls();
+    let Some(path) = conf.get("plugin.security.choria.ca") else {
+        return Ok(clients.anonymous());
+    };
+    match text_at(given.storage.as_ref(), path)? {
+        None => Ok(clients.anonymous()),
+        Some(ca) => clients
+            .server_verified(&ca)
+            .map_err(|error| wrong(path, &error)),
+    }
+}
+
 /// A PEM file and where it is: where the configuration says, or else at its usual place.
 fn pem(
     given: &Given,

@@ -1,0 +1,117 @@
+//! Who the service is: the holder of a certificate, or of a client token of an organization.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use server_core::trust::jwt::{ClientClaims, Credential, Organization, verify_member};
+use server_core::trust::{CertificateSigner, RequestSigner, SignError, Signed, TokenSigner};
+use server_core::wire::Protocol;
+use server_core::words::{CallerId, Identity, UnixTime};
+use zeroize::Zeroizing;
+
+use super::Loader;
+use crate::config::{Caller, Config, Located};
+
+/// Signs every request of the service.
+#[derive(Debug)]
+pub enum Signer {
+    /// With the key of a certificate, in protocol 1.
+    Certificate(CertificateSigner),
+    /// With the key of a client token, in protocol 2.
+    Token(TokenSigner),
+}
+
+impl Signer {
+    fn of(&self) -> &dyn RequestSigner {
+        match self {
+            Self::Certificate(signer) => signer,
+            Self::Token(signer) => signer,
+        }
+    }
+
+    /// What proves the same to brokers, where that is a token.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Arc<Credential>> {
+        match self {
+            Self::Certificate(_) => None,
+            Self::Token(signer) => Some(signer.credential()),
+        }
+    }
+}
+
+impl RequestSigner for Signer {
+    fn caller(&self) -> &str {
+        self.of().caller()
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.of().protocol()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signed, SignError> {
+        self.of().sign(message)
+    }
+}
+
+impl Loader {
+    pub(super) fn signer(&mut self, config: &Config) -> Option<Signer> {
+        let says = "cannot sign requests";
+        match &config.production.caller {
+            Caller::Certificate { certificate, key } => {
+                let texts = (self.read(certificate), self.read(key));
+                let signer = CertificateSigner::from_pem(&texts.0?, &texts.1?);
+                let signer = self.keep(certificate, says, signer)?;
+                Some(Signer::Certificate(signer))
+            }
+            Caller::Token { token, seed } => {
+                let texts = (self.read(token), self.read(seed).map(Zeroizing::new));
+                let signer = TokenSigner::new(&texts.0?, &texts.1?);
+                let says = format!("({}) {says}", token.value.display());
+                Some(Signer::Token(self.keep(token, &says, signer)?))
+            }
+        }
+    }
+
+    /// Whether nodes of the organization would heed who signs, found out before a node is asked.
+    pub(super) fn heeded(&mut self, config: &Config, signer: &Signer, by: &Organization) {
+        let (Caller::Token { token, .. }, Signer::Token(signer)) =
+            (&config.production.caller, signer)
+        else {
+            return;
+        };
+        let now = UnixTime::from_secs(Timestamp::now().as_second());
+        let known = std::slice::from_ref(by);
+        let claims = verify_member::<ClientClaims>(signer.credential().token(), known, 0, now);
+        let says = format!("({}) is of no use", token.value.display());
+        let Some(claims) = self.keep(token, &says, claims) else {
+            return;
+        };
+        let allowed = claims.permissions;
+        if !allowed.fleet_management || allowed.signed_fleet_management {
+            let says = format!(
+                "({}) has to have the permission fleet_management, and not signed_fleet_management: \
+                 nodes answer nobody else",
+                token.value.display()
+            );
+            self.mistakes.push(token.mistake(says));
+        }
+    }
+
+    pub(super) fn identity(&mut self, config: &Config, signer: &Signer) -> Option<Identity> {
+        if let Some(name) = &config.identity {
+            return self.keep(name, "is no identity", Identity::parse(&name.value));
+        }
+        let caller = CallerId::of_token(signer.caller());
+        let name = caller.as_ref().map_or("", CallerId::name);
+        let (about, says): (&Located<_>, _) = match &config.production.caller {
+            Caller::Certificate { certificate, .. } => (
+                certificate,
+                "has a common name that is no identity; set `identity`",
+            ),
+            Caller::Token { token, .. } => {
+                (token, "has a caller id that is no identity; set `identity`")
+            }
+        };
+        self.keep(about, says, Identity::parse(name))
+    }
+}
