@@ -187,7 +187,8 @@ fn broken_transports_are_refused() {
     );
     assert_eq!(
         code(good.replace("choria:transport:1", "io.choria.protocol.v2.transport")),
-        "wire.protocol"
+        "wire.json",
+        "the layers inside are those of protocol 1"
     );
     assert_eq!(code(good[..good.len() / 2].to_owned()), "wire.json");
     assert_eq!(code(format!("{good}x")), "wire.json");
