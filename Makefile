@@ -34,7 +34,7 @@ test: ## everything CI asks: format, lints, docs, example, tests
 	@$(STEP) 6/7 "embedded node" $(CARGO) run $(LOCKED) -p server-core --example embedded
 	@$(STEP) --last 7/7 "tests" $(CARGO) test --workspace --no-fail-fast $(LOCKED)
 
-conformance: ## hooks against real OpenBao, cfssl and step-ca (BAO=, CFSSL=, STEP_CA= say where)
+conformance: ## hooks against real OpenBao, cfssl, step-ca and pebble (BAO=, CFSSL=, STEP_CA=, PEBBLE= say where)
 	@tools/bootstrap 1/2 --tests
 	@$(STEP) --last 2/2 "real authorities" $(CARGO) test $(LOCKED) -p provisioner --test hooks -- --ignored --nocapture
 

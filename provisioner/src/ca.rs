@@ -17,6 +17,16 @@ pub use judgement::{CertificatePolicy, JudgedChain, judge_chain};
 pub use key::KeySource;
 pub use trust::TrustStore;
 
+/// Reads a file that nobody but its owner may read.
+///
+/// # Errors
+/// `ca.config`, naming the file and what to do.
+pub(crate) fn read_secret(
+    path: &std::path::Path,
+) -> Result<zeroize::Zeroizing<String>, crate::code::Refusal> {
+    keyfile::read(path)
+}
+
 /// Writes a file that only its owner may read and that must not exist yet.
 ///
 /// # Errors

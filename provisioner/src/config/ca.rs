@@ -165,6 +165,8 @@ pub enum HttpApi {
         /// A token that may ask that role.
         token: SecretSource,
     },
+    /// ACME.
+    Acme(Box<AcmeConfig>),
     /// Smallstep's step-ca.
     StepCa {
         /// Name of a JWK provisioner.
@@ -172,6 +174,38 @@ pub enum HttpApi {
         /// Its private key.
         key: Located<PathBuf>,
     },
+}
+
+/// What an ACME server is told.
+#[derive(Clone, Debug)]
+pub struct AcmeConfig {
+    /// The file of the account, if not the usual one in the state folder.
+    pub account: Option<Located<PathBuf>>,
+    /// How the server's people reach those of the account.
+    pub contact: Vec<String>,
+    /// Whether the server's terms of service are agreed to.
+    pub terms_agreed: bool,
+    /// Identifier and key of an account elsewhere.
+    pub external: Option<(Located<String>, SecretSource)>,
+    /// The profile of certificates.
+    pub profile: Option<String>,
+    /// What proves names by DNS.
+    pub dns: Option<Dns>,
+    /// How long proofs and signing may take.
+    pub order_timeout: Duration,
+}
+
+/// A command that changes the DNS.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Program and arguments.
+    pub command: Located<Vec<String>>,
+    /// Names of the environment variables it gets.
+    pub environment: Vec<String>,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// How long a record takes until it is seen.
+    pub wait: Duration,
 }
 
 /// How whoever is asked may be asked.

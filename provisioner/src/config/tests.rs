@@ -270,6 +270,18 @@ fn hooks_over_http_name_what_they_lack() {
             "unknown key `role` in [ca]",
         ),
         (
+            "kind = \"http\"\napi = \"acme\"\nurl = \"http://127.0.0.1:1/dir\"\neab_kid = \"k\"",
+            "`eab_key_file` is missing in [ca]",
+        ),
+        (
+            "kind = \"http\"\napi = \"acme\"\nurl = \"http://127.0.0.1:1/dir\"\ncontact = [\"ca@a.example\"]",
+            "`ca.contact` has \"ca@a.example\", which is no URL",
+        ),
+        (
+            "kind = \"http\"\napi = \"acme\"\nurl = \"http://127.0.0.1:1/dir\"\ndns_command = []",
+            "`ca.dns_command` is empty",
+        ),
+        (
             "kind = \"pool\"\ncommand = [\"sh\"]\nhelpers = 0",
             "`ca.helpers` = 0 is outside 1 to 256",
         ),

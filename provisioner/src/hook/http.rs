@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+mod acme;
 mod cfssl;
 mod client;
 mod reply;
@@ -15,6 +16,7 @@ mod step_ca;
 mod vault;
 mod webhook;
 
+pub use acme::{Acme, AcmeSettings, DnsCommand, ExternalAccount};
 pub use cfssl::Cfssl;
 pub use client::{HttpClient, Target};
 pub use step_ca::StepCa;
@@ -29,6 +31,14 @@ use crate::ca::ToBeSigned;
 pub trait Api: Send + Sync + std::fmt::Debug {
     /// The kind of server, for logs and metrics: `vault`.
     fn kind(&self) -> &'static str;
+
+    /// Whether what is needed on this machine is there; asks nobody.
+    ///
+    /// # Errors
+    /// `hook.config` or `ca.config`, saying what to repair.
+    fn self_test(&self) -> Result<(), HookError> {
+        Ok(())
+    }
 
     /// Whether the server is there and is what it is taken for.
     ///
@@ -91,7 +101,7 @@ impl<A: Api> Hook for HttpHook<A> {
 
     /// Address, certificates and secrets were read with the configuration.
     fn self_test(&self) -> Result<(), HookError> {
-        Ok(())
+        self.api.self_test()
     }
 
     async fn health(&self) -> Result<(), HookError> {

@@ -9,14 +9,21 @@ use super::{Certificates, Issues, Loader};
 use crate::ca::pkcs11::{Pin, TokenSettings};
 use crate::ca::{Authority, CertificatePolicy, KeySource, TrustStore};
 use crate::config::{
-    Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret, SecretSource,
+    AcmeConfig, Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret,
+    SecretSource,
 };
 use crate::hook::exec::Program;
-use crate::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
+use crate::hook::http::{
+    Acme, AcmeSettings, Api, Cfssl, DnsCommand, ExternalAccount, HttpClient, StepCa, Target, Vault,
+    Webhook,
+};
 use crate::hook::{
     BuiltinHook, ExecHook, ExecSettings, GrantHook, Guarded, HelperContract, Hook, HttpHook,
     PoolHook, PoolSettings,
 };
+
+/// The account at an ACME server, in the state folder.
+const ACCOUNT: &str = "acme-account.json";
 
 /// Who decides, and what nodes get.
 pub(super) struct Signing {
@@ -236,6 +243,10 @@ impl Loader {
                 };
                 Some(asked(client?, api, &http.backend))
             }
+            HttpApi::Acme(acme) => {
+                let api = Acme::new(self.acme(acme, http, config)?);
+                Some(asked(client?, api, &http.backend))
+            }
             HttpApi::StepCa { provisioner, key } => {
                 let text = self.read(key)?;
                 let api = StepCa::new(provisioner.clone(), &text, validity);
@@ -243,6 +254,39 @@ impl Loader {
                 Some(asked(client?, api?, &http.backend))
             }
         }
+    }
+
+    fn acme(&mut self, acme: &AcmeConfig, http: &Http, config: &Config) -> Option<AcmeSettings> {
+        let external = match &acme.external {
+            None => None,
+            Some((kid, key)) => {
+                let key = self.secret(key)?;
+                let account = ExternalAccount::new(kid.value.clone(), key);
+                Some(self.keep(kid, "goes with an `eab_key` that", account)?)
+            }
+        };
+        let own = config.state_dir.join(ACCOUNT);
+        let account = acme.account.as_ref().map(|file| file.value.clone());
+        if http.url.value.ends_with('/') {
+            let says = "is the address of the directory, and ends without a slash";
+            self.mistakes.push(http.url.mistake(says));
+        }
+        Some(AcmeSettings {
+            account: account.unwrap_or(own),
+            contact: acme.contact.clone(),
+            terms_agreed: acme.terms_agreed,
+            external,
+            profile: acme.profile.clone(),
+            dns: acme.dns.as_ref().map(|dns| DnsCommand {
+                program: Program {
+                    command: dns.command.value.clone(),
+                    environment: dns.environment.clone(),
+                },
+                timeout: dns.timeout,
+                wait: dns.wait,
+            }),
+            order_timeout: acme.order_timeout,
+        })
     }
 
     fn client(&mut self, http: &Http) -> Option<HttpClient> {

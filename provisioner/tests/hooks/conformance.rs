@@ -11,7 +11,9 @@ use provisioner::ca::{CertificatePolicy, judge_chain};
 use provisioner::code::Code;
 use provisioner::config::Secret;
 use provisioner::hook::exec::Program;
-use provisioner::hook::http::{Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook};
+use provisioner::hook::http::{
+    Acme, AcmeSettings, Api, Cfssl, HttpClient, StepCa, Target, Vault, Webhook,
+};
 use provisioner::hook::{
     Decision, ExecHook, ExecSettings, HelperContract, Hook, HookError, HttpHook, PoolHook,
     PoolSettings,
@@ -91,7 +93,11 @@ fn helper(name: &'static str, hook: Box<dyn Hook>) -> Transport {
 }
 
 fn http(server: &Server, api: impl Api + 'static, limit: Duration) -> Transport {
-    let target = Target::parse(&server.url()).unwrap();
+    http_at(&server.url(), api, limit)
+}
+
+fn http_at(url: &str, api: impl Api + 'static, limit: Duration) -> Transport {
+    let target = Target::parse(url).unwrap();
     let client = HttpClient::new(target, tls::anonymous(), limit);
     let name = api.kind();
     Transport {
@@ -108,7 +114,20 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-fn transports(server: &Server, limit: Duration) -> Vec<Transport> {
+/// An ACME account that is made when it is needed.
+fn acme(folder: &Path) -> AcmeSettings {
+    AcmeSettings {
+        account: folder.join("account.json"),
+        contact: Vec::new(),
+        terms_agreed: true,
+        external: None,
+        profile: None,
+        dns: None,
+        order_timeout: LONG,
+    }
+}
+
+fn transports(server: &Server, limit: Duration, folder: &Path) -> Vec<Transport> {
     let profile = || "node".to_owned();
     let ours = HelperContract::Muster { profile: profile() };
     let pool = PoolHook::new(
@@ -143,6 +162,11 @@ fn transports(server: &Server, limit: Duration) -> Vec<Transport> {
             StepCa::new("muster".to_owned(), &provisioner, LIFE).unwrap(),
             limit,
         ),
+        http_at(
+            &format!("{}/acme/directory", server.url()),
+            Acme::new(acme(folder)),
+            limit,
+        ),
     ]
 }
 
@@ -174,7 +198,7 @@ fn code(outcome: &Result<String, HookError>) -> Option<Code> {
 }
 
 /// How many transports there are.
-const TRANSPORTS: usize = 7;
+const TRANSPORTS: usize = 8;
 
 /// Each transport with a server of its own, side by side.
 async fn each<F>(limit: Duration, test: impl Fn(Server, Transport) -> F)
@@ -183,9 +207,13 @@ where
 {
     let authority = Arc::new(Authority::new());
     let mut all = tokio::task::JoinSet::new();
-    for index in 0..TRANSPORTS {
+    // Each has a folder of its own; all of them are there until the last test has ended.
+    let folders: Vec<_> = (0..TRANSPORTS)
+        .map(|_| tempfile::tempdir().unwrap())
+        .collect();
+    for (index, folder) in folders.iter().enumerate() {
         let server = Server::start(&authority);
-        let mut transports = transports(&server, limit);
+        let mut transports = transports(&server, limit, folder.path());
         assert_eq!(transports.len(), TRANSPORTS);
         let transport = transports.swap_remove(index);
         all.spawn(test(server, transport));

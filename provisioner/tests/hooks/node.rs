@@ -7,6 +7,8 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
+use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509NameBuilder, X509ReqBuilder};
 use provisioner::hook::{CsrReply, HookRequest};
 use provisioner::judge::{RequestPolicy, judge};
@@ -27,13 +29,30 @@ pub(crate) fn request(name: &str) -> HookRequest {
     request_with(name, &KEY)
 }
 
+/// The same for a node that writes its name as an alternative name too.
+pub(crate) fn request_for(name: &str) -> HookRequest {
+    made(name, &KEY, true)
+}
+
 /// The same for a node with this key.
 pub(crate) fn request_with(name: &str, key: &Key) -> HookRequest {
+    made(name, key, false)
+}
+
+fn made(name: &str, key: &Key, alternative: bool) -> HookRequest {
     let mut subject = X509NameBuilder::new().unwrap();
     subject.append_entry_by_text("CN", name).unwrap();
     let mut csr = X509ReqBuilder::new().unwrap();
     csr.set_subject_name(&subject.build()).unwrap();
     csr.set_pubkey(key).unwrap();
+    if alternative {
+        let mut extensions = Stack::new().unwrap();
+        let names = SubjectAlternativeName::new()
+            .dns(name)
+            .build(&csr.x509v3_context(None));
+        extensions.push(names.unwrap()).unwrap();
+        csr.add_extensions(&extensions).unwrap();
+    }
     csr.sign(key, MessageDigest::sha256()).unwrap();
     let csr = String::from_utf8(csr.build().to_pem().unwrap()).unwrap();
     HookRequest {

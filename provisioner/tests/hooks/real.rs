@@ -1,6 +1,9 @@
 //! The same contract against the real servers: `make conformance`.
 //!
-//! A program is found in `PATH`, or where `BAO`, `CFSSL` or `STEP_CA` says.
+//! A program is found in `PATH`, or where `BAO`, `CFSSL`, `STEP_CA` or `PEBBLE` (with
+//! `PEBBLE_CHALLTESTSRV`) says.
+
+mod pebble;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -60,6 +63,16 @@ fn start(
     install: &str,
     prepare: impl FnOnce(&Path, u16, &Authority) -> Vec<String>,
 ) -> Real {
+    start_with(program, install, &[], prepare)
+}
+
+/// The same with these variables in its environment.
+fn start_with(
+    program: &str,
+    install: &str,
+    environment: &[(&str, &str)],
+    prepare: impl FnOnce(&Path, u16, &Authority) -> Vec<String>,
+) -> Real {
     let folder = tempfile::tempdir().unwrap();
     let (port, site) = (free_port(), Authority::new());
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -72,6 +85,7 @@ fn start(
         .args(arguments)
         .current_dir(folder.path())
         .env("HOME", folder.path())
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

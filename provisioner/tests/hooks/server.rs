@@ -9,6 +9,8 @@ use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
 use serde_json::{Value, json};
 
+mod acme;
+
 use crate::authority::{Authority, Flaw, Signer};
 
 /// How a server fails.
@@ -179,6 +181,9 @@ fn read(stream: &mut BufReader<impl Read>) -> Option<Question> {
 
 /// The whole answer on the wire; none where it hangs.
 fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Vec<u8>> {
+    if let Some(answer) = acme::ordered(question) {
+        return Some(answer);
+    }
     let asked: Value = serde_json::from_slice(&question.body).unwrap_or_default();
     if let Some(health) = healthy(authority, question, &asked) {
         return Some(http("200 OK", "", health.as_bytes()));
@@ -206,12 +211,23 @@ fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Ve
         Fault::Truncates => (Flaw::None, true),
         Fault::Signs(flaw) => (flaw, false),
     };
-    let body = signed(authority, question, &asked, flaw).to_string();
-    let mut bytes = http("200 OK", "", body.as_bytes());
-    if more {
-        bytes.truncate(bytes.len() - body.len() / 2);
+    if let Some((headers, body)) = acme::signed(authority, question, flaw) {
+        return Some(cut(
+            http("200 OK", &headers, body.as_bytes()),
+            body.len(),
+            more,
+        ));
     }
-    Some(bytes)
+    let body = signed(authority, question, &asked, flaw).to_string();
+    Some(cut(http("200 OK", "", body.as_bytes()), body.len(), more))
+}
+
+/// Without the second half of its body, if it is to be so.
+fn cut(mut bytes: Vec<u8>, body: usize, cut: bool) -> Vec<u8> {
+    if cut {
+        bytes.truncate(bytes.len() - body / 2);
+    }
+    bytes
 }
 
 fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

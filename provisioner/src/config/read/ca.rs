@@ -1,5 +1,7 @@
 //! Reading `[ca]`.
 
+mod acme;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ const LONGEST_LIST: Duration = Duration::from_secs(30 * 86_400);
 /// The shortest pause of a breaker.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 const KINDS: [&str; 4] = ["built-in", "exec", "pool", "http"];
-const APIS: [&str; 4] = ["webhook", "vault", "cfssl", "step-ca"];
+const APIS: [&str; 5] = ["webhook", "vault", "cfssl", "step-ca", "acme"];
 
 /// Reads the table. With `tokens` an issuer makes what nodes get, and this says who decides about them.
 pub(super) fn read(section: Section<'_, '_>, tokens: bool) -> Ca {
@@ -186,7 +188,10 @@ fn optional(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Strin
 fn http(section: &Section<'_, '_>, tokens: bool) -> Http {
     let apis = if tokens { &APIS[..1] } else { &APIS[..] };
     if !section.has("api") {
-        section.missing("api", "\"webhook\" (or \"vault\", \"cfssl\", \"step-ca\")");
+        section.missing(
+            "api",
+            "\"webhook\" (or \"vault\", \"cfssl\", \"step-ca\", \"acme\")",
+        );
     }
     let url = section
         .needed("url", "\"https://ca.example.net\"")
@@ -227,6 +232,7 @@ fn http(section: &Section<'_, '_>, tokens: bool) -> Http {
                 label: optional(section, "label", "\"primary\""),
                 secret: secret(section, "secret"),
             },
+            "acme" => acme::read(section),
             "step-ca" => HttpApi::StepCa {
                 provisioner: section
                     .needed("provisioner", "\"muster\"")

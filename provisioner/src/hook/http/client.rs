@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -82,6 +83,13 @@ impl Target {
     #[must_use]
     pub const fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Whether another address is on the same server.
+    #[must_use]
+    pub fn is_of(&self, uri: &Uri) -> bool {
+        let own = self.base.parse::<Uri>();
+        own.is_ok_and(|own| own.scheme() == uri.scheme() && own.authority() == uri.authority())
     }
 
     /// The address, without a slash at its end.
@@ -175,6 +183,15 @@ impl HttpClient {
             .map_err(|error| {
                 HookError::unsent(Code::CaConfig, format!("{url} cannot be asked: {error}"))
             })?;
+        self.fetch(request).await?.1.checked()
+    }
+
+    /// Sends a request as it is, and takes whatever is answered.
+    pub(super) async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Reply), HookError> {
+        let url = request.uri().to_string();
         match timeout(self.limit, self.talk(request, &url)).await {
             Ok(reply) => reply,
             Err(_) => Err(HookError::new(
@@ -184,18 +201,22 @@ impl HttpClient {
         }
     }
 
-    async fn talk(&self, request: Request<Full<Bytes>>, url: &str) -> Result<Reply, HookError> {
+    async fn talk(
+        &self,
+        request: Request<Full<Bytes>>,
+        url: &str,
+    ) -> Result<(Parts, Reply), HookError> {
         let response = self
             .client
             .request(request)
             .await
             .map_err(|error| unreached(&error, url))?;
-        let status = response.status();
-        let pause = response
-            .headers()
+        let (parts, body) = response.into_parts();
+        let pause = parts
+            .headers
             .get("retry-after")
             .and_then(|value| retry_after(value.to_str().ok()?, jiff::Timestamp::now()));
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+        let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 let says = format!("{url} answered more than {} KiB", MAX_BODY / 1024);
@@ -204,13 +225,13 @@ impl HttpClient {
             let says = format!("{url} broke its answer off: {error}");
             HookError::new(Code::CaUnavailable, says)
         })?;
-        Reply {
+        let reply = Reply {
             url: url.to_owned(),
-            status,
+            status: parts.status,
             pause,
             body: body.to_bytes(),
-        }
-        .checked()
+        };
+        Ok((parts, reply))
     }
 }
 
