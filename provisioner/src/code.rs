@@ -97,6 +97,8 @@ codes! {
     KeyReused = "key.reused", Quarantine;
     /// The certificate for the key was revoked; the node has to make another key.
     KeyRevoked = "key.revoked", Defer;
+    /// The key an authority made can no longer be sent: it was encrypted for an exchange that the node has ended.
+    KeyLost = "key.lost", Defer;
     /// The issuer's own token has ended: it issues nothing until it has a new one.
     IssuerExpired = "issuer.expired", Defer;
     /// The hook wants more in a server token than [issuer] allows.

@@ -18,6 +18,7 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::ToBeSigned;
+use crate::config::Secret;
 use crate::judge::JudgedRequest;
 
 pub mod answerer;
@@ -132,6 +133,8 @@ pub enum Decision {
 pub struct Issued {
     /// PEM certificates: the leaf and whatever the hook sent along. Empty where nodes get server tokens.
     pub certificate: String,
+    /// The private key that goes with it, PEM, where an authority made that and may.
+    pub key: Option<Secret>,
     /// What the hook wants in the server token, where nodes get those.
     pub server_claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// PEM trust anchors the hook named, if it did; the configured ones are what is sent.

@@ -13,6 +13,7 @@ pub mod policy;
 mod possession;
 mod proof;
 pub mod request;
+mod shipped;
 pub mod token;
 mod weak;
 
@@ -20,3 +21,4 @@ pub use key::KeyKind;
 pub use policy::RequestPolicy;
 pub use possession::judge_possession;
 pub use request::{JudgedRequest, judge};
+pub use shipped::judge_shipped;

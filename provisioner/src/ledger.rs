@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 
 use crate::audit::{self, Audit};
 
-pub use issuance::Issuance;
+pub use issuance::{Issuance, SealedKey};
 pub use order::{Order, Reprovision, Ruling, Verb};
 pub use record::{
     Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Presented, Setback, Source,

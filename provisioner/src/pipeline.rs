@@ -24,6 +24,7 @@ pub(crate) mod question;
 pub mod queue;
 pub(crate) mod restart;
 mod retry;
+mod seal;
 pub(crate) mod settle;
 pub(crate) mod sign;
 pub(crate) mod signals;

@@ -91,7 +91,7 @@ pub fn hook_answer(bytes: &[u8]) {
 
 /// The answer of a helper of the Choria contract.
 pub fn choria_answer(bytes: &[u8]) {
-    if let Err(error) = choria::read_answer(bytes, true) {
+    if let Err(error) = choria::read_answer(bytes, choria::Wanted::CertificateOrKey) {
         told(&error.into());
     }
 }

@@ -53,6 +53,8 @@ pub enum CaKind {
         helper: Helper,
         /// Whether it speaks our contract rather than Choria's.
         ours: bool,
+        /// Whether the authority behind it may make a node's key.
+        makes_keys: bool,
         /// How it may be asked.
         backend: Backend,
     },

@@ -14,6 +14,18 @@ use zeroize::Zeroizing;
 use super::redact::shown;
 use super::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::code::{Code, Refusal};
+use crate::config::Secret;
+
+/// What may be in an answer beside its decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A certificate for the node's own key.
+    Certificate,
+    /// The same, or a certificate with a key that the authority made.
+    CertificateOrKey,
+    /// What a server token is to claim.
+    Claims,
+}
 
 /// What a helper reads, in the order in which the original writes it.
 #[derive(Serialize)]
@@ -116,7 +128,8 @@ struct Answer {
 /// # Errors
 /// `hook.protocol`, saying where the JSON is wrong or which key is; `hook.key`,
 /// `hook.unsupported`.
-pub(crate) fn read_answer(output: &[u8], tokens: bool) -> Result<HookAnswer, HookError> {
+pub(crate) fn read_answer(output: &[u8], wanted: Wanted) -> Result<HookAnswer, HookError> {
+    let tokens = wanted == Wanted::Claims;
     match output.trim_ascii_start().first() {
         None => return Err(protocol("it printed nothing")),
         // A list, which the decoder would take for the values of the keys in order.
@@ -133,15 +146,13 @@ pub(crate) fn read_answer(output: &[u8], tokens: bool) -> Result<HookAnswer, Hoo
     if answer.shutdown == Some(true) {
         return decided(Decision::Shutdown);
     }
-    if answer
-        .key
-        .map(Zeroizing::new)
-        .is_some_and(|key| !key.is_empty())
-    {
+    let key = answer.key.filter(|key| !key.is_empty()).map(Secret::new);
+    if key.is_some() && wanted != Wanted::CertificateOrKey {
         return Err(Refusal::new(
             Code::HookKey,
             "the helper answered with a private key; a node makes its own and never gets one \
-             here. Have the helper sign the request it is given",
+             here. Have the helper sign the request it is given, or allow it: [ca] keys = \
+             \"authority\"",
         )
         .into());
     }
@@ -164,6 +175,7 @@ pub(crate) fn read_answer(output: &[u8], tokens: bool) -> Result<HookAnswer, Hoo
     }
     decided(Decision::Issue(Box::new(Issued {
         certificate: certificate.unwrap_or_default(),
+        key,
         server_claims,
         ca: answer.ca.filter(|ca| !ca.trim().is_empty()),
         ssldir: answer.ssldir.filter(|ssldir| !ssldir.is_empty()),

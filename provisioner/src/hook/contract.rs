@@ -329,6 +329,7 @@ fn issued(question: &Question, answer: Answer) -> Result<Issued, HookError> {
     }
     Ok(Issued {
         certificate,
+        key: None,
         server_claims,
         ca: None,
         ssldir: text(answer.ssldir),

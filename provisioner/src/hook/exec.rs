@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::choria::{self, Wanted};
 use super::process::{self, Ended, MAX_STDOUT};
 use super::program::describe;
 pub use super::program::{DEFAULT_ENVIRONMENT, Program};
 use super::redact::shown;
-use super::{Hook, HookAnswer, HookError, HookRequest, choria, contract};
+use super::{Hook, HookAnswer, HookError, HookRequest, contract};
 use crate::ca::ToBeSigned;
 use crate::code::Code;
 
@@ -17,7 +18,10 @@ use crate::code::Code;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelperContract {
     /// The Choria provisioner's.
-    Choria,
+    Choria {
+        /// The authority behind it may make a node's key.
+        makes_keys: bool,
+    },
     /// Ours, for certificates of this profile.
     Muster {
         /// The profile, as the helper knows it.
@@ -43,7 +47,7 @@ impl ExecSettings {
         Self {
             program: Program::new(command),
             timeout: Duration::from_secs(10),
-            contract: HelperContract::Choria,
+            contract: HelperContract::Choria { makes_keys: false },
         }
     }
 }
@@ -152,11 +156,15 @@ impl Hook for ExecHook {
     ) -> Result<HookAnswer, HookError> {
         match &self.settings.contract {
             HelperContract::Muster { profile } => self.ask_ours(request, profile, false).await,
-            HelperContract::Choria => {
+            HelperContract::Choria { makes_keys } => {
                 let question = choria::question(request)?;
-                let tokens = request.csr.ed25519.is_some();
+                let wanted = match (request.csr.ed25519.is_some(), makes_keys) {
+                    (true, _) => Wanted::Claims,
+                    (false, true) => Wanted::CertificateOrKey,
+                    (false, false) => Wanted::Certificate,
+                };
                 self.ask(request, &question, |output| {
-                    choria::read_answer(output, tokens)
+                    choria::read_answer(output, wanted)
                 })
                 .await
                 .map(|answer| choria::without_idle_upgrade(answer, &request.inventory))
@@ -166,7 +174,7 @@ impl Hook for ExecHook {
 
     async fn rehearse(&self, request: &HookRequest) -> Result<Option<HookAnswer>, HookError> {
         match &self.settings.contract {
-            HelperContract::Choria => Ok(None),
+            HelperContract::Choria { .. } => Ok(None),
             HelperContract::Muster { profile } => {
                 self.ask_ours(request, profile, true).await.map(Some)
             }

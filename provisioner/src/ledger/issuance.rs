@@ -13,6 +13,9 @@ pub struct Issuance {
     /// The server token, as the node is sent it; empty where it gets a certificate.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub server_jwt: String,
+    /// The private key of the leaf, where the authority made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_key: Option<SealedKey>,
     /// Serial number of the leaf, hex; the unique name of a token.
     pub serial: String,
     /// End of the leaf's life, or of the token's.
@@ -45,4 +48,16 @@ impl Issuance {
             false => "certificate",
         }
     }
+}
+
+/// A private key, encrypted for one node and one exchange with it (X25519); nobody else can read it, this service
+/// included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedKey {
+    /// The key, PEM with the encryption of RFC 1423.
+    pub pem: String,
+    /// Our public half of the exchange, hex.
+    pub ours: String,
+    /// The node's, hex: it forgets the private half when it is asked for its token again.
+    pub theirs: String,
 }

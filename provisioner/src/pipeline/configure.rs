@@ -162,6 +162,7 @@ fn request(
     judged: &JudgedConfiguration,
 ) -> Result<Value, Refusal> {
     let config = text(judged.settings())?;
+    let sealed = issuance.sealed_key.as_ref();
     // A node writes TLS files only where it gets all of certificate, anchors and folder.
     let (ca, ssldir) = match &context.site.issues {
         Issues::Certificates(held) => (held.trust.anchors_pem(), ssldir),
@@ -172,8 +173,8 @@ fn request(
         "ca": ca,
         "certificate": issuance.chain,
         "config": config,
-        "ecdh_public": "",
-        "key": "",
+        "ecdh_public": sealed.map_or("", |key| key.ours.as_str()),
+        "key": sealed.map_or("", |key| key.pem.as_str()),
         "opa_policies": judged.opa_policies(),
         "server_jwt": issuance.server_jwt,
         "ssldir": ssldir,

@@ -38,6 +38,8 @@ pub(crate) struct Inspected {
     pub(crate) inventory: Value,
     /// What the ledger is to know of its token.
     pub(crate) presented: Presented,
+    /// Its half of a key agreement (X25519), hex: good until it is asked for its token again.
+    pub(crate) ecdh_public: String,
     /// Which try this is, counting from 1.
     pub(crate) attempt: u32,
     /// The key of a request recorded before, which is used again.
@@ -81,6 +83,8 @@ pub(crate) async fn run(
         Err(refusal) => return Err(refusal.into()),
     };
     let jwt = conversation.read(&Question::Jwt, &reply)?;
+    let ecdh_public = jwt.get("ecdh_public").and_then(Value::as_str);
+    let ecdh_public = ecdh_public.unwrap_or_default().to_owned();
     let place = Context::permit(&context.places.nodes).await?;
     drop(probe);
 
@@ -103,6 +107,7 @@ pub(crate) async fn run(
         conversation,
         claims: serde_json::to_value(token.claims()).unwrap_or_default(),
         inventory,
+        ecdh_public,
         presented: Presented {
             token: token.counted(),
             token_until: token.until(),

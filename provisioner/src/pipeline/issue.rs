@@ -69,6 +69,7 @@ pub(super) async fn token(
     Ok(Issuance {
         chain: String::new(),
         server_jwt: token.text().to_owned(),
+        sealed_key: None,
         serial: token.id().to_owned(),
         not_after: Some(token.not_after()),
         target,

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Conversation;
 use super::csr::Requested;
-use super::{Context, Stop, issue, place};
+use super::{Context, Stop, issue, place, seal};
 use crate::ca::{CertificatePolicy, ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
 use crate::hook::{Decision, HookAnswer, HookError, HookRequest, Issued};
@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
             );
             return Err(Stop::with_new_key(Refusal::new(Code::KeyRevoked, says)));
         }
+        seal::is_readable(&issuance, &requested.inspected).map_err(Stop::with_new_key)?;
         // Signed before a kill; what the ledger holds was judged then.
         return Ok(Signed {
             requested,
@@ -227,10 +228,17 @@ fn judged(
         },
         None => held.policy.clone(),
     };
+    let policy_of_keys = &context.site.config.csr.policy;
+    let shipped = issued.key.as_ref();
+    let shipped = shipped.map(|key| seal::seal(key, &requested.inspected, policy_of_keys));
+    let (request, sealed_key) = match shipped.transpose().map_err(Stop::with_new_key)? {
+        Some((request, sealed)) => (request, Some(sealed)),
+        None => (requested.request.clone(), None),
+    };
     let chain = judge_chain(
         &issued.certificate,
         issued.ca.as_deref(),
-        &requested.request,
+        &request,
         &held.trust,
         &policy,
         context.now(),
@@ -240,6 +248,7 @@ fn judged(
     Ok(Issuance {
         chain: chain.chain_pem().to_owned(),
         server_jwt: String::new(),
+        sealed_key,
         serial: chain.serial().to_owned(),
         not_after: Some(chain.not_after()),
         target,

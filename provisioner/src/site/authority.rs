@@ -51,6 +51,7 @@ impl Loader {
             CaKind::Exec {
                 helper,
                 ours,
+                makes_keys,
                 backend,
             } => {
                 let profile = helper.profile.clone();
@@ -60,7 +61,9 @@ impl Loader {
                     contract: if *ours {
                         HelperContract::Muster { profile }
                     } else {
-                        HelperContract::Choria
+                        HelperContract::Choria {
+                            makes_keys: *makes_keys,
+                        }
                     },
                 });
                 Some(guarded(hook, backend))

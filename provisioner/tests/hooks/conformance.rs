@@ -150,7 +150,12 @@ fn transports(server: &Server, limit: Duration, folder: &Path) -> Vec<Transport>
     vec![
         helper(
             "exec, choria",
-            exec(server, "/choria", HelperContract::Choria, limit),
+            exec(
+                server,
+                "/choria",
+                HelperContract::Choria { makes_keys: false },
+                limit,
+            ),
         ),
         helper("exec, muster", exec(server, "/", ours, limit)),
         helper("pool", Box::new(pool)),

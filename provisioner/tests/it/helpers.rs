@@ -27,9 +27,15 @@ if what == "grandchild":
 if what == "defers":
     print(json.dumps({"defer": True, "msg": "not before noon"}))
     sys.exit(0)
+made_key = None
 with tempfile.TemporaryDirectory() as folder:
     csr = os.path.join(folder, "csr.pem")
     open(csr, "w").write(request["csr"]["csr"])
+    if what == "keyless":
+        made = os.path.join(folder, "made.key")
+        subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", made,
+            "-out", csr, "-subj", "/CN=" + request["identity"]], check=True, capture_output=True)
+        made_key = open(made).read()
     ext = os.path.join(folder, "ext")
     name = "other.example.net" if what == "wrong" else request["identity"]
     open(ext, "w").write("subjectAltName=DNS:" + name + "\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n")
@@ -47,7 +53,10 @@ for key, file in [("certificate", "certificate"), ("key", "private"), ("ca", "ca
     configuration["plugin.security.file." + key] = ssldir + "/" + file + ".pem"
 if what != "stays":
     configuration["plugin.choria.server.provision"] = "false"
-print(json.dumps({"certificate": chain, "ca": open(here + "/ca.pem").read(), "configuration": configuration}))
+answer = {"certificate": chain, "ca": open(here + "/ca.pem").read(), "configuration": configuration}
+if made_key:
+    answer["key"] = made_key
+print(json.dumps(answer))
 "#;
 
 /// Nobody knows whether the helper had signed when the service was killed: the node makes a new
@@ -81,6 +90,59 @@ async fn a_kill_while_a_helper_is_asked_costs_the_key_and_no_more() {
         .await;
     assert_eq!(count(&show, "code", "ca.unknown_outcome"), 1, "{show:#}");
     assert_eq!(count(&show, "what", "asked"), 2, "{show:#}");
+}
+
+/// An authority may make keys where the configuration says so: each goes to its node encrypted, and
+/// one that a kill kept from it is lost with its certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_an_authority_reaches_its_node_and_nobody_else() {
+    const NODE: &str = "keyless.example.net";
+    let site = Site::start();
+    let helper = site.path("helper.py");
+    std::fs::write(&helper, HELPER).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(site.path("production.url"), site.production.url()).unwrap();
+    let ca = "[ca]\nkind = \"exec\"\ncommand = [\"./helper.py\"]\nroots = \"ca.pem\"\n\
+              timeout = \"15s\"\nkeys = \"authority\"\n";
+    let config = site.config_with_ca(ca, "");
+    let mut service = Provisioner::start_with(&config, &[("PROVISIONER_TEST_HOLD", "signed=1h")]);
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+    let done = |show: &serde_json::Value, step: &str| {
+        let entries = show["history"].as_array().map_or(&[][..], Vec::as_slice);
+        entries
+            .iter()
+            .any(|entry| entry["what"] == "done" && entry["step"] == step)
+    };
+    service.show_when(NODE, |show| done(show, "sign")).await;
+    service.kill();
+
+    let service = Provisioner::start(&config);
+    let show = service
+        .show_when(NODE, |show| show["state"] == "confirmed")
+        .await;
+    assert!(show["history"].to_string().contains("key.lost"), "{show:#}");
+    let key = swarm.file(NODE, "ssl/private.pem").unwrap();
+    let key = openssl::pkey::PKey::private_key_from_pem(key.as_bytes()).unwrap();
+    let chain = swarm.file(NODE, "ssl/certificate.pem").unwrap();
+    let leaf = openssl::x509::X509::from_pem(chain.as_bytes()).unwrap();
+    assert!(leaf.public_key().unwrap().public_eq(&key));
+    assert!(swarm.file(NODE, "ssl/csr.pem").is_none());
+    // Neither the key nor what of it stands in PEM is anywhere but on the node.
+    let middle = swarm.file(NODE, "ssl/private.pem").unwrap();
+    let middle = middle.lines().nth(5).unwrap();
+    assert!(!service.log().contains(middle));
+    let ledger = std::fs::read_dir(site.path("state")).unwrap();
+    for file in ledger
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+    {
+        let bytes = std::fs::read(&file).unwrap();
+        let found = bytes
+            .windows(middle.len())
+            .any(|part| part == middle.as_bytes());
+        assert!(!found, "{} holds the key", file.display());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

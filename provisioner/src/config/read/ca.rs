@@ -32,6 +32,7 @@ pub(super) fn read(section: Section<'_, '_>, tokens: bool) -> Ca {
         "built-in" if tokens => CaKind::Granted,
         "exec" => CaKind::Exec {
             ours: section.word("contract", &["choria", "muster"], "choria") == "muster",
+            makes_keys: makes_keys(&section, tokens),
             helper: helper(&section),
             backend: backend(&section),
         },
@@ -164,6 +165,30 @@ fn passphrase(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Pas
         }
         (Some(source), None) => Some(Passphrase::Secret(source)),
         (None, variable) => variable.map(Passphrase::Env),
+    }
+}
+
+/// Whether keys may come from the authority, which only Choria's contract has a word for.
+fn makes_keys(section: &Section<'_, '_>, tokens: bool) -> bool {
+    let keys = section.text("keys", "\"node\" (or \"authority\")");
+    let Some(keys) = keys else {
+        return false;
+    };
+    let ours = section.word("contract", &["choria", "muster"], "choria") == "muster";
+    match keys.value.as_str() {
+        "node" => false,
+        "authority" if !ours && !tokens => true,
+        "authority" => {
+            section.report(
+                &keys,
+                "is \"authority\", which goes with contract = \"choria\" and without [issuer] only",
+            );
+            false
+        }
+        _ => {
+            section.report(&keys, "is neither \"node\" nor \"authority\"");
+            false
+        }
     }
 }
 
