@@ -20,5 +20,6 @@ mod weak;
 pub use key::KeyKind;
 pub use policy::RequestPolicy;
 pub use possession::judge_possession;
+pub(crate) use possession::judge_proof;
 pub use request::{JudgedRequest, judge};
 pub use shipped::judge_shipped;

@@ -10,6 +10,7 @@ mod error;
 pub mod jwt;
 mod keys;
 mod members;
+pub mod possession;
 mod signers;
 pub mod tls;
 mod verifier;

@@ -2,14 +2,40 @@
 
 use der::Decode as _;
 use server_core::trust::jwt::OrganizationKey;
+use server_core::trust::possession;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::identity::judge_name;
 use super::key::PublicKey;
 use super::request::{JudgedRequest, sha256};
-use super::weak;
+use super::{proof, weak};
 use crate::code::{Code, Refusal};
 use crate::hook::Ed25519Reply;
+
+/// Judges whether a node has the key of its request now: it signed a nonce that nobody was asked with
+/// before. The request itself may have been overheard long ago.
+///
+/// # Errors
+/// `csr.pop_failed`.
+pub(crate) fn judge_proof(
+    request: &JudgedRequest,
+    nonce: &str,
+    signature: &str,
+) -> Result<(), Refusal> {
+    let failed = || {
+        let says = "its request is for the key the node is enrolled with, and it did not prove that \
+                    it has that key now: the request may be one that was overheard (rules 10 and 55)";
+        Refusal::new(Code::CsrPopFailed, says)
+    };
+    let message = possession::message(request.identity(), nonce).ok_or_else(failed)?;
+    let signature = hex::decode(signature)
+        .ok()
+        .filter(|bytes| !bytes.is_empty());
+    let signature = signature.ok_or_else(failed)?;
+    let spki = SubjectPublicKeyInfoRef::from_der(request.spki()).map_err(|_| failed())?;
+    let public = PublicKey::judge(spki)?;
+    proof::verify(&public, proof::own(public.kind), &message, &signature).map_err(|_| failed())
+}
 
 /// Judges the key a node made and its signature over the nonce it was asked with.
 ///
@@ -53,4 +79,37 @@ pub fn judge_possession(
         spki,
         addresses: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
+
+    use super::*;
+    use crate::judge::{RequestPolicy, judge};
+
+    #[test]
+    fn an_overheard_request_is_no_proof_of_having_the_key_now() {
+        let (nonce, other) = ("0f".repeat(16), "f0".repeat(16));
+        for algorithm in [
+            KeyAlgorithm::P256,
+            KeyAlgorithm::Rsa2048,
+            KeyAlgorithm::Ed25519,
+        ] {
+            let key = KeyPair::generate(algorithm).unwrap();
+            let csr = key.csr("n1", &CsrSubject::default()).unwrap();
+            let request = judge(csr.as_bytes(), "n1", &RequestPolicy::default()).unwrap();
+            let signed = |name: &str, nonce: &str| {
+                let message = possession::message(name, nonce).unwrap();
+                hex::encode(key.sign(&message).unwrap())
+            };
+            assert_eq!(judge_proof(&request, &nonce, &signed("n1", &nonce)), Ok(()));
+            for overheard in ["", "zz", &signed("n1", &other), &signed("n2", &nonce)] {
+                let refusal = judge_proof(&request, &nonce, overheard).unwrap_err();
+                assert_eq!(refusal.code, Code::CsrPopFailed);
+            }
+        }
+    }
 }

@@ -54,6 +54,18 @@ pub(crate) fn algorithm(
     Ok(verification)
 }
 
+/// What a key of this kind signs with where nothing says otherwise.
+pub(crate) fn own(kind: KeyKind) -> &'static dyn VerificationAlgorithm {
+    match kind {
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+            &signature::RSA_PKCS1_2048_8192_SHA256
+        }
+        KeyKind::P256 => &signature::ECDSA_P256_SHA256_ASN1,
+        KeyKind::P384 => &signature::ECDSA_P384_SHA384_ASN1,
+        KeyKind::Ed25519 => &signature::ED25519,
+    }
+}
+
 /// Verifies the signature over the request's information.
 ///
 /// # Errors

@@ -8,12 +8,12 @@
 //! it. So an open renewal must be worth nothing to whoever merely claims the name:
 //!
 //! - **A node that keeps its key** comes back with a request over the very key it is enrolled
-//!   with. Only who has that private key can sign it (proof of possession is judged before
-//!   anything else), so the request proves what the name does not. It is let in whenever a
-//!   renewal was recorded, late too, and nobody with another key is let in by it at any time: for
-//!   them the policy of re-provisioning holds as if no renewal were open. What a stranger can do
-//!   is what they could do to any node that is being enrolled: answer beside it, which freezes
-//!   the name (rule 22) and issues nothing.
+//!   with. Only who has that private key can sign it, and signs a nonce of that moment with it too,
+//!   since a request can be overheard and sent again: so the request proves what the name does not.
+//!   It is let in whenever a renewal was recorded, late too, and nobody with another key is let in
+//!   by it at any time: for them the policy of re-provisioning holds as if no renewal were open.
+//!   What a stranger can do is what they could do to any node that is being enrolled: answer beside
+//!   it, which freezes the name (rule 22) and issues nothing.
 //! - **A node that makes a new key each time**, as the original does, has nothing to prove who it
 //!   is by. Whoever answers first would get its certificate. So it is not even asked back before
 //!   a person has approved that (`provisioner approve`), unless `[renewal] new_key = "accept"`

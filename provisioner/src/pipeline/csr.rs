@@ -43,6 +43,7 @@ pub(crate) async fn run(
         }),
         None => None,
     };
+    let mut proof = None;
     let (csr, says, keeps_key) = match recorded {
         Some(record) => (record.csr, "the recorded request", None),
         // A node's own keys for tokens are new ones each time.
@@ -51,8 +52,9 @@ pub(crate) async fn run(
             (csr, "a new key", Some(false))
         }
         None => {
-            let (csr, keeps_key) = ask(context, &mut inspected).await?;
-            (csr, "a new request", Some(keeps_key))
+            let asked = ask(context, &mut inspected).await?;
+            proof = asked.proof;
+            (asked.csr, "a new request", Some(asked.keeps_key))
         }
     };
     let policy = &context.site.config.csr.policy;
@@ -62,6 +64,10 @@ pub(crate) async fn run(
     };
     let request = judged.map_err(Stop::with_new_key)?;
     let key = request.spki_sha256_hex();
+    if let Some(proof) = proof.filter(|proof| proof.enrolled_key == key) {
+        let proven = judge::judge_proof(&request, &proof.nonce, &proof.signature);
+        proven.map_err(Stop::with_new_key)?;
+    }
     refuse_beside(context, &node, &key).await?;
     let act = Act::Requested {
         key: key.clone(),
@@ -103,12 +109,35 @@ pub(crate) async fn run(
     })
 }
 
-/// The reply to `gencsr`, and whether the node says that it keeps its key.
-async fn ask(context: &Context, inspected: &mut Inspected) -> Result<(CsrReply, bool), Stop> {
+/// The reply to `gencsr`.
+struct Asked {
+    csr: CsrReply,
+    /// Whether the node says that it keeps its key.
+    keeps_key: bool,
+    /// What an enrolled node that keeps its key was asked to prove.
+    proof: Option<Proof>,
+}
+
+/// That the node has the key it is enrolled with now. Its request may be one of long ago that
+/// somebody overheard.
+struct Proof {
+    enrolled_key: String,
+    nonce: String,
+    /// Hexadecimal; empty where the node sent none.
+    signature: String,
+}
+
+async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Asked, Stop> {
     let config = &context.site.config;
     let known = context.enrolment(inspected.node())?;
-    let new_key = known.is_some_and(|known| wants_new_key(&known));
-    let question = Question::GenCsr { new_key };
+    let new_key = known.as_ref().is_some_and(wants_new_key);
+    let enrolled_key = known.filter(|known| known.keeps_key && !new_key);
+    let enrolled_key = enrolled_key.and_then(|known| known.enrolled_key);
+    let nonce = enrolled_key.as_ref().map(|_| nonce(context));
+    let question = Question::GenCsr {
+        new_key,
+        nonce: nonce.clone(),
+    };
     let data = inspected
         .conversation
         .call(&question, config.timeouts.node, config.retry.attempts)
@@ -126,15 +155,29 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<(CsrReply, 
         ssldir: text("ssldir"),
         ed25519: None,
     };
-    Ok((csr, keeps_key.unwrap_or(false)))
+    let proof = enrolled_key.zip(nonce);
+    Ok(Asked {
+        csr,
+        keeps_key: keeps_key.unwrap_or(false),
+        proof: proof.map(|(enrolled_key, nonce)| Proof {
+            enrolled_key,
+            nonce,
+            signature: text("proof"),
+        }),
+    })
+}
+
+/// What nobody was asked with before.
+fn nonce(context: &Context) -> String {
+    let mut nonce = [0; 16];
+    context.with_rng(|rng| rng.fill_bytes(&mut nonce));
+    hex::encode(nonce)
 }
 
 /// Asks for an Ed25519 key, with a nonce that no other node is asked with.
 async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<CsrReply, Stop> {
     let config = &context.site.config;
-    let mut nonce = [0; 16];
-    context.with_rng(|rng| rng.fill_bytes(&mut nonce));
-    let nonce = hex::encode(nonce);
+    let nonce = nonce(context);
     let question = Question::Gen25519(nonce.clone());
     let data = inspected
         .conversation

@@ -16,6 +16,8 @@ pub(crate) enum Question {
     GenCsr {
         /// A node that keeps its key is to make another.
         new_key: bool,
+        /// A node that keeps its key is to sign this with it.
+        nonce: Option<String>,
     },
     /// A fresh Ed25519 key, and a signature over this nonce to prove that the node has it.
     Gen25519(String),
@@ -51,7 +53,10 @@ impl Question {
     pub(crate) const fn is_shared(&self) -> bool {
         !matches!(
             self,
-            Self::Gen25519(_) | Self::Configure(_) | Self::Shutdown
+            Self::GenCsr { nonce: Some(_), .. }
+                | Self::Gen25519(_)
+                | Self::Configure(_)
+                | Self::Shutdown
         )
     }
 
@@ -62,9 +67,15 @@ impl Question {
         match self {
             Self::Jwt => provision("jwt", json!({ "token": token })),
             Self::Inventory => Call::rpc("rpcutil", "inventory", json!({})),
-            Self::GenCsr { new_key: false } => provision("gencsr", json!({ "token": token })),
-            Self::GenCsr { new_key: true } => {
-                provision("gencsr", json!({ "new_key": true, "token": token }))
+            Self::GenCsr { new_key, nonce } => {
+                let mut data = json!({ "token": token });
+                if *new_key {
+                    data["new_key"] = true.into();
+                }
+                if let Some(nonce) = nonce {
+                    data["nonce"] = nonce.as_str().into();
+                }
+                provision("gencsr", data)
             }
             Self::Gen25519(nonce) => {
                 provision("gen25519", json!({ "nonce": nonce, "token": token }))

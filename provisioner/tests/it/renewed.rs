@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::support::{Provisioner, Site, Swarm, provisioner, until};
+use crate::support::{Impostor, Manners, Provisioner, Site, Swarm, provisioner, until};
 
 const FLEET: [&str; 4] = [
     "web1.example.net",
@@ -88,6 +88,7 @@ async fn a_fleet_is_renewed_before_its_certificates_end() {
         before.insert(node, show["certificate"].clone());
     }
     let keys = FLEET.map(|node| swarm.file(node, "ssl/private.pem").unwrap());
+    let overheard = mortal.file(GONE, "ssl/csr.pem").unwrap();
     drop(mortal);
 
     for (node, key) in FLEET.into_iter().zip(&keys) {
@@ -146,6 +147,17 @@ async fn a_fleet_is_renewed_before_its_certificates_end() {
     );
     assert_eq!(show["certificate"]["serial"], before[GONE]["serial"]);
     assert_eq!(stranger.file(GONE, "ssl/certificate.pem"), None);
+    drop(stranger);
+    // And one who sends the very request the node was enrolled with.
+    let manners = Manners {
+        csr: Some(overheard),
+        ..Manners::honest(&site, GONE)
+    };
+    let _impostor = Impostor::start(&site, GONE, manners).await;
+    let unproven = |s: &Value| s["code"] == "csr.pop_failed";
+    let show = service.show_when(GONE, unproven).await;
+    assert_eq!(show["certificate"]["serial"], before[GONE]["serial"]);
+    assert_eq!(show["renewal"]["lapsed"], Value::Null);
     assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
 }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::{AgentContext, Answer, Call, Surroundings};
 use super::in_provisioning;
-use crate::trust::{CsrSubject, KeyAlgorithm, KeyPair, TrustError, chain};
+use crate::trust::{CsrSubject, KeyAlgorithm, KeyPair, TrustError, chain, possession};
 
 const PRIVATE_KEY: &str = "ssl/private.pem";
 const CERTIFICATE: &str = "ssl/certificate.pem";
@@ -30,6 +30,9 @@ struct CsrInput {
     /// An enrolled node that keeps its key is to make another one all the same; of this project.
     #[serde(default)]
     new_key: bool,
+    /// An enrolled node that keeps its key is to sign this; of this project.
+    #[serde(default)]
+    nonce: String,
 }
 
 pub(super) async fn gencsr(context: &AgentContext<'_>, call: &Call) -> Result<Answer, Answer> {
@@ -71,6 +74,9 @@ pub(super) async fn gencsr(context: &AgentContext<'_>, call: &Call) -> Result<An
     // Beyond what the original answers: who asks knows that it may ask the node back.
     if node.keep_key {
         told["keeps_key"] = true.into();
+        if let Some(message) = possession::message(node.identity.as_str(), &input.nonce) {
+            told["proof"] = hex::encode(key.sign(&message).map_err(failed)?).into();
+        }
     }
     Ok(Answer::ok(told))
 }
