@@ -116,8 +116,16 @@ impl Campaign {
     /// Waits until the bucket is there.
     async fn find(&self) -> Seat {
         let bucket = &self.settings.bucket;
+        // One connection, which is made again by itself.
+        let client = match self.access.connect().await {
+            Ok(client) => client,
+            Err(error) => {
+                self.tell(false, Some(SeatError::Unknown(error.to_string())));
+                return std::future::pending().await;
+            }
+        };
         loop {
-            let says = match Seat::find(&self.access, &self.settings, &self.me).await {
+            let says = match Seat::find(&client, &self.settings, &self.me).await {
                 Ok(seat) if TTL.contains(&seat.ttl()) => return seat,
                 Ok(seat) => format!(
                     "the bucket {bucket} keeps its keys for {}; elections need 1 s to 1 h: make it \

@@ -172,7 +172,8 @@ pub trait Hook: Send + Sync + std::fmt::Debug {
     /// `hook.config` or `ca.config`, saying what to repair.
     fn self_test(&self) -> Result<(), HookError>;
 
-    /// Whether whoever answers could do so now; asked before the service is ready.
+    /// Whether whoever answers could do so now; asked before the service is ready, and again and
+    /// again while nodes are to be asked back for renewal.
     ///
     /// # Errors
     /// A `hook.*` or `ca.*` code, saying who did not answer.

@@ -23,6 +23,8 @@ use crate::judge::identity::quoted;
 
 /// Seconds a token is valid before it was issued: the clocks of brokers and nodes may be late (rule 47).
 const BACKDATED: i64 = 300;
+/// Longest token, bytes: brokers read 4,096 of a CONNECT, which may hold it twice.
+const LONGEST: usize = 1_900;
 
 /// Issues and judges server tokens.
 #[derive(Debug)]
@@ -73,10 +75,11 @@ impl ServerToken {
 #[serde(default)]
 struct Wanted {
     identity: String,
-    collectives: Vec<String>,
+    /// `null` too where the original's library leaves them out.
+    collectives: Option<Vec<String>>,
     permissions: Option<ServerPermissions>,
     ou: String,
-    pub_subjects: Vec<String>,
+    pub_subjects: Option<Vec<String>>,
     public_key: String,
     exp: Option<i64>,
 }
@@ -151,7 +154,7 @@ impl TokenIssuer {
         standard.nbf = standard.nbf.map(|from| from - BACKDATED);
         Ok(ServerClaims {
             identity: holder.identity.to_owned(),
-            collectives: within("collectives", wanted.collectives, &self.rules.collectives)?,
+            collectives: self.collectives(wanted.collectives)?,
             permissions: self.permissions(wanted.permissions)?,
             ou: self.organization().name.clone(),
             pub_subjects: within("pub_subjects", wanted.pub_subjects, &self.rules.publish)?,
@@ -171,6 +174,14 @@ impl TokenIssuer {
         now: Timestamp,
     ) -> Result<ServerToken, Refusal> {
         let text = self.issuer.sign(claims).map_err(|error| unusable(&error))?;
+        if text.len() > LONGEST {
+            let says = format!(
+                "the token would be {} bytes, and no broker reads one of more than {LONGEST}: give \
+                 it fewer collectives or subjects",
+                text.len()
+            );
+            return Err(Refusal::new(Code::IssuerToken, says));
+        }
         let known = std::slice::from_ref(self.organization());
         // What it was given a moment ago by another member's clock is good all the same.
         let read: ServerClaims =
@@ -194,6 +205,26 @@ impl TokenIssuer {
             }),
             Err(error) => wrong(format!("the token ends outside of time: {error}")),
         }
+    }
+
+    /// Whether claims that were fixed before are such as `now` would be: by this issuer, and of no more
+    /// than is allowed and wanted now.
+    #[must_use]
+    pub fn stands_by(before: &ServerClaims, now: &ServerClaims) -> bool {
+        let within = |some: &[String], all: &[String]| some.iter().all(|one| all.contains(one));
+        before.standard.iss == now.standard.iss
+            && before.ou == now.ou
+            && before.permissions == now.permissions
+            && within(&before.collectives, &now.collectives)
+            && within(&before.pub_subjects, &now.pub_subjects)
+    }
+
+    /// A node in no collective would never be seen.
+    fn collectives(&self, wanted: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return Err(too_much("no collective at all".to_owned()));
+        }
+        within("collectives", wanted, &self.rules.collectives)
     }
 
     fn judge_names(&self, holder: Holder<'_>, wanted: &Wanted) -> Result<(), Refusal> {
@@ -251,11 +282,17 @@ impl TokenIssuer {
     }
 }
 
-/// What was asked for if that is allowed, or else all that is.
-fn within(claim: &str, wanted: Vec<String>, allowed: &[String]) -> Result<Vec<String>, Refusal> {
+/// What was asked for if that is allowed, and all that is where nothing was said.
+fn within(
+    claim: &str,
+    wanted: Option<Vec<String>>,
+    allowed: &[String],
+) -> Result<Vec<String>, Refusal> {
+    let Some(wanted) = wanted else {
+        return Ok(allowed.to_vec());
+    };
     match wanted.iter().find(|one| !allowed.contains(one)) {
         Some(other) => Err(too_much(format!("{} in {claim}", quoted(other)))),
-        None if wanted.is_empty() => Ok(allowed.to_vec()),
         None => Ok(wanted),
     }
 }

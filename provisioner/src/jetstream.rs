@@ -36,6 +36,8 @@ pub struct Access {
     pub password: Option<Secret>,
     /// The service's token, where it has one.
     pub credential: Option<Arc<Credential>>,
+    /// What the subjects of answers begin with; the client library's own where there is none.
+    pub inbox: Option<String>,
     /// The name of the connection.
     pub name: String,
 }
@@ -69,6 +71,7 @@ impl Access {
             user: network.user.clone(),
             password: network.password.clone(),
             credential: network.credential.clone(),
+            inbox: network.inbox.clone(),
             name,
         }
     }
@@ -114,6 +117,9 @@ impl Access {
         }
         if let (Some(user), Some(password), None) = (&self.user, password, &self.credential) {
             options = options.user_and_password(user.clone(), password);
+        }
+        if let Some(inbox) = &self.inbox {
+            options = options.custom_inbox_prefix(inbox);
         }
         let connected = options.connect(servers).await;
         connected.map_err(|error| AccessError::Refused(causes(&error)))

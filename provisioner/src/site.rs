@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use server_core::trust::jwt::{self, Credential, JwtKey, NamedKey, Rules};
-use server_core::trust::tls;
-use server_core::words::{Collective, Identity};
+use server_core::trust::{RequestSigner as _, tls};
+use server_core::words::{CallerId, Collective, Identity, subject};
+use zeroize::Zeroizing;
 
 use crate::ca::{Authority, CertificatePolicy, TrustStore};
 use crate::config::{Caller, Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
@@ -96,6 +97,8 @@ pub struct Attachment {
     pub password: Option<Secret>,
     /// The service's token, where it has one.
     pub credential: Option<Arc<Credential>>,
+    /// What the subjects of replies begin with, where brokers let the holder of the token read those alone.
+    pub inbox: Option<String>,
 }
 
 /// Gathers mistakes while a site is loaded.
@@ -142,6 +145,13 @@ pub fn token_keys(config: &Config) -> Result<(Vec<NamedKey>, Rules), Mistakes> {
     })
 }
 
+/// Where a caller may read replies ("Choria client permissions").
+fn inbox(collective: &Collective, caller: &str) -> Option<String> {
+    let caller = CallerId::of_token(caller).ok()?;
+    let replies = subject::replies(collective, &caller);
+    replies.strip_suffix(".*").map(str::to_owned)
+}
+
 fn token_rules(config: &Config) -> Rules {
     Rules {
         issuers: config.token.issuers.clone(),
@@ -158,6 +168,14 @@ impl Loader {
         let credential = signer.as_ref().and_then(|signer| signer.credential());
         let provisioning = self.provisioning(&config, credential);
         let production = self.production(&config, credential);
+        let inbox = |mut network: Attachment| {
+            let signer = signer
+                .as_ref()
+                .filter(|signer| signer.credential().is_some());
+            network.inbox = signer.and_then(|signer| inbox(&network.collective, signer.caller()));
+            network
+        };
+        let (provisioning, production) = (provisioning.map(inbox), production.map(inbox));
         let token_keys = self.token_keys(&config);
         let node_token = self.secret(&config.token.node_token).map(node_token);
         let ca = self.ca(&config);
@@ -173,6 +191,7 @@ impl Loader {
         let signer = signer?;
         let identity = self.identity(&config, &signer);
         let Signing { hook, issues } = ca?;
+        self.understood(&config, &signer, matches!(issues, Issues::Tokens(_)));
         if let Issues::Tokens(issuer) = &issues {
             self.heeded(&config, &signer, issuer.organization());
         }
@@ -217,6 +236,7 @@ impl Loader {
             user: from.user.clone(),
             password,
             credential: credential.cloned(),
+            inbox: None,
         })
     }
 
@@ -247,6 +267,7 @@ impl Loader {
             user: None,
             password: None,
             credential: credential.cloned(),
+            inbox: None,
         })
     }
 
@@ -293,6 +314,12 @@ impl Loader {
                 None
             }
         }
+    }
+
+    /// A file that nobody but its owner may read.
+    fn read_secret(&mut self, file: &Located<std::path::PathBuf>) -> Option<Zeroizing<String>> {
+        let text = crate::ca::read_secret(&file.value).map_err(|refusal| refusal.message);
+        self.keep(file, "cannot be used", text)
     }
 
     /// The value, or a mistake about the key it came from.

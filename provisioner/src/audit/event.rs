@@ -53,7 +53,8 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         target: Option<&'a str>,
     },
-    /// A certificate exists and was not sent: meanwhile it was decided otherwise about its node.
+    /// A certificate exists and was not sent: meanwhile it was decided otherwise about its node, or
+    /// another node has its key.
     Withheld {
         node: &'a str,
         key: &'a str,
@@ -153,14 +154,15 @@ fn event<'a>(change: &'a Change, applied: &'a Applied) -> Option<Event<'a>> {
             by: &order.by,
             why: &order.why,
         },
-        (Act::Signed { key, issuance }, Applied::NotNow(_) | Applied::HeldBy(_)) => {
-            Event::Withheld {
-                node,
-                key,
-                serial: &issuance.serial,
-                not_after: issuance.not_after,
-            }
-        }
+        (
+            Act::Signed { key, issuance },
+            Applied::NotNow(_) | Applied::HeldBy(_) | Applied::KeyHeldBy(_),
+        ) => Event::Withheld {
+            node,
+            key,
+            serial: &issuance.serial,
+            not_after: issuance.not_after,
+        },
         (_, applied) if *applied != Applied::Done => return None,
         (Act::Requested { key, presented, .. }, _) => Event::Requested {
             node,

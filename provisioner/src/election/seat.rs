@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::stream::Stream;
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 
 use crate::config::Election;
-use crate::jetstream::{self, Access};
+use crate::jetstream;
 
 /// How long an answer of the bucket is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,11 +47,10 @@ pub(super) fn patience(ttl: Duration) -> Duration {
 impl Seat {
     /// Finds the bucket. It is nobody's to make but the operator's: its time to live is everybody's.
     pub(super) async fn find(
-        access: &Access,
+        client: &Client,
         settings: &Election,
         me: &str,
     ) -> Result<Self, String> {
-        let client = access.connect().await.map_err(|error| error.to_string())?;
         let api = settings.api.as_deref();
         let context = jetstream::context(client.clone(), api, PATIENCE);
         let name = format!("KV_{}", settings.bucket);
@@ -69,7 +68,7 @@ impl Seat {
             None => stored.clone(),
         };
         Ok(Self {
-            context: jetstream::context(client, api, patience(ttl)),
+            context: jetstream::context(client.clone(), api, patience(ttl)),
             stream,
             ttl,
             stored,

@@ -76,8 +76,18 @@ impl Teller {
     /// Tells for ever. What fails is said once, and tried again.
     pub(crate) async fn tell(self, metrics: Metrics, seed: Seed) {
         let mut pauses = Backoff::custom(&PAUSES, seed);
+        // One connection, which is made again by itself.
+        let context = match self.access.connect().await {
+            Ok(client) => jetstream::context(client, None, ACKNOWLEDGED),
+            Err(error) => {
+                let says = format!("[events] servers: {error}");
+                tracing::error!("events are not told: {says}");
+                self.trouble(&metrics, Some(says));
+                return std::future::pending().await;
+            }
+        };
         loop {
-            let Err(says) = self.tell_on(&metrics, &mut pauses).await;
+            let Err(says) = self.tell_on(&context, &metrics, &mut pauses).await;
             if self.trouble(&metrics, Some(says.clone())) {
                 tracing::warn!(stream = self.settings.stream, "events are not told: {says}");
             }
@@ -87,13 +97,11 @@ impl Teller {
 
     async fn tell_on(
         &self,
+        context: &Context,
         metrics: &Metrics,
         pauses: &mut Backoff,
     ) -> Result<std::convert::Infallible, String> {
-        let client = self.access.connect().await;
-        let client = client.map_err(|error| format!("[events] servers: {error}"))?;
-        let context = jetstream::context(client, None, ACKNOWLEDGED);
-        self.open(&context).await?;
+        self.open(context).await?;
         let file = place::file_in(&self.state_dir);
         let told = place::read(&file)?;
         self.progress(metrics, told.as_ref().map_or(0, |told| told.seq));
@@ -104,7 +112,7 @@ impl Teller {
                 tokio::time::sleep(LOOK).await;
                 continue;
             };
-            self.publish(&context, &lines).await?;
+            self.publish(context, &lines).await?;
             place::write(&file, &last.anchor)?;
             self.progress(metrics, last.anchor.seq);
             if self.trouble(metrics, None) {

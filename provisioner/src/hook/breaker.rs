@@ -60,16 +60,22 @@ impl Breaker {
         }
     }
 
-    /// Whether one may ask. Once a pause is over one question may, and the next only when that
-    /// one succeeded or another pause is over.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Shut> {
+    /// Whether it is left alone now; a look that takes nobody's turn.
+    pub(super) fn look(&self, now: Instant) -> Result<(), Shut> {
         if let Some(left) = left(self.throttled, now) {
             return Err(Shut::Throttled(left));
         }
-        self.throttled = None;
-        if let Some(left) = left(self.until, now) {
-            return Err(Shut::Broken(left));
+        match left(self.until, now) {
+            Some(left) => Err(Shut::Broken(left)),
+            None => Ok(()),
         }
+    }
+
+    /// Whether one may ask. Once a pause is over one question may, and the next only when that
+    /// one succeeded or another pause is over.
+    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Shut> {
+        self.look(now)?;
+        self.throttled = None;
         if self.until.is_some() {
             self.until = Some(now + self.settings.pause);
             self.trying = true;
@@ -142,7 +148,9 @@ mod tests {
         assert_eq!(breaker.admit(now), Ok(()));
         assert_eq!(breaker.failed(now, 0.5), Some(SECOND));
         assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND)));
+        assert_eq!(breaker.look(now), Err(Shut::Broken(SECOND)));
         now += SECOND;
+        assert_eq!(breaker.look(now), Ok(()), "which takes no turn");
         assert_eq!(breaker.admit(now), Ok(()), "one tries it");
         assert_eq!(
             breaker.admit(now),

@@ -28,19 +28,32 @@ impl BuiltinHook {
         Self { authority }
     }
 
-    /// Signs beside the reactor: a token may take its time, or never come back.
-    async fn sign_slowly(&self, what: &ToBeSigned) -> Result<String, Refusal> {
-        let (authority, what) = (Arc::clone(&self.authority), what.clone());
-        let signing = tokio::task::spawn_blocking(move || authority.sign(&what));
-        let unsigned = |why: &str| {
-            let says = format!("the certificate is not signed: the token {why}");
+    /// Has the authority do its work beside the reactor: a token may take its time, or never come
+    /// back. `undone` says what follows from that.
+    async fn beside<T: Send + 'static>(
+        &self,
+        undone: &str,
+        work: impl FnOnce(&Authority) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let authority = Arc::clone(&self.authority);
+        let working = tokio::task::spawn_blocking(move || work(&authority));
+        let failed = |why: &str| {
+            let says = format!("{undone}: the token {why}");
             Refusal::new(Code::CaUnavailable, says)
         };
-        match tokio::time::timeout(PATIENCE, signing).await {
-            Ok(Ok(signed)) => signed,
-            Ok(Err(_)) => Err(unsigned("failed")),
-            Err(_) => Err(unsigned(&format!("did not answer within {PATIENCE:?}"))),
+        match tokio::time::timeout(PATIENCE, working).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(failed("failed")),
+            Err(_) => Err(failed(&format!("did not answer within {PATIENCE:?}"))),
         }
+    }
+
+    async fn sign_slowly(&self, what: &ToBeSigned) -> Result<String, Refusal> {
+        let what = what.clone();
+        self.beside("the certificate is not signed", move |authority| {
+            authority.sign(&what)
+        })
+        .await
     }
 }
 
@@ -52,6 +65,15 @@ impl Hook for BuiltinHook {
 
     fn self_test(&self) -> Result<(), HookError> {
         Ok(self.authority.self_test(Timestamp::now())?)
+    }
+
+    /// Signs a throwaway certificate: a token that is away, or an authority whose own certificate
+    /// has ended since this began, is found out before a node is asked back for nothing.
+    async fn health(&self) -> Result<(), HookError> {
+        let tested = self.beside("nothing can be signed", |authority| {
+            authority.self_test(Timestamp::now())
+        });
+        Ok(tested.await?)
     }
 
     fn prepare(

@@ -100,6 +100,26 @@ impl<H: Hook> Guarded<H> {
         HookError::unsent(Code::CaThrottled, says).after(Some(wait))
     }
 
+    fn left_alone(&self, shut: Shut) -> HookError {
+        let kind = self.hook.kind();
+        let (code, says, left) = match shut {
+            Shut::Broken(left) => (
+                Code::CaUnavailable,
+                format!(
+                    "the {kind} hook failed several times in a row and is left alone for \
+                     {left:.1?}; its last error is in the log"
+                ),
+                left,
+            ),
+            Shut::Throttled(left) => (
+                Code::CaThrottled,
+                format!("the {kind} hook asked to be left alone for another {left:.1?}"),
+                left,
+            ),
+        };
+        HookError::unsent(code, says).after(Some(left))
+    }
+
     /// Takes note of how the backend did.
     fn judge(&self, answer: &Result<HookAnswer, HookError>) {
         let kind = self.hook.kind();
@@ -150,7 +170,10 @@ impl<H: Hook> Hook for Guarded<H> {
         self.hook.self_test()
     }
 
+    /// Only looks at the breaker: the one question that tries a backend again is a node's.
     async fn health(&self) -> Result<(), HookError> {
+        self.with_breaker(|breaker, _| breaker.look(Instant::now()))
+            .map_err(|shut| self.left_alone(shut))?;
         self.hook.health().await
     }
 
@@ -163,23 +186,8 @@ impl<H: Hook> Hook for Guarded<H> {
     }
 
     async fn admit(&self) -> Result<(), HookError> {
-        let kind = self.hook.kind();
         self.with_breaker(|breaker, _| breaker.admit(Instant::now()))
-            .map_err(|shut| match shut {
-                Shut::Broken(left) => HookError::unsent(
-                    Code::CaUnavailable,
-                    format!(
-                        "the {kind} hook failed several times in a row and is left alone for \
-                         {left:.1?}; its last error is in the log"
-                    ),
-                )
-                .after(Some(left)),
-                Shut::Throttled(left) => HookError::unsent(
-                    Code::CaThrottled,
-                    format!("the {kind} hook asked to be left alone for another {left:.1?}"),
-                )
-                .after(Some(left)),
-            })?;
+            .map_err(|shut| self.left_alone(shut))?;
         self.in_pace().await?;
         self.hook.admit().await
     }

@@ -23,7 +23,7 @@ pub(crate) fn judge_proof(
     signature: &str,
 ) -> Result<(), Refusal> {
     let failed = || {
-        let says = "its request is for the key the node is enrolled with, and it did not prove that \
+        let says = "its request is for a key the node was certified with, and it did not prove that \
                     it has that key now: the request may be one that was overheard (rules 10 and 55)";
         Refusal::new(Code::CsrPopFailed, says)
     };

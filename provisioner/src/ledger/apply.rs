@@ -14,8 +14,8 @@ use super::renewal::Policy;
 use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step};
-pub(super) use certificate::placed;
 use certificate::{held, keep, withheld};
+pub(super) use certificate::{placed, shipped_key};
 use refusal::refusal;
 
 /// The outcome of one change on the records it touches.
@@ -106,18 +106,20 @@ pub(super) fn key_of(act: &Act) -> Option<&str> {
     }
 }
 
-/// Applies one change. `key` is the record of [`key_of`], if there is one.
+/// Applies one change. `key` is the record of [`key_of`], if there is one; `shipped_to` is another
+/// identity that has the key of [`shipped_key`].
 pub(super) fn apply(
     change: &Change,
     enrolment: &mut Enrolment,
     key: &mut Option<KeyRecord>,
+    shipped_to: Option<&str>,
     policy: Policy,
 ) -> Outcome {
     if let Act::Ordered(order) = &change.act {
         return order::apply(order, &change.identity, enrolment, change.at, policy);
     }
-    if let Some(refused) = refusal(change, enrolment, key.as_ref(), policy) {
-        return withheld(change, enrolment, key.as_mut(), refused);
+    if let Some(refused) = refusal(change, enrolment, key.as_ref(), shipped_to, policy) {
+        return withheld(change, enrolment, key.as_mut(), shipped_to, refused);
     }
     let at = change.at;
     let (mut key_changed, mut new_certificate, mut signed_twice) = (false, false, false);
@@ -183,14 +185,7 @@ pub(super) fn apply(
                     }
                 }
                 None => {
-                    *key = Some(KeyRecord {
-                        identity: change.identity.clone(),
-                        csr: csr.clone(),
-                        asks: Vec::new(),
-                        serials: Vec::new(),
-                        issuance: None,
-                        renewals: 0,
-                    });
+                    *key = Some(KeyRecord::of(&change.identity, csr.clone()));
                 }
             }
             key_changed = true;

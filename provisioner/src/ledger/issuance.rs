@@ -40,6 +40,13 @@ impl Issuance {
         !self.server_jwt.is_empty()
     }
 
+    /// SHA-256 of the SPKI of the key that the authority made, hex, where it made one.
+    #[must_use]
+    pub fn shipped_key(&self) -> Option<&str> {
+        let key = self.sealed_key.as_ref()?.spki_sha256.as_str();
+        (!key.is_empty()).then_some(key)
+    }
+
     /// What it is, for people.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -60,4 +67,7 @@ pub struct SealedKey {
     pub ours: String,
     /// The node's, hex: it forgets the private half when it is asked for its token again.
     pub theirs: String,
+    /// SHA-256 of its public key's SPKI, hex; empty where it was sealed before this was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub spki_sha256: String,
 }

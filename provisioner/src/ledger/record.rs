@@ -286,13 +286,19 @@ pub struct KeyRecord {
     pub csr: CsrReply,
     /// Every time an authority was asked to sign for it.
     pub asks: Vec<Ask>,
-    /// Serial numbers of the certificates that exist for it.
+    /// Serial numbers of the last certificates that exist for it.
     pub serials: Vec<String>,
+    /// How many there were before those.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub older_serials: u32,
     /// The latest of them with what goes along.
     pub issuance: Option<Issuance>,
     /// How often it was to get another certificate because the last one came to its end.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub renewals: u32,
+    /// An authority made it and shipped it: it stays known even if nobody asks to have it signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shipped: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
@@ -314,6 +320,20 @@ pub struct Ask {
 }
 
 impl KeyRecord {
+    /// A key nobody was asked about yet.
+    pub(super) fn of(identity: &str, csr: CsrReply) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            csr,
+            asks: Vec::new(),
+            serials: Vec::new(),
+            older_serials: 0,
+            issuance: None,
+            renewals: 0,
+            shipped: false,
+        }
+    }
+
     /// The last question nobody knows the answer of.
     #[must_use]
     pub fn open_ask(&self) -> Option<&Ask> {

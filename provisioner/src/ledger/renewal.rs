@@ -19,7 +19,8 @@
 //!   a person has approved that (`provisioner approve`), unless `[renewal] new_key = "accept"`
 //!   says that this network's word is good enough. Then another key is taken only while the
 //!   window is open and only when the node itself no longer answers on the production network:
-//!   what remains is the trust of a first enrolment, for some minutes a life.
+//!   what remains is the trust of a first enrolment, for some minutes a life. A key that was taken
+//!   then goes on after it, however long the authority lets it wait.
 //!
 //! There is one open renewal a node at most: it is one field of its record, set where it was not
 //! and by one member of a group (compare and set). It is recorded before the node is asked, so a
@@ -30,8 +31,9 @@ use serde::{Deserialize, Serialize};
 
 use super::order::Reprovision;
 use super::record::{Enrolment, KeyRecord};
-use crate::code::Code;
+use crate::code::{Class, Code};
 use crate::placement::draw;
+use crate::step::State;
 
 /// A node was asked back to have its certificate renewed. It stands until the node is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +84,8 @@ pub struct Policy {
 
 /// Name of the counter of nodes that were asked back.
 pub(super) const COUNTER: &str = "renewals";
+/// Serial numbers that a key's record carries; of older ones it is only counted that they were.
+const SERIALS: usize = 8;
 /// A third of the life, which leaves time to try again.
 pub const LEFT: u8 = 33;
 /// Half of the time in which certificates are renewed.
@@ -102,9 +106,11 @@ impl Policy {
     /// Whether an enrolled node may go on with this key.
     pub(super) fn passes(self, enrolment: &Enrolment, key: &str, now: Timestamp) -> bool {
         let same = enrolment.enrolled_key.as_deref() == Some(key);
+        // Let in while the window was open: its node left production for this and has nothing else.
+        let let_in = enrolment.key.as_deref() == Some(key);
         match &enrolment.renewal {
             Some(_) if same => true,
-            Some(renewal) if self.new_key && renewal.is_open(now) => true,
+            Some(renewal) if self.new_key && (let_in || renewal.is_open(now)) => true,
             _ => self.reprovision.passes(enrolment, same, now),
         }
     }
@@ -189,7 +195,9 @@ impl Enrolment {
         if moment > now {
             return Turn::Later(moment);
         }
-        if let Some(end) = self.token_until.filter(|end| *end <= now + terms.window) {
+        // Nobody here sees a token that was put on the node meanwhile: who approves says so.
+        let ends_soon = |end: &Timestamp| !self.approved && *end <= now + terms.window;
+        if let Some(end) = self.token_until.filter(ends_soon) {
             let says = format!(
                 "its provisioning token ends at {end}, so it could not enrol again; put a new one \
                  on the node, and approve or evict it"
@@ -227,10 +235,40 @@ impl Enrolment {
         }
     }
 
+    /// Whether it is enrolled and on production, as far as is known. Somebody who came in its name
+    /// with another key and was kept out changes nothing of that: anybody can claim a name.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        let kept_out = self.state == State::Parked
+            && self.key.is_none()
+            && self
+                .code
+                .is_some_and(|code| code.class() == Class::Conflict);
+        self.enrolled_key.is_some() && (self.state == State::Confirmed || kept_out)
+    }
+
+    /// Whether it may be off the production network because it was asked back. One that came and
+    /// got stuck is so as long as it is; when its certificate is over, holding the others back for
+    /// it would only take them along.
+    #[must_use]
+    pub fn is_away(&self, now: Timestamp) -> bool {
+        let asked = self.renewal.as_ref();
+        let Some(renewal) = asked.filter(|renewal| renewal.lapsed.is_none()) else {
+            return false;
+        };
+        if self.stands() {
+            return renewal.is_open(now);
+        }
+        let on_its_way = matches!(self.state, State::Queued | State::Working | State::Parked);
+        on_its_way && self.is_unexpired(now)
+    }
+
     fn is_renewable(&self, now: Timestamp) -> bool {
-        self.state == crate::step::State::Confirmed
-            && self.enrolled_key.is_some()
-            && self.enrolled_until.is_some_and(|until| now < until)
+        self.stands() && self.is_unexpired(now)
+    }
+
+    fn is_unexpired(&self, now: Timestamp) -> bool {
+        self.enrolled_until.is_some_and(|until| now < until)
     }
 
     /// When to ask again after asking in vain: twice as long each time, never longer than half of
@@ -288,166 +326,44 @@ impl KeyRecord {
     pub(super) fn reissue(&mut self) {
         self.issuance = None;
         self.renewals += 1;
-        if let Some(ask) = self.asks.last_mut() {
-            ask.settled = true;
+        // A key may be kept for years, and its record is written whole each time: the last ask
+        // tells since when it has its certificate, and none of them is repeated.
+        self.asks.drain(..self.asks.len().saturating_sub(1));
+        for ask in &mut self.asks {
+            (ask.prepared, ask.settled) = (None, true);
         }
+    }
+
+    /// Takes down the serial number of a certificate that was made for it; whether it is new.
+    pub(super) fn take_down(&mut self, serial: &str) -> bool {
+        if self.serials.iter().any(|known| known == serial) {
+            return false;
+        }
+        self.serials.push(serial.to_owned());
+        let surplus = self.serials.len().saturating_sub(SERIALS);
+        self.serials.drain(..surplus);
+        self.older_serials = self
+            .older_serials
+            .saturating_add(u32::try_from(surplus).unwrap_or(u32::MAX));
+        true
+    }
+
+    /// How many certificates were made for it.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        self.serials.len() + self.older_serials as usize
+    }
+
+    /// How many certificates were to be made for it.
+    pub(super) const fn wanted(&self) -> usize {
+        1 + self.renewals as usize
     }
 
     /// Whether it has more certificates than were to be made for it.
     pub(super) fn is_signed_twice(&self) -> bool {
-        self.serials.len() as u64 > 1 + u64::from(self.renewals)
+        self.certificates() > self.wanted()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::step::State;
-
-    const POLICY: Policy = Policy {
-        reprovision: Reprovision::Approval,
-        left: 33,
-        spread: 50,
-        new_key: false,
-    };
-    const WINDOW: SignedDuration = SignedDuration::from_mins(5);
-    const LIFE: SignedDuration = SignedDuration::from_hours(24);
-
-    fn at(minutes: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
-    }
-
-    fn enrolled() -> Enrolment {
-        let mut node = Enrolment::newcomer(at(0));
-        node.state = State::Confirmed;
-        node.enrolled_key = Some("k1".to_owned());
-        (node.enrolled_from, node.enrolled_until) = (Some(at(0)), Some(at(0) + LIFE));
-        node.keeps_key = true;
-        node
-    }
-
-    const TERMS: Terms = Terms {
-        policy: POLICY,
-        validity: LIFE,
-        window: WINDOW,
-    };
-
-    fn turn(node: &Enrolment, now: Timestamp) -> Turn {
-        node.turn("n1", &TERMS, now)
-    }
-
-    fn waits(node: &Enrolment, now: Timestamp) -> Option<Code> {
-        match turn(node, now) {
-            Turn::Waits { code, .. } => Some(code),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_renewal_waits_for_its_time_then_for_whoever_it_needs() {
-        let mut node = enrolled();
-        let end = at(0) + LIFE;
-        let Turn::Later(moment) = turn(&node, at(0)) else {
-            panic!("it is not due at once");
-        };
-        assert!(POLICY.begin(at(0), end) <= moment && moment < end);
-        assert_eq!(turn(&node, moment), Turn::Due { until: end });
-        node.keeps_key = false;
-        assert_eq!(waits(&node, moment), Some(Code::RenewalApproval));
-        node.approved = true;
-        assert_eq!(turn(&node, moment), Turn::Due { until: end });
-        node.token_until = Some(moment + WINDOW);
-        assert_eq!(waits(&node, moment), Some(Code::RenewalToken));
-        assert_eq!(
-            turn(&node, end),
-            Turn::Never,
-            "what is over cannot be renewed"
-        );
-    }
-
-    #[test]
-    fn one_renewal_is_open_and_one_in_vain_is_tried_again_later_each_time() {
-        let mut node = enrolled();
-        let now = at(60 * 20);
-        node.renewal = Some(Renewal {
-            asked: now,
-            closes: now + WINDOW,
-            tries: 0,
-            lapsed: None,
-        });
-        assert_eq!(turn(&node, now), Turn::Open);
-        assert_eq!(turn(&node, now + WINDOW), Turn::Unused);
-        let first = node.ask_again(WINDOW, now).unwrap();
-        node.renewal.as_mut().unwrap().tries = 2;
-        let third = node.ask_again(WINDOW, now).unwrap();
-        assert_eq!(first.duration_since(now), WINDOW);
-        assert_eq!(third.duration_since(now), WINDOW * 4);
-        node.renewal.as_mut().unwrap().lapsed = Some(Lapse {
-            code: Code::RenewalUnused,
-            says: String::new(),
-            next_try: Some(third),
-        });
-        assert_eq!(turn(&node, now), Turn::Later(third));
-        assert!(matches!(turn(&node, third), Turn::Due { .. }));
-        assert_eq!(node.ask_again(WINDOW, at(0) + LIFE), None);
-    }
-
-    #[test]
-    fn an_open_renewal_lets_in_the_same_key_and_no_other() {
-        let mut node = enrolled();
-        for reprovision in [
-            Reprovision::Never,
-            Reprovision::SameKey,
-            Reprovision::Approval,
-        ] {
-            node.renewal = None;
-            let policy = Policy {
-                reprovision,
-                ..POLICY
-            };
-            let before = policy.passes(&node, "k2", at(0));
-            node.renewal = Some(Renewal {
-                asked: at(0),
-                closes: at(5),
-                tries: 0,
-                lapsed: None,
-            });
-            assert!(policy.passes(&node, "k1", at(1)), "{reprovision}");
-            assert!(
-                policy.passes(&node, "k1", at(9)),
-                "{reprovision}: late is not too late"
-            );
-            assert!(
-                !before && !policy.passes(&node, "k2", at(1)),
-                "{reprovision}"
-            );
-            let accepting = Policy {
-                new_key: true,
-                ..policy
-            };
-            assert!(accepting.passes(&node, "k2", at(1)));
-            assert!(!accepting.passes(&node, "k2", at(5)), "the window is over");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_fleet_of_one_minute_is_spread(left in 1_u8..100, hours in 1_i64..20_000) {
-            let policy = Policy { left, ..POLICY };
-            let (from, until) = (at(0), at(hours * 60));
-            let begin = policy.begin(from, until);
-            let half = until.duration_since(begin) / 2;
-            let mut first_half = 0;
-            for node in 0..200 {
-                let moment = policy.moment(&format!("n{node}"), from, until);
-                prop_assert!(begin <= moment && moment <= begin + half);
-                first_half += usize::from(moment < begin + half / 2);
-            }
-            prop_assert!((50..150).contains(&first_half), "{first_half} of 200");
-        }
-    }
-}
+mod tests;

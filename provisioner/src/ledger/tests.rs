@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod life;
+mod shipped;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -35,46 +35,21 @@ pub(crate) async fn run(
     mut inspected: Box<Inspected>,
 ) -> Result<Requested, Stop> {
     let node = inspected.node().clone();
-    let tokens = matches!(context.site.issues, Issues::Tokens(_));
-    let recorded = match &inspected.recorded_key {
-        // A request made before the site went from certificates to tokens, or back, is of no use.
-        Some(key) => context.key(key)?.filter(|record| {
-            record.identity == node.as_str() && record.csr.ed25519.is_some() == tokens
-        }),
-        None => None,
-    };
-    let mut proof = None;
-    let (csr, says, keeps_key) = match recorded {
-        Some(record) => (record.csr, "the recorded request", None),
-        // A node's own keys for tokens are new ones each time.
-        None if tokens => {
-            let csr = ask_for_key(context, &mut inspected).await?;
-            (csr, "a new key", Some(false))
-        }
-        None => {
-            let asked = ask(context, &mut inspected).await?;
-            proof = asked.proof;
-            (asked.csr, "a new request", Some(asked.keeps_key))
-        }
-    };
+    let told = obtain(context, &mut inspected).await?;
     let policy = &context.site.config.csr.policy;
-    let judged = match &csr.ed25519 {
+    let judged = match &told.csr.ed25519 {
         Some(reply) => judge::judge_possession(reply, node.as_str(), policy.punycode),
-        None => judge::judge(csr.csr.as_bytes(), node.as_str(), policy),
+        None => judge::judge(told.csr.csr.as_bytes(), node.as_str(), policy),
     };
     let request = judged.map_err(Stop::with_new_key)?;
     let key = request.spki_sha256_hex();
-    if let Some(proof) = proof.filter(|proof| proof.enrolled_key == key) {
-        let proven = judge::judge_proof(&request, &proof.nonce, &proof.signature);
-        proven.map_err(Stop::with_new_key)?;
-    }
-    refuse_beside(context, &node, &key).await?;
+    admit(context, &inspected, &request, told.proof.as_ref()).await?;
     let act = Act::Requested {
         key: key.clone(),
-        csr: csr.clone(),
-        says: format!("{says}: {}", request.key()),
+        csr: told.csr.clone(),
+        says: format!("{}: {}", told.says, request.key()),
         presented: Box::new(Presented {
-            keeps_key,
+            keeps_key: told.keeps_key,
             ..inspected.presented.clone()
         }),
     };
@@ -82,7 +57,11 @@ pub(crate) async fn run(
         // A request has no serial number that could be taken, and what another member holds
         // is stopped by `commit`.
         Applied::Done | Applied::SerialUsed | Applied::HeldBy(_) => {}
-        Applied::KeyHeldBy(other) => return Err(reused(context, node.as_str(), &other).await?),
+        Applied::KeyHeldBy(other) => {
+            let says =
+                format!("{node} asks for the public key of {other}; both are frozen (rule 11)");
+            return Err(reused(context, &other, Step::Csr, says).await?);
+        }
         Applied::EnrolledWith(enrolled) => {
             return Err(exists(&enrolled, context.site.config.reprovision));
         }
@@ -103,37 +82,69 @@ pub(crate) async fn run(
     Ok(Requested {
         inspected,
         request,
-        csr,
+        csr: told.csr,
         record,
         key,
     })
 }
 
-/// The reply to `gencsr`.
-struct Asked {
+/// What a node asks to be certified, as it says now or as the ledger has it.
+struct Told {
     csr: CsrReply,
-    /// Whether the node says that it keeps its key.
-    keeps_key: bool,
-    /// What an enrolled node that keeps its key was asked to prove.
+    /// What it is, for people.
+    says: &'static str,
+    /// Whether the node says that it keeps its key; nothing where it was not asked.
+    keeps_key: Option<bool>,
+    /// Of a request that the node sent now and that might be one of long ago.
     proof: Option<Proof>,
 }
 
-/// That the node has the key it is enrolled with now. Its request may be one of long ago that
-/// somebody overheard.
+/// That the node has its key now. Its request may be one of long ago that somebody overheard.
 struct Proof {
-    enrolled_key: String,
+    /// Empty where none was asked for.
     nonce: String,
     /// Hexadecimal; empty where the node sent none.
     signature: String,
 }
 
-async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Asked, Stop> {
+/// The recorded request of an enrolment that is resumed, or what the node says now.
+async fn obtain(context: &Context, inspected: &mut Inspected) -> Result<Told, Stop> {
+    let tokens = matches!(context.site.issues, Issues::Tokens(_));
+    let recorded = match &inspected.recorded_key {
+        // A request made before the site went from certificates to tokens, or back, is of no use.
+        Some(key) => context.key(key)?.filter(|record| {
+            let same = record.identity == inspected.node().as_str();
+            same && record.csr.ed25519.is_some() == tokens
+        }),
+        None => None,
+    };
+    match recorded {
+        Some(record) => Ok(Told {
+            csr: record.csr,
+            says: "the recorded request",
+            keeps_key: None,
+            proof: None,
+        }),
+        // A node's own keys for tokens are new ones each time.
+        None if tokens => Ok(Told {
+            csr: ask_for_key(context, inspected).await?,
+            says: "a new key",
+            keeps_key: Some(false),
+            proof: None,
+        }),
+        None => ask(context, inspected).await,
+    }
+}
+
+/// Asks for a request. Whoever was certified before is asked for a proof too: one that makes a new
+/// key does not need it, and the original's ignore what they do not know.
+async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Told, Stop> {
     let config = &context.site.config;
     let known = context.enrolment(inspected.node())?;
     let new_key = known.as_ref().is_some_and(wants_new_key);
-    let enrolled_key = known.filter(|known| known.keeps_key && !new_key);
-    let enrolled_key = enrolled_key.and_then(|known| known.enrolled_key);
-    let nonce = enrolled_key.as_ref().map(|_| nonce(context));
+    let certified =
+        known.filter(|known| known.enrolled_key.is_some() || !known.certificates.is_empty());
+    let nonce = certified.map(|_| nonce(context));
     let question = Question::GenCsr {
         new_key,
         nonce: nonce.clone(),
@@ -155,13 +166,12 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Asked, Stop
         ssldir: text("ssldir"),
         ed25519: None,
     };
-    let proof = enrolled_key.zip(nonce);
-    Ok(Asked {
+    Ok(Told {
         csr,
-        keeps_key: keeps_key.unwrap_or(false),
-        proof: proof.map(|(enrolled_key, nonce)| Proof {
-            enrolled_key,
-            nonce,
+        says: "a new request",
+        keeps_key: Some(keeps_key.unwrap_or(false)),
+        proof: Some(Proof {
+            nonce: nonce.unwrap_or_default(),
             signature: text("proof"),
         }),
     })
@@ -205,35 +215,69 @@ fn wants_new_key(known: &Enrolment) -> bool {
     known.approved || over || known.code == Some(Code::KeyRevoked)
 }
 
-/// Lets nobody with another key through an open renewal while the node itself is still on the
-/// production network: whoever is here is not that node (see [`crate::ledger::Renewal`]).
-async fn refuse_beside(context: &Context, node: &Identity, key: &str) -> Result<(), Stop> {
-    let config = &context.site.config;
-    let Some(known) = context.enrolment(node)? else {
+/// Whether the key is one the node has or had a certificate for. A node that makes new keys never
+/// comes with such a one.
+fn is_certified(known: &Enrolment, key: &str) -> bool {
+    let enrolled = known.enrolled_key.as_deref() == Some(key);
+    enrolled || known.certificates.iter().any(|held| held.key == key)
+}
+
+/// Whether whoever asks with this key may be who it says. It goes by the key and by what is known of
+/// the node now: while it was asked, its enrolment may have been ended.
+async fn admit(
+    context: &Context,
+    inspected: &Inspected,
+    request: &JudgedRequest,
+    proof: Option<&Proof>,
+) -> Result<(), Stop> {
+    let node = inspected.node();
+    let key = request.spki_sha256_hex();
+    let known = context.enrolment(node)?;
+    let certified = known.as_ref().is_some_and(|it| is_certified(it, &key));
+    if let Some(proof) = proof.filter(|_| certified) {
+        let proven = judge::judge_proof(request, &proof.nonce, &proof.signature);
+        proven.map_err(Stop::with_new_key)?;
+    }
+    let enrolled = known.as_ref().and_then(|known| known.enrolled_key.as_ref());
+    if enrolled == Some(&key) {
+        return Ok(());
+    }
+    if let Some(refusal) = &inspected.out_of_scope {
+        return Err(refusal.clone().into());
+    }
+    match &known {
+        Some(known) => refuse_beside(context, node, known).await,
+        None => Ok(()),
+    }
+}
+
+/// Lets nobody with another key through an open renewal or an approval while the node itself is
+/// still on the production network: whoever is here is not that node (see
+/// [`crate::ledger::Renewal`]). Where neither is, the ledger goes by policy alone.
+async fn refuse_beside(context: &Context, node: &Identity, known: &Enrolment) -> Result<(), Stop> {
+    let Some(enrolled) = &known.enrolled_key else {
         return Ok(());
     };
-    let Some(enrolled) = known.enrolled_key.as_deref().filter(|own| *own != key) else {
-        return Ok(());
-    };
-    let through = known
-        .renewal
-        .as_ref()
-        .is_some_and(|r| r.is_open(context.now()));
-    if through && config.policy().new_key && confirm::answers(context, node).await {
-        return Err(exists(enrolled, config.reprovision));
+    let renewal = known.renewal.as_ref();
+    let through = known.approved || renewal.is_some_and(|r| r.is_open(context.now()));
+    if through && confirm::answers(context, node).await {
+        return Err(beside(enrolled, context.site.config.reprovision));
     }
     Ok(())
 }
 
 /// One key under two names: both are frozen.
-async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop> {
-    let says =
-        |a: &str, b: &str| format!("{a} asks for the public key of {b}; both are frozen (rule 11)");
+pub(super) async fn reused(
+    context: &Context,
+    other: &str,
+    step: Step,
+    says: String,
+) -> Result<Stop, Stop> {
     let setback = Setback {
-        step: Step::Csr,
+        step,
         state: State::Quarantined,
         code: Code::KeyReused,
-        says: says(node, other),
+        says: says.clone(),
         next_try: None,
         new_key: false,
     };
@@ -242,7 +286,7 @@ async fn reused(context: &Context, node: &str, other: &str) -> Result<Stop, Stop
         Ok(_) | Err(Stop::Held(_) | Stop::Lost(_)) => {}
         Err(stop) => return Err(stop),
     }
-    Ok(Refusal::new(Code::KeyReused, says(node, other)).into())
+    Ok(Refusal::new(Code::KeyReused, says).into())
 }
 
 /// It is enrolled, and policy does not let it in; what would.
@@ -267,6 +311,17 @@ fn exists(enrolled: &str, policy: Reprovision) -> Stop {
              certificate has expired or somebody approves. {who} (rule 38)"
         ),
     };
+    Stop::with_new_key(Refusal::new(policy.code(), says))
+}
+
+/// It is enrolled, and the node that is answers where it belongs.
+fn beside(enrolled: &str, policy: Reprovision) -> Stop {
+    let short = enrolled.get(..16).unwrap_or(enrolled);
+    let says = format!(
+        "this identity is enrolled with another key (SHA-256 {short}…), and the node that has it \
+         answers on the production network: this is another one with its name. To have it in that \
+         one's place stop that one, then approve this one (rule 38)"
+    );
     Stop::with_new_key(Refusal::new(policy.code(), says))
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Inspected {
     pub(crate) inventory: Value,
     /// What the ledger is to know of its token.
     pub(crate) presented: Presented,
+    /// Why its token is not for it; that holds unless its request is for the key it is enrolled with.
+    pub(crate) out_of_scope: Option<Refusal>,
     /// Its half of a key agreement (X25519), hex: good until it is asked for its token again.
     pub(crate) ecdh_public: String,
     /// Which try this is, counting from 1.
@@ -96,11 +98,10 @@ pub(crate) async fn run(
         context.now(),
     )?;
     let inventory = inventory(context, &mut conversation).await?;
-    // A node that was asked back proves by its key who it is: what a fact of it is today does not
-    // keep it from where it was enrolled for.
-    if !renews_its_key(context, before.as_ref()) {
-        token.scope().admits(node.as_str(), &inventory)?;
-    }
+    let out_of_scope = match token.scope().admits(node.as_str(), &inventory) {
+        Err(refusal) if !may_come_with_its_key(before.as_ref()) => return Err(refusal.into()),
+        verdict => verdict.err(),
+    };
     let says = told(&token);
     context.note(&node, Act::Inspected { says }).await?;
     Ok(Found::Here(Box::new(Inspected {
@@ -113,6 +114,7 @@ pub(crate) async fn run(
             token_until: token.until(),
             keeps_key: None,
         },
+        out_of_scope,
         attempt: before.as_ref().map_or(0, |b| b.attempts) + 1,
         recorded_key: before.filter(|b| !came_back(b)).and_then(|b| b.key),
         place,
@@ -131,10 +133,11 @@ fn told(token: &JudgedToken) -> String {
     says
 }
 
-/// It was asked back, and is let in with the key it has and no other.
-fn renews_its_key(context: &Context, before: Option<&Enrolment>) -> bool {
-    let asked = before.is_some_and(|b| b.renewal.is_some() && b.keeps_key && !b.approved);
-    asked && !context.site.config.policy().new_key
+/// It may prove by the key it is enrolled with who it is: what a fact of it is today does not keep
+/// such a node out. Others are not even asked for a request with a token that is not for them, since
+/// that takes the key from them that they have.
+fn may_come_with_its_key(before: Option<&Enrolment>) -> bool {
+    before.is_some_and(|b| b.enrolled_key.is_some() && b.keeps_key && !b.approved)
 }
 
 /// Where a node is that is silent on the provisioning network. Whoever has a certificate and is on

@@ -46,12 +46,18 @@ pub(super) async fn token(
         public_key: public_key.map_or("", |reply| reply.public_key.as_str()),
     };
     let now = context.now();
+    let (wanted, longest) = (issued.server_claims.as_ref(), issued.validity);
+    let fresh = context.with_rng(|rng| issuer.prepare(holder, wanted, longest, now, rng))?;
     let claims = match recorded(&requested.record, now.as_second()) {
-        Some(claims) => claims,
+        Some(claims) if TokenIssuer::stands_by(&claims, &fresh) => claims,
+        // They may be in a token by now: nothing else is signed for this key.
+        Some(_) => {
+            let says = "what was begun to be issued for this key is not what would be issued now \
+                        (another issuer, or other rules); the node has to make a new key";
+            return Err(Stop::with_new_key(Refusal::new(Code::IssuerToken, says)));
+        }
         None => {
-            let (wanted, longest) = (issued.server_claims.as_ref(), issued.validity);
-            let claims =
-                context.with_rng(|rng| issuer.prepare(holder, wanted, longest, now, rng))?;
+            let claims = fresh;
             let prepared = serde_json::to_vec(&claims)
                 .map_err(|error| Refusal::new(Code::IssuerToken, error.to_string()))?;
             let act = Act::Asked {

@@ -28,7 +28,13 @@ pub(super) fn seal(
     let pem = encrypt_pem(&key.to_pem(), &shared)
         .map_err(|error| failed("the key cannot be encrypted", &error))?;
     let ours = own.public_hex().to_owned();
-    Ok((judged, SealedKey { pem, ours, theirs }))
+    let sealed = SealedKey {
+        pem,
+        ours,
+        theirs,
+        spki_sha256: judged.spki_sha256_hex(),
+    };
+    Ok((judged, sealed))
 }
 
 /// Whether the node can still read the key that was encrypted for it.

@@ -12,12 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Conversation;
 use super::csr::Requested;
-use super::{Context, Stop, issue, place, seal};
+use super::{Context, Stop, csr, issue, place, seal};
 use crate::ca::{CertificatePolicy, ToBeSigned, judge_chain};
 use crate::code::{Code, Refusal};
 use crate::hook::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::ledger::{Act, Applied, Issuance, KeyRecord};
 use crate::site::{Certificates, Issues};
+use crate::step::Step;
 
 /// A node for which a good certificate exists.
 #[derive(Debug)]
@@ -89,25 +90,43 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         );
         return Err(Refusal::new(Code::RenewalSame, says).into());
     }
-    let act = Act::Signed {
-        key: requested.key.clone(),
-        issuance: Box::new(issuance.clone()),
-    };
-    if context.commit(&node, act).await? == Applied::SerialUsed {
-        let says = format!(
-            "the certificate's serial number {} is that of another node's certificate; the \
-             authority gives out numbers twice (rule 35)",
-            issuance.serial
-        );
-        return Err(Stop::with_new_key(Refusal::new(
-            Code::CertSerialReused,
-            says,
-        )));
-    }
+    take_down(context, &requested, &issuance).await?;
     Ok(Signed {
         requested,
         issuance,
     })
+}
+
+/// Has the ledger know what the node is to be sent, before any of it leaves.
+async fn take_down(
+    context: &Context,
+    requested: &Requested,
+    issuance: &Issuance,
+) -> Result<(), Stop> {
+    let node = requested.inspected.node();
+    let act = Act::Signed {
+        key: requested.key.clone(),
+        issuance: Box::new(issuance.clone()),
+    };
+    match context.commit(node, act).await? {
+        Applied::SerialUsed => {
+            let says = format!(
+                "the certificate's serial number {} is that of another node's certificate; the \
+                 authority gives out numbers twice (rule 35)",
+                issuance.serial
+            );
+            let refusal = Refusal::new(Code::CertSerialReused, says);
+            Err(Stop::with_new_key(refusal))
+        }
+        Applied::KeyHeldBy(other) => {
+            let says = format!(
+                "the authority made a private key for {node} that {other} has as well, so that \
+                 each could be the other; both are frozen (rule 11)"
+            );
+            Err(csr::reused(context, &other, Step::Sign, says).await?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks the hook, after the ledger knows that it is asked.

@@ -90,6 +90,7 @@ pub fn show(
     let key = enrolment.key.as_ref().or(enrolment.enrolled_key.as_ref());
     let certificate = match key {
         Some(key) => store.key(key)?.and_then(|record| {
+            let certificates = record.certificates();
             let issuance = record.issuance?;
             Some(Certificate {
                 key: key.clone(),
@@ -97,7 +98,7 @@ pub fn show(
                 serial: issuance.serial,
                 not_after: issuance.not_after,
                 chain: issuance.chain,
-                certificates_for_key: record.serials.len(),
+                certificates_for_key: certificates,
             })
         }),
         None => None,

@@ -6,9 +6,11 @@
 //!
 //! How many nodes are off the production network because of this is bounded: by `at_once`, by
 //! `rate`, and by asking nobody while the service is paused or does not lead, or the authority is not
-//! well.
+//! well. Who came and got stuck counts until it is enrolled again, whoever had asked it: the nodes
+//! of the whole ledger are counted, though what other members of a group asked is only seen with
+//! the next look.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +23,11 @@ use tokio::time::Instant;
 
 use crate::code::{Code, Refusal};
 use crate::config::Renewal;
-use crate::ledger::{Act, Lapse, LedgerError, RenewalTerms, Turn};
+use crate::ledger::{Act, Enrolment, Lapse, LedgerError, RenewalTerms, Turn};
 use crate::metrics::Metrics;
 use crate::pipeline::ask::Conversation;
 use crate::pipeline::question::Question;
 use crate::pipeline::{Context, Stop};
-use crate::step::State;
 
 /// Between two looks at those who were asked, and at who may be asked next.
 const TICK: Duration = Duration::from_millis(500);
@@ -42,8 +43,8 @@ const AT_HAND: usize = 4_096;
 struct Look {
     /// Who may be asked, the most urgent first.
     due: VecDeque<(Timestamp, Identity)>,
-    /// Who was asked, and until when they are expected: by a service before this one, too.
-    open: Vec<(Identity, Timestamp)>,
+    /// Who was asked and is not enrolled again yet: by a service before this one, too.
+    away: Vec<Identity>,
     /// Who was asked and did not come.
     unused: Vec<Identity>,
     /// How many wait for a person.
@@ -60,7 +61,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
     let pace = RateLimiter::direct(Quota::per_minute(rate).allow_burst(NonZeroU32::MIN));
     let every = look_every(config.ca.validity, &renewal);
     let mut asking = JoinSet::new();
-    let mut expected: HashMap<Identity, Timestamp> = HashMap::new();
+    let mut away: HashSet<Identity> = HashSet::new();
     let mut look = Look::default();
     let mut next_look = Instant::now();
     let mut well = Well::default();
@@ -73,17 +74,17 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         if next_look <= Instant::now() {
             look = look_through(&context, &terms).await;
             metrics.renewals(look.due.len(), look.waiting);
-            expected.extend(look.open.drain(..));
+            away.extend(look.away.drain(..));
             for node in look.unused.drain(..) {
                 unused(&context, &terms, &node).await;
             }
             next_look = Instant::now() + every;
         }
         let now = context.now();
-        expected.retain(|node, closes| now < *closes && is_expected(&context, node));
-        let may = !context.holds.any() && !look.due.is_empty() && expected.len() < renewal.at_once;
+        away.retain(|node| is_away(&context, node));
+        let may = !context.holds.any() && !look.due.is_empty() && away.len() < renewal.at_once;
         let may = may && well.is_so(&context).await;
-        while may && expected.len() < renewal.at_once && pace.check().is_ok() {
+        while may && away.len() < renewal.at_once && pace.check().is_ok() {
             let Some((_, node)) = look.due.pop_front() else {
                 break;
             };
@@ -95,7 +96,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
             match context.commit(&node, Act::RenewalAsked { closes }).await {
                 Ok(_) => {
                     tracing::info!(%node, until = %closes, "asked back to renew its certificate");
-                    expected.insert(node.clone(), closes);
+                    away.insert(node.clone());
                     asking.spawn(ask(Arc::clone(&context), terms, node));
                 }
                 Err(Stop::Ended) => return,
@@ -154,21 +155,21 @@ fn look(context: &Context, terms: &RenewalTerms) -> Result<Look, LedgerError> {
     let (mut look, mut due) = (Look::default(), Vec::new());
     let now = context.now();
     context.ledger.store().each(|name, enrolment| {
+        let Ok(node) = Identity::parse(name) else {
+            return true;
+        };
+        if enrolment.is_away(now) {
+            look.away.push(node.clone());
+        }
         let group = context.ledger.group();
         if group.is_some_and(|group| !group.is_first_for(name)) {
             return true;
         }
-        let turn = enrolment.turn(name, terms, now);
-        let closes = enrolment.renewal.map(|renewal| renewal.closes);
-        let Ok(node) = Identity::parse(name) else {
-            return true;
-        };
-        match turn {
+        match enrolment.turn(name, terms, now) {
             Turn::Due { until } => due.push((until, node)),
             Turn::Unused => look.unused.push(node),
             Turn::Waits { .. } => look.waiting += 1,
-            Turn::Open => look.open.extend(closes.map(|closes| (node, closes))),
-            Turn::Later(_) | Turn::Never => {}
+            Turn::Open | Turn::Later(_) | Turn::Never => {}
         }
         // As many again are gathered before the least urgent are let go.
         if due.len() >= 2 * AT_HAND {
@@ -189,11 +190,9 @@ fn is_due(context: &Context, terms: &RenewalTerms, node: &Identity) -> bool {
     matches!(turn, Some(Turn::Due { .. }))
 }
 
-/// Whether it was asked and is not enrolled again yet.
-fn is_expected(context: &Context, node: &Identity) -> bool {
+fn is_away(context: &Context, node: &Identity) -> bool {
     let known = context.enrolment(node).ok().flatten();
-    let renewal = known.and_then(|known| known.renewal);
-    renewal.is_some_and(|renewal| renewal.lapsed.is_none())
+    known.is_some_and(|known| known.is_away(context.now()))
 }
 
 /// Asks one node. Silence says nothing: it may have heard and be on its way.
@@ -225,7 +224,7 @@ async fn unused(context: &Context, terms: &RenewalTerms, node: &Identity) {
 async fn lapse(context: &Context, terms: &RenewalTerms, node: &Identity, refusal: Refusal) {
     let known = context.enrolment(node).ok().flatten();
     // On its way after all: how that ends is told where it ends.
-    let Some(known) = known.filter(|known| known.state == State::Confirmed) else {
+    let Some(known) = known.filter(Enrolment::stands) else {
         return;
     };
     let next_try = known.ask_again(terms.window, context.now());

@@ -333,11 +333,13 @@ fn is_settled(known: &Enrolment, arrival: &Arrival) -> bool {
             let lately = arrival.at.duration_since(known.since) < AFTERGLOW;
             lately && arrival.source != Source::Startup
         }
-        // Asking it again changes nothing before somebody approves, or time passes.
+        // Asking it again changes nothing before somebody approves, or time passes; but one that
+        // was asked back is expected, whoever was there in its name before.
         State::Parked => {
             known
                 .code
                 .is_some_and(|code| code.class() == Class::Conflict)
+                && known.renewal.is_none()
                 && arrival.source != Source::Startup
         }
     }

@@ -7,7 +7,6 @@ use server_core::trust::jwt::{ClientClaims, Credential, Organization, verify_mem
 use server_core::trust::{CertificateSigner, RequestSigner, SignError, Signed, TokenSigner};
 use server_core::wire::Protocol;
 use server_core::words::{CallerId, Identity, UnixTime};
-use zeroize::Zeroizing;
 
 use super::Loader;
 use crate::config::{Caller, Config, Located};
@@ -64,12 +63,38 @@ impl Loader {
                 Some(Signer::Certificate(signer))
             }
             Caller::Token { token, seed } => {
-                let texts = (self.read(token), self.read(seed).map(Zeroizing::new));
+                let texts = (self.read(token), self.read_secret(seed));
                 let signer = TokenSigner::new(&texts.0?, &texts.1?);
                 let says = format!("({}) {says}", token.value.display());
                 Some(Signer::Token(self.keep(token, &says, signer)?))
             }
         }
+    }
+
+    /// Whether nodes will speak the protocol of who signs: what they are told decides that.
+    pub(super) fn understood(&mut self, config: &Config, signer: &Signer, tokens: bool) {
+        const PROVIDER: &str = "plugin.security.provider";
+        let told = config.node.settings.iter().find(|(key, _)| key == PROVIDER);
+        let told = told.map(|(_, value)| value.value.as_str());
+        let provider = told.unwrap_or(if tokens { "choria" } else { "file" });
+        let says = match (signer, provider) {
+            (Signer::Certificate(_), "choria") => {
+                "is a certificate's, and enrolled nodes would answer tokens only (protocol 2): name \
+                 `token` and `seed` in [network.production], or set \
+                 \"plugin.security.provider\" = \"file\" in [node.settings]"
+            }
+            (Signer::Token(_), "file") => {
+                "is a token's, and enrolled nodes would answer certificates only (protocol 1): name \
+                 `certificate` and `key` in [network.production], or set \
+                 \"plugin.security.provider\" = \"choria\" in [node.settings]"
+            }
+            _ => return,
+        };
+        let about = match &config.production.caller {
+            Caller::Certificate { key, .. } => key,
+            Caller::Token { seed, .. } => seed,
+        };
+        self.mistakes.push(about.mistake(says.to_owned()));
     }
 
     /// Whether nodes of the organization would heed who signs, found out before a node is asked.

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use server_core::trust::jwt::{self, Organization};
 use server_core::words::UnixTime;
-use zeroize::Zeroizing;
 
 use super::Loader;
 use crate::config;
@@ -12,7 +11,7 @@ use crate::issuer::TokenIssuer;
 impl Loader {
     /// The issuer, proven to be the organization's or one it trusts now.
     pub(super) fn issuer(&mut self, rules: &config::Issuer) -> Option<TokenIssuer> {
-        let seed = self.read(&rules.seed).map(Zeroizing::new);
+        let seed = self.read_secret(&rules.seed);
         let name = rules.organization.value.clone();
         let issuer = match &rules.chain {
             None => {

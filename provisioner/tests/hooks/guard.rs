@@ -56,15 +56,21 @@ async fn a_backend_that_fails_is_left_alone_and_found_again() {
     let guarded = Guarded::new(failing, breaker(), None, 1);
     let about = request("n1.example.net");
     for _ in 0..3 {
+        guarded.health().await.unwrap();
         guarded.admit().await.unwrap();
         assert!(guarded.decide(&about, None).await.is_err());
     }
+    assert_eq!(
+        guarded.health().await.unwrap_err().code,
+        Code::CaUnavailable
+    );
     let shut = guarded.admit().await.unwrap_err();
     assert_eq!(shut.code, Code::CaUnavailable);
     assert!(shut.unsigned, "nothing was asked");
     let pause = shut.retry_after.unwrap();
     assert!(pause <= Duration::from_millis(250), "{pause:?}");
     tokio::time::sleep(pause + Duration::from_millis(5)).await;
+    guarded.health().await.unwrap();
     guarded.admit().await.unwrap();
     assert_eq!(guarded.admit().await.unwrap_err().code, Code::CaUnavailable);
 }

@@ -177,6 +177,52 @@ async fn an_enrolled_name_with_a_new_key_is_parked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_production_is_displaced_neither_by_its_old_request_nor_after_approval() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    let node = "old1.example.net";
+    // Nothing in its record says that it could prove anything, as with nodes of the original.
+    let makes_new_keys = |swarm: &mut Swarm| {
+        swarm.add_with(node, &site.token, |config| config.keep_key = false);
+    };
+    let mut swarm = Swarm::new();
+    makes_new_keys(&mut swarm);
+    let enrolled = service.show_when(node, |s| s["state"] == "confirmed").await;
+    let serial = &enrolled["certificate"]["serial"];
+    let with_csr = |csr: String| Manners {
+        csr: Some(csr),
+        ..Manners::honest(&site, node)
+    };
+    let overheard = swarm.file(node, "ssl/csr.pem").unwrap();
+    let impostor = Impostor::start(&site, node, with_csr(overheard)).await;
+    let show = service
+        .show_when(node, |s| s["code"] == "csr.pop_failed")
+        .await;
+    assert_eq!(&show["certificate"]["serial"], serial, "{show:#}");
+    drop(impostor);
+    // Nobody is here any more, and it answers where it belongs.
+    service.show_when(node, |s| s["state"] == "confirmed").await;
+
+    service.ask(&["approve", node, "--reason", "a new key is fine"]);
+    let impostor = Impostor::start(&site, node, with_csr(csr(node))).await;
+    let show = service
+        .show_when(node, |s| s["code"] == "identity.exists")
+        .await;
+    let says = show["says"].as_str().unwrap();
+    assert!(says.contains("answers on the production network"), "{says}");
+    assert_eq!(&show["certificate"]["serial"], serial, "{show:#}");
+    drop(impostor);
+    assert_eq!(service.ask(&["status"])["certificates_issued"], 1);
+
+    // It has left production and is installed anew: that is what was approved.
+    drop(swarm);
+    let mut swarm = Swarm::new();
+    makes_new_keys(&mut swarm);
+    let again = service.show_when(node, |s| s["state"] == "confirmed").await;
+    assert_ne!(&again["certificate"]["serial"], serial, "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forged_event_changes_nothing_for_an_enrolled_node() {
     let site = Site::start();
     let service = Provisioner::start(&site.config(""));

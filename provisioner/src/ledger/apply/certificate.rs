@@ -15,6 +15,14 @@ pub(super) fn held(key: &str, issuance: &Issuance) -> Held {
     }
 }
 
+/// The key that comes with a certificate because an authority made it.
+pub(in crate::ledger) fn shipped_key(act: &Act) -> Option<&str> {
+    match act {
+        Act::Signed { issuance, .. } => issuance.shipped_key(),
+        _ => None,
+    }
+}
+
 /// The target that goes with a new certificate that its node is to have.
 pub(in crate::ledger) fn placed(act: &Act, outcome: &Outcome) -> Option<String> {
     match act {
@@ -31,6 +39,7 @@ pub(super) fn withheld(
     change: &Change,
     enrolment: &mut Enrolment,
     key: Option<&mut KeyRecord>,
+    shipped_to: Option<&str>,
     refused: Applied,
 ) -> Outcome {
     let outcome = Outcome::refused(refused);
@@ -45,6 +54,12 @@ pub(super) fn withheld(
         return outcome;
     };
     let (new_certificate, signed_twice) = keep(record, issuance);
+    if shipped_to.is_some() {
+        // A node that comes with the same request is sent what is kept with it: never this, which
+        // another node could use. It is to get another one.
+        record.issuance = None;
+        record.renewals += u32::from(new_certificate);
+    }
     let mut revoked = match issuance.is_token() {
         true => Vec::new(),
         false => enrolment.hold(&change.identity, held(name, issuance), change.at),
@@ -59,7 +74,7 @@ pub(super) fn withheld(
     if let Some(reason) = reason {
         revoked.extend(enrolment.revoke(&change.identity, reason, change.at, |_| true));
     }
-    if enrolment.key.as_ref() == Some(name) {
+    if enrolment.key.as_ref() == Some(name) && shipped_to.is_none() {
         enrolment.until = issuance.not_after;
     }
     let entry = Entry {
@@ -84,11 +99,8 @@ pub(super) fn withheld(
 /// Takes a certificate down with its key; whether it is new, and the key's second.
 pub(super) fn keep(record: &mut KeyRecord, issuance: &Issuance) -> (bool, bool) {
     settle(record);
-    let new = !record.serials.contains(&issuance.serial);
-    if new {
-        record.serials.push(issuance.serial.clone());
-    }
+    let new = record.take_down(&issuance.serial);
     record.issuance = Some(issuance.clone());
-    let expected = 1 + record.renewals as usize;
-    (new, new && record.serials.len() == expected + 1)
+    let twice = record.certificates() == record.wanted() + 1;
+    (new, new && twice)
 }

@@ -11,6 +11,7 @@ pub(super) fn refusal(
     change: &Change,
     enrolment: &Enrolment,
     key: Option<&KeyRecord>,
+    shipped_to: Option<&str>,
     policy: Policy,
 ) -> Option<Applied> {
     if is_held(enrolment.state, &change.act) {
@@ -22,7 +23,7 @@ pub(super) fn refusal(
         return Some(Applied::NotNow(enrolment.state));
     }
     let Act::Requested { key: name, .. } = &change.act else {
-        return None;
+        return shipped_to.map(|other| Applied::KeyHeldBy(other.to_owned()));
     };
     if let Some(record) = key.filter(|record| record.identity != change.identity) {
         return Some(Applied::KeyHeldBy(record.identity.clone()));
@@ -48,7 +49,7 @@ fn is_held(state: State, act: &Act) -> bool {
 
 /// Whether there is nothing to renew, or somebody was first: one open renewal a node.
 fn is_not_to_renew(act: &Act, enrolment: &Enrolment, at: Timestamp) -> bool {
-    let settled = enrolment.state == State::Confirmed && enrolment.enrolled_key.is_some();
+    let settled = enrolment.stands();
     match (act, &enrolment.renewal) {
         (Act::RenewalAsked { .. }, None) => !settled,
         (Act::RenewalAsked { .. }, Some(renewal)) => !settled || renewal.is_open(at),

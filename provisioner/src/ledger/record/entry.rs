@@ -48,8 +48,8 @@ pub enum What {
         /// The key.
         key: String,
     },
-    /// A certificate came back when the node was no longer to have it: it exists and was not
-    /// sent.
+    /// A certificate came back when the node was no longer to have it, or with a key that another
+    /// node has: it exists and was not sent.
     Withheld {
         /// Its serial number, hex.
         serial: String,

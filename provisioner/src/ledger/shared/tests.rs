@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod shipped;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -347,6 +349,7 @@ async fn the_replica_is_what_the_embedded_ledger_would_be() {
         me: "a",
         alive: &|_| true,
         policy: policy(),
+        shipped_to: None,
     };
     let mut values: HashMap<String, Option<Value>> = HashMap::new();
     let setback = Setback {
@@ -424,6 +427,7 @@ fn a_replica_made_later_knows_the_keys_of_a_forgotten_node() {
         me: "a",
         alive: &|_| true,
         policy: policy(),
+        shipped_to: None,
     };
     let source = Source::Startup;
     let arrived = Act::Arrived {
@@ -471,6 +475,7 @@ fn a_long_history_is_counted_though_it_does_not_travel() {
         me: "a",
         alive: &|_| true,
         policy: policy(),
+        shipped_to: None,
     };
     for n in 0..500 {
         let identity = "n1".to_owned();

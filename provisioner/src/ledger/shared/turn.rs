@@ -11,6 +11,7 @@ use bytes::Bytes;
 use server_core::words::{Backoff, Seed};
 use tokio::time::Instant;
 
+use super::super::apply::shipped_key;
 use super::super::record::{Act, Applied, Change, TokenUse};
 use super::super::renewal::Policy;
 use super::super::store::LedgerError;
@@ -121,38 +122,58 @@ async fn one(
         me: group.me(),
         alive: &|member| group.is_alive(member),
         policy: hands.policy,
+        shipped_to: None,
     };
     let mut next = value.clone();
-    let outcome = change(&mut next, wanted, &terms);
-    if next != *value {
-        let refused = match &wanted.act {
-            Act::Requested { key, presented, .. } => {
-                let (node, token) = (&wanted.identity, presented.token.as_ref());
-                let held = match token {
-                    Some(token) => take_use(hands, token, node, patience).await?,
-                    None => None,
-                };
-                match held {
-                    Some(other) => Some(Applied::TokenHeldBy(other)),
-                    None => {
-                        let taken = take(hands, &format!("key.{key}"), node, patience).await?;
-                        taken.map(Applied::KeyHeldBy)
-                    }
-                }
-            }
-            Act::Signed { key, issuance } => {
-                let place = format!("serial.{}", issuance.serial);
-                let taken = take(hands, &place, key, patience).await?;
-                taken.map(|_| Applied::SerialUsed)
-            }
-            _ => None,
-        };
-        if let Some(refused) = refused {
-            return Ok((refused, None));
-        }
-        *value = next;
+    let mut outcome = change(&mut next, wanted, &terms);
+    if next == *value {
+        return Ok(outcome);
     }
+    if let Some(refused) = refused(hands, wanted, patience).await? {
+        return Ok((refused, None));
+    }
+    if let Some(shipped) = shipped_key(&wanted.act) {
+        let place = format!("key.{shipped}");
+        let other = take(hands, &place, &wanted.identity, patience).await?;
+        if other.is_some() {
+            let shipped_to = other.as_deref();
+            next.clone_from(value);
+            let terms = Terms {
+                shipped_to,
+                ..terms
+            };
+            // The certificate exists all the same and is taken down.
+            outcome = change(&mut next, wanted, &terms);
+        }
+    }
+    *value = next;
     Ok(outcome)
+}
+
+/// Takes what a change needs for its node alone; why it is refused where another has that.
+async fn refused(
+    hands: &Hands,
+    wanted: &Change,
+    patience: &mut Patience,
+) -> Result<Option<Applied>, LedgerError> {
+    match &wanted.act {
+        Act::Requested { key, presented, .. } => {
+            let node = &wanted.identity;
+            if let Some(token) = &presented.token
+                && let Some(other) = take_use(hands, token, node, patience).await?
+            {
+                return Ok(Some(Applied::TokenHeldBy(other)));
+            }
+            let taken = take(hands, &format!("key.{key}"), node, patience).await?;
+            Ok(taken.map(Applied::KeyHeldBy))
+        }
+        Act::Signed { key, issuance } => {
+            let place = format!("serial.{}", issuance.serial);
+            let taken = take(hands, &place, key, patience).await?;
+            Ok(taken.map(|_| Applied::SerialUsed))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Takes a unique name for `holder`; tells who has it where it is taken.

@@ -127,7 +127,7 @@ impl Value {
             }
         }
         for key in self.keys.values() {
-            count("certificates".to_owned(), key.serials.len() as u64);
+            count("certificates".to_owned(), key.certificates() as u64);
             count(
                 "keys_signed_twice".to_owned(),
                 u64::from(key.is_signed_twice()),
@@ -210,6 +210,8 @@ pub(super) struct Terms<'a> {
     pub(super) alive: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether an enrolled node may be enrolled once more.
     pub(super) policy: Policy,
+    /// Another identity that has the key which an authority ships with the certificate.
+    pub(super) shipped_to: Option<&'a str>,
 }
 
 /// Applies a change.
@@ -238,7 +240,13 @@ pub(super) fn change(
         next.enrolment
             .recall(keys.map(|(name, record)| (name.as_str(), record)));
     }
-    let outcome = apply(change, &mut next.enrolment, &mut key, terms.policy);
+    let outcome = apply(
+        change,
+        &mut next.enrolment,
+        &mut key,
+        terms.shipped_to,
+        terms.policy,
+    );
     let withheld = (!outcome.revoked.is_empty())
         .then(|| Committed::withheld(&change.identity, &outcome.revoked));
     let Some(entry) = outcome.entry.clone() else {

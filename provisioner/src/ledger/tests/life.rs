@@ -138,6 +138,41 @@ async fn a_renewed_certificate_is_no_second_one_and_the_first_is_revoked() {
     );
 }
 
+/// Anybody can claim a name: that must not end the renewal of the node that has it.
+#[tokio::test]
+async fn a_name_that_was_claimed_is_asked_back_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let enrolled = [
+        requested("k1"),
+        asked("k1"),
+        ends("k1", "01", 9_000),
+        seen(),
+    ];
+    all(&ledger, "n1", 0, enrolled).await;
+    let taken = Act::Taken { since: at(5_000) };
+    let kept_out = Act::SetBack(Setback {
+        step: Step::Csr,
+        state: State::Parked,
+        code: Code::IdentityExists,
+        says: String::new(),
+        next_try: None,
+        new_key: true,
+    });
+    let claimed = [arrived(), taken, requested("k9"), kept_out];
+    assert_eq!(all(&ledger, "n1", 5_000, claimed).await, Applied::Done);
+    let node = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!((node.state, node.stands()), (State::Parked, true));
+    let asked_back = Act::RenewalAsked { closes: at(8_000) };
+    assert_eq!(all(&ledger, "n1", 7_000, [asked_back]).await, Applied::Done);
+    let lapsed = Act::RenewalLapsed(Lapse {
+        code: Code::RenewalUnused,
+        says: String::new(),
+        next_try: None,
+    });
+    assert_eq!(all(&ledger, "n1", 8_000, [lapsed]).await, Applied::Done);
+}
+
 /// Without being asked a node that comes with its key gets what it has, and a new one only near the
 /// end of that.
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One transaction: changes applied to its tables, and what is counted with them.
 
+mod unique;
+
 use std::collections::{BTreeMap, HashMap};
 
 use hdrhistogram::Histogram;
@@ -8,7 +10,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
 use super::super::apply::{Outcome, apply, key_of, placed};
-use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord, TokenUse};
+use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::super::renewal::{self, Policy};
 use super::super::revocation::{self, Revocation};
 use super::super::store::{
@@ -97,7 +99,14 @@ impl<'t> Batch<'t> {
             enrolment.recall(keys.iter().map(|(name, record)| (name.as_str(), record)));
         }
         let target = enrolment.target.clone();
-        let outcome = apply(change, &mut enrolment, &mut key, self.policy);
+        let shipped_to = self.shipped_to(change)?;
+        let outcome = apply(
+            change,
+            &mut enrolment,
+            &mut key,
+            shipped_to.as_deref(),
+            self.policy,
+        );
         if let Some(token) = token.filter(|_| outcome.applied == Applied::Done) {
             let (place, at) = (
                 (token.id.as_str(), change.identity.as_str()),
@@ -119,6 +128,7 @@ impl<'t> Batch<'t> {
             self.keys
                 .insert(name, bytes.as_slice())
                 .map_err(self.store.failed())?;
+            self.keep_shipped(change)?;
         }
         self.count_certificates(&outcome);
         let Some(entry) = &outcome.entry else {
@@ -145,43 +155,6 @@ impl<'t> Batch<'t> {
         self.read
             .insert(change.identity.clone(), (enrolment, before));
         self.count_change(change, &outcome, before, now)
-    }
-
-    /// Takes down the serial number of a new certificate; false where another
-    /// key's certificate has it.
-    fn serial_is_new(&mut self, act: &Act) -> Result<bool, LedgerError> {
-        let Act::Signed { key, issuance } = act else {
-            return Ok(true);
-        };
-        let serial = issuance.serial.as_str();
-        let known = self.serials.get(serial).map_err(self.store.failed())?;
-        let holder = known.map(|holder| holder.value() == key.as_str());
-        if holder.is_none() {
-            self.serials
-                .insert(serial, key.as_str())
-                .map_err(self.store.failed())?;
-        }
-        Ok(holder.unwrap_or(true))
-    }
-
-    /// One of those who used a token, where as many others did as it is for.
-    fn used_up(&self, token: &TokenUse, node: &str) -> Result<Option<String>, LedgerError> {
-        let id = token.id.as_str();
-        let own = self.tokens.get((id, node)).map_err(self.store.failed())?;
-        if own.is_some() {
-            return Ok(None);
-        }
-        // Names are of ASCII, and above all of it is this.
-        let users = self.tokens.range((id, "")..(id, "\u{80}"));
-        let users = users.map_err(self.store.failed())?;
-        let mut last = None;
-        let mut left = token.uses;
-        for user in users.take(token.uses as usize) {
-            let (place, _) = user.map_err(self.store.failed())?;
-            last = Some(place.value().1.to_owned());
-            left -= 1;
-        }
-        Ok(last.filter(|_| left == 0))
     }
 
     fn count_change(
@@ -289,7 +262,9 @@ impl<'t> Batch<'t> {
             .retain_in(entries, |_, _| false)
             .map_err(&failed)?;
         if let Some(name) = &enrolment.key
-            && self.key(name)?.is_some_and(|key| key.asks.is_empty())
+            && self
+                .key(name)?
+                .is_some_and(|key| key.asks.is_empty() && !key.shipped)
         {
             self.keys.remove(name.as_str()).map_err(&failed)?;
         }

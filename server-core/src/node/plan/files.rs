@@ -88,10 +88,14 @@ pub(super) fn organization_tls(
 ) -> Result<Arc<ClientConfig>, NodeError> {
     let clients = given.shared.tls();
     let Some(path) = conf.get("plugin.security.choria.ca") else {
+        tracing::warn!("plugin.security.choria.ca is not set: brokers are not verified");
         return Ok(clients.anonymous());
     };
     match text_at(given.storage.as_ref(), path)? {
-        None => Ok(clients.anonymous()),
+        None => {
+            tracing::warn!(file = path, "it is not there: brokers are not verified");
+            Ok(clients.anonymous())
+        }
         Some(ca) => clients
             .server_verified(&ca)
             .map_err(|error| wrong(path, &error)),
