@@ -1,5 +1,7 @@
 //! Networks with an organization's issuer: nodes get a server token and no certificate.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +38,9 @@ fn configure(site: &Site) -> (PathBuf, Organization) {
         ..ClientClaims::default()
     });
     let seed = key.ed25519_seed_hex().unwrap();
-    std::fs::write(site.path("issuer.seed"), seed.as_bytes()).unwrap();
+    let file = site.path("issuer.seed");
+    std::fs::write(&file, seed.as_bytes()).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     std::fs::write(site.path("issuer.jwt"), token.unwrap()).unwrap();
     let organization = issuer.organization().clone();
     let section = format!(

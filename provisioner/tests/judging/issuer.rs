@@ -1,5 +1,7 @@
 //! Server tokens: what an issuer makes of a captured helper's wishes, and everything it refuses.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,7 +69,7 @@ fn folder() -> tempfile::TempDir {
     made.set_not_after(&day(9)).unwrap();
     made.sign(&pkey, openssl::hash::MessageDigest::sha256())
         .unwrap();
-    let write = |name: &str, text: &[u8]| std::fs::write(dir.path().join(name), text).unwrap();
+    let write = |name: &str, text: &[u8]| write_secret(&dir.path().join(name), text);
     let certificate = made.build().to_pem().unwrap();
     write("ca.pem", &certificate);
     write("caller.pem", &certificate);
@@ -101,12 +103,19 @@ keys = [{{ name = "factory", file = "issuer.public" }}]
 node_token = "s3cret"
 [node.settings]
 "plugin.choria.middleware_hosts" = "tls://127.0.0.1:1"
+"plugin.security.provider" = "file"
 [issuer]
 {issuer}
 "#
     );
     std::fs::write(&file, text).unwrap();
     file
+}
+
+/// A file that nobody but its owner may read.
+fn write_secret(file: &Path, text: &[u8]) {
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
 }
 
 fn chain(seed: &str, token: &str, key: &str) -> String {
@@ -292,7 +301,7 @@ fn a_hook_gets_less_than_is_allowed_and_never_more() {
 #[test]
 fn what_is_wrong_with_the_issuer_is_told_with_the_file_and_the_way_out() {
     let dir = folder();
-    std::fs::write(dir.path().join("torn.seed"), "abc").unwrap();
+    write_secret(&dir.path().join("torn.seed"), b"abc");
     let organization = key("issuer.public");
     let says = |issuer: &str| load(dir.path(), issuer).unwrap_err();
     let torn = says("seed = \"torn.seed\"\n");
@@ -302,7 +311,10 @@ fn what_is_wrong_with_the_issuer_is_told_with_the_file_and_the_way_out() {
     );
     assert!(torn.contains("64 hexadecimal digits"), "{torn}");
     let absent = says("seed = \"absent.seed\"\n");
-    assert!(absent.contains("absent.seed: No such file"), "{absent}");
+    assert!(
+        absent.contains("absent.seed: cannot be opened: No such file"),
+        "{absent}"
+    );
     let good = |key: &str| chain("provisioner.seed", "provisioner.jwt", key);
     let other = says(&good(&"11".repeat(32)));
     assert!(other.contains("another organization's key"), "{other}");
