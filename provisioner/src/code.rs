@@ -101,7 +101,7 @@ codes! {
     KeyLost = "key.lost", Defer;
     /// The issuer's own token has ended: it issues nothing until it has a new one.
     IssuerExpired = "issuer.expired", Defer;
-    /// The hook wants more in a server token than [issuer] allows.
+    /// The hook wants more in a server token than `[issuer]` allows.
     IssuerClaims = "issuer.claims", Refuse;
     /// A server token that was made is not good for its node.
     IssuerToken = "issuer.token", Defer;

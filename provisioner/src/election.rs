@@ -2,8 +2,8 @@
 //! (streams/election of the original), so that one of them may be the original's provisioner.
 //!
 //! The key of the election in the bucket `CHORIA_LEADER_ELECTION` belongs to whoever created it, for
-//! as long as it is updated: the bucket forgets keys after its time to live. [`Role`] is the pure
-//! part; [`Seat`] writes the key; [`Campaign`] goes from one to the other.
+//! as long as it is updated: the bucket forgets keys after its time to live. `role` is the pure
+//! part; `seat` writes the key; `Campaign` goes from one to the other.
 //!
 //! Compatible: bucket, key, value (the member's name) and the expected sequence numbers; and that
 //! the winner waits for its first update before it works, so that one who was evicted has noticed.
