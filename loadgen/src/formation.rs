@@ -16,6 +16,7 @@ pub mod files;
 pub mod layout;
 pub mod monitor;
 pub mod nats_server;
+pub mod organization;
 pub mod policies;
 pub mod ports;
 pub mod post;

@@ -9,12 +9,16 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::formation::broker::scheme;
-use crate::formation::credentials::{OPERATOR, Pair};
+use crate::formation::credentials::{OPERATOR, Proof};
 use crate::formation::files::write_public;
+use crate::formation::organization;
 use crate::scenario::Tls;
 
 /// The description (DDL) of the load agent; the original client refuses agents without one.
 pub const MUSTER_DDL: &str = include_str!("handout/muster.json");
+
+/// The public key of the run's organization ([`organization::NAME`]).
+const ISSUER: &str = "plugin.security.issuer.choria.public";
 
 /// A file could not be written.
 #[derive(Debug, Error)]
@@ -33,8 +37,8 @@ pub struct Access<'a> {
     pub tls: Tls,
     /// Trust anchors.
     pub ca: &'a Path,
-    /// The operator's certificate and key.
-    pub operator: &'a Pair,
+    /// What the operator proves with who it is.
+    pub operator: &'a Proof,
 }
 
 /// The files that were written.
@@ -45,6 +49,7 @@ pub struct Handout {
     /// The configuration of the Choria client.
     pub choria: PathBuf,
     tls: Tls,
+    tokens: bool,
 }
 
 impl Handout {
@@ -64,6 +69,7 @@ impl Handout {
             context: folder.join("nats.json"),
             choria: folder.join("choria.conf"),
             tls: access.tls,
+            tokens: matches!(access.operator, Proof::Token(..)),
         };
         put(&handout.context, &nats_context(access)?)?;
         put(&handout.choria, &choria_conf(&folder, access)?)?;
@@ -76,10 +82,14 @@ impl Handout {
             Tls::None => "INSECURE_DISABLE_TLS=true ",
             Tls::Server | Tls::Mutual => "",
         };
-        // A user who is not root would otherwise be taken for USER.mcollective.
+        // A user who is not root would otherwise be taken for USER.mcollective; a token says who it is.
+        let who = match self.tokens {
+            true => String::new(),
+            false => format!("MCOLLECTIVE_CERTNAME={OPERATOR} "),
+        };
         let choria = |what: &str| {
             format!(
-                "{plain}MCOLLECTIVE_CERTNAME={OPERATOR} choria {what} --config {}",
+                "{plain}{who}choria {what} --config {}",
                 quoted(&self.choria)
             )
         };
@@ -110,9 +120,9 @@ fn nats_context(access: &Access<'_>) -> Result<String, HandoutError> {
     if access.tls != Tls::None {
         context["ca"] = absolute(access.ca)?.into();
     }
-    if access.tls == Tls::Mutual {
-        context["cert"] = absolute(&access.operator.certificate)?.into();
-        context["key"] = absolute(&access.operator.key)?.into();
+    if let (Tls::Mutual, Proof::Certificate(operator)) = (access.tls, access.operator) {
+        context["cert"] = absolute(&operator.certificate)?.into();
+        context["key"] = absolute(&operator.key)?.into();
     }
     Ok(format!("{context:#}\n"))
 }
@@ -127,7 +137,7 @@ fn choria_conf(folder: &Path, access: &Access<'_>) -> Result<String, HandoutErro
             Tls::Server | Tls::Mutual => broker.clone(),
         })
         .collect();
-    let lines = [
+    let mut lines = vec![
         ("collectives", "mcollective".to_owned()),
         ("main_collective", "mcollective".to_owned()),
         ("libdir", absolute(&folder.join("lib"))?),
@@ -135,19 +145,46 @@ fn choria_conf(folder: &Path, access: &Access<'_>) -> Result<String, HandoutErro
         ("default_discovery_method", "broadcast".to_owned()),
         ("plugin.choria.middleware_hosts", hosts.join(", ")),
         ("plugin.choria.use_srv", "false".to_owned()),
-        ("plugin.security.provider", "file".to_owned()),
-        (
-            "plugin.security.file.certificate",
-            absolute(&access.operator.certificate)?,
-        ),
-        ("plugin.security.file.key", absolute(&access.operator.key)?),
-        ("plugin.security.file.ca", absolute(access.ca)?),
     ];
+    lines.extend(security(access)?);
     let mut text = String::from("# Written by loadgen up: a Choria client of this fleet.\n");
     for (key, value) in lines {
         text.push_str(&format!("{key} = {value}\n"));
     }
     Ok(text)
+}
+
+/// What the client shows, and whom it trusts.
+fn security(access: &Access<'_>) -> Result<Vec<(&'static str, String)>, HandoutError> {
+    let ca = absolute(access.ca)?;
+    Ok(match access.operator {
+        Proof::Certificate(operator) => vec![
+            ("plugin.security.provider", "file".to_owned()),
+            (
+                "plugin.security.file.certificate",
+                absolute(&operator.certificate)?,
+            ),
+            ("plugin.security.file.key", absolute(&operator.key)?),
+            ("plugin.security.file.ca", ca),
+        ],
+        Proof::Token(operator, key) => vec![
+            ("plugin.security.provider", "choria".to_owned()),
+            (
+                "plugin.security.choria.token_file",
+                absolute(&operator.token)?,
+            ),
+            (
+                "plugin.security.choria.seed_file",
+                absolute(&operator.seed)?,
+            ),
+            ("plugin.security.choria.ca", ca),
+            (
+                "plugin.security.issuer.names",
+                organization::NAME.to_owned(),
+            ),
+            (ISSUER, key.clone()),
+        ],
+    })
 }
 
 fn absolute(path: &Path) -> Result<String, HandoutError> {
@@ -181,12 +218,13 @@ fn error(path: &Path) -> impl Fn(io::Error) -> HandoutError + '_ {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::formation::credentials::{Pair, TokenPair};
 
     fn write(tls: Tls, folder: &Path) -> Handout {
-        let operator = Pair {
+        let operator = Proof::Certificate(Pair {
             certificate: "op.pem".into(),
             key: "op.key".into(),
-        };
+        });
         let access = Access {
             brokers: vec!["127.0.0.1:4222".to_owned(), "127.0.0.1:4223".to_owned()],
             tls,
@@ -237,6 +275,27 @@ mod tests {
             .args(["-c", &ping.replace("choria ping --config", "test -f")])
             .status();
         assert!(shell.unwrap().success(), "{ping}");
+    }
+
+    #[test]
+    fn a_client_with_a_token_is_of_the_organization() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = TokenPair {
+            token: "op.jwt".into(),
+            seed: "op.seed".into(),
+        };
+        let access = Access {
+            brokers: vec!["127.0.0.1:4222".to_owned()],
+            tls: Tls::Server,
+            ca: Path::new("ca.pem"),
+            operator: &Proof::Token(files, "7a".repeat(32)),
+        };
+        let handout = Handout::write(folder.path(), &access).unwrap();
+        let conf = std::fs::read_to_string(&handout.choria).unwrap();
+        assert!(conf.contains("plugin.security.provider = choria"), "{conf}");
+        assert!(ISSUER.contains(organization::NAME) && conf.contains(ISSUER));
+        assert!(!conf.contains("plugin.security.file"), "{conf}");
+        assert!(handout.commands("n1")[1].1.starts_with("choria ping"));
     }
 
     #[test]

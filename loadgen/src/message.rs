@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use server_core::bus::Dial;
 
 use crate::formation::certificates::Issued;
+use crate::formation::organization::Member;
 use crate::measure::{FleetCounts, Snapshot};
 use crate::plan::Plan;
 use crate::scenario::{ScenarioText, Tls};
@@ -21,6 +22,9 @@ pub const DIALS: u32 = 192;
 pub const FACT_FLEET: &str = "loadgen_fleet";
 /// The fact in which a node that is to be enrolled tells the broker it starts at.
 pub const FACT_BROKER: &str = "loadgen_broker";
+
+/// Where nodes that get tokens have the run's trust anchors from the beginning, which verify brokers.
+pub const ROOTS: &str = "/etc/choria/ca.pem";
 
 /// From the coordinator to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,8 +207,8 @@ pub struct Access {
     pub production: BTreeMap<String, Network>,
     /// Trust anchors of the run, PEM.
     pub roots: Arc<str>,
-    /// Certificate and key of the caller that loadgen's requests are signed by.
-    pub caller: Issued,
+    /// The caller that loadgen's requests are signed by.
+    pub caller: Caller,
     /// The run, which the intermediate is named after.
     pub run: String,
     /// The intermediate with its key, with which the certificates of nodes that start in
@@ -212,6 +216,16 @@ pub struct Access {
     pub intermediate: Issued,
     /// Action policies of nodes that start in production, by file name.
     pub policies: BTreeMap<String, String>,
+}
+
+/// What loadgen proves with who it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    /// A certificate: mutual TLS, requests of protocol 1.
+    Certificate(Issued),
+    /// A client token: requests of protocol 2.
+    Token(Member),
 }
 
 /// Who we are at the brokers of somebody else; nobody at our own production brokers.

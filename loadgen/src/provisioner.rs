@@ -4,7 +4,7 @@
 mod config;
 mod status;
 
-pub use config::{Helpers, ProvisionerConfig, ProvisioningSide, TokenFiles};
+pub use config::{Helpers, Issues, ProvisionerConfig, ProvisioningSide, TokenFiles};
 pub use status::{NodeReport, Status};
 
 use std::path::{Path, PathBuf};

@@ -22,6 +22,7 @@ mod read;
 mod share;
 mod spread;
 mod text;
+mod tokens;
 mod topology;
 mod tree;
 mod words;
@@ -40,6 +41,7 @@ pub use model::{
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
-    AssertLevel, Check, CutMode, Do, Expect, FaultKind, Format, KeyKind, LinkKind, Manage, Model,
-    OnFail, Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls, Verify,
+    AssertLevel, Check, CutMode, Do, Expect, FaultKind, Format, Issues, KeyKind, LinkKind, Manage,
+    Model, OnFail, Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,
+    Verify,
 };

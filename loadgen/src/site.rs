@@ -5,6 +5,7 @@
 //!        └──────────────────────────► Access (what workers are told) ◄──┘
 //! ```
 
+mod service;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -16,17 +17,14 @@ use tokio::sync::Mutex;
 
 use crate::coordinator::usage::Pid;
 use crate::formation::broker::Post;
-use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken, write_pair};
+use crate::formation::credentials::{Callers, CredentialsError, ProvisioningToken};
 use crate::formation::nats_server::NatsServer;
 use crate::formation::policies::action_policies;
 use crate::formation::{Formation, FormationError, Wanted, files};
 use crate::guard::RunMark;
 use crate::message::{Access, Network};
-use crate::provisioner::{
-    Helpers, Provisioner, ProvisionerConfig, ProvisionerError, ProvisioningSide, StatusCommand,
-    TokenFiles,
-};
-use crate::scenario::{self, Manage, Role, Scenario, Tls};
+use crate::provisioner::{Provisioner, ProvisionerError, StatusCommand};
+use crate::scenario::{Issues, Manage, Role, Scenario};
 
 /// The site did not come up. What had been started is stopped again.
 #[derive(Debug, Error)]
@@ -69,6 +67,7 @@ pub struct Site {
     /// The provisioners, in order. A fault holds the lock while it has one away.
     pub provisioners: Vec<Arc<Mutex<Provisioner>>>,
     run: String,
+    issues: Issues,
     status: Option<StatusCommand>,
     token: Option<ProvisioningToken>,
     folder: PathBuf,
@@ -102,11 +101,13 @@ impl Site {
                 Formation::start_as(run, wanted, &brokers, &programs.nats_server, mark).await?
             }
         };
+        let issues = scenario.provisioner.issues;
         let mut site = Self {
-            callers: Callers::write(&formation.authority, &formation.roots(), &folder)?,
+            callers: Callers::write(&formation.authority, issues, &formation.roots(), &folder)?,
             formation,
             provisioners: Vec::new(),
             run: run.to_owned(),
+            issues,
             status: None,
             token: None,
             folder,
@@ -130,7 +131,8 @@ impl Site {
         }
         let login = &self.formation.users.node;
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        let token = ProvisioningToken::new(&urls, (&login.user, &login.password), now)?;
+        let token =
+            ProvisioningToken::new(&urls, (&login.user, &login.password), self.issues, now)?;
         let path = self.folder.join("provisioning.jwt");
         files::write_secret(&path, &token.jwt).map_err(file_error(&path))?;
         let manage = scenario.provisioner.manage;
@@ -164,98 +166,6 @@ impl Site {
         Ok(())
     }
 
-    /// Writes what each provisioner has to know; answers their names and files.
-    fn write_members(
-        &self,
-        config: ProvisionerConfig,
-        count: u32,
-    ) -> Result<Vec<(String, PathBuf)>, SiteError> {
-        let mut members = Vec::new();
-        for number in 1..=count {
-            let name = format!("provisioner-{number}");
-            let path = self.folder.join(match number {
-                1 => "provisioner.toml".to_owned(),
-                _ => format!("{name}.toml"),
-            });
-            let config = self.member_config(config.clone(), number, count);
-            let text = config.render().map_err(std::io::Error::other);
-            text.and_then(|text| files::write_secret(&path, &text))
-                .map_err(file_error(&path))?;
-            members.push((name, path));
-        }
-        Ok(members)
-    }
-
-    /// The configuration of one of several that share a ledger.
-    fn member_config(
-        &self,
-        config: ProvisionerConfig,
-        number: u32,
-        count: u32,
-    ) -> ProvisionerConfig {
-        if count == 1 {
-            return config;
-        }
-        let keepers = self.formation.keeps_buckets();
-        ProvisionerConfig {
-            state_dir: self.folder.join(format!("state-{number}")),
-            member: Some(format!("provisioner-{number}")),
-            buckets: match keepers {
-                Some(post) => vec![post.url()],
-                None => config.production.clone(),
-            },
-            ..config
-        }
-    }
-
-    fn provisioner_config(
-        &self,
-        scenario: &Scenario,
-        token: &ProvisioningToken,
-        programs: &Programs,
-    ) -> Result<ProvisionerConfig, SiteError> {
-        let key = self.folder.join("token-signer.pem");
-        files::write_public(&key, &token.public_key).map_err(file_error(&key))?;
-        let authority = &self.formation.authority;
-        let intermediate = write_pair(&self.folder, "intermediate", authority.intermediate())?;
-        let login = &self.formation.users.provisioner;
-        let plain = |role| {
-            let mut brokers = self.formation.of_role(role);
-            brokers.all(|post| post.tls == Tls::None)
-        };
-        Ok(ProvisionerConfig {
-            state_dir: self.folder.join("state"),
-            provisioning: ProvisioningSide {
-                servers: self.urls(Role::Provisioning),
-                user: login.user.clone(),
-                password: login.password.clone(),
-                tls: if plain(Role::Provisioning) {
-                    "none"
-                } else {
-                    "anonymous"
-                },
-            },
-            production: self.urls(Role::Production),
-            roots: self.callers.ca.clone(),
-            caller: (
-                self.callers.provisioner.certificate.clone(),
-                self.callers.provisioner.key.clone(),
-            ),
-            intermediate: (intermediate.certificate, intermediate.key),
-            helpers: helpers(&scenario.provisioner, programs)?,
-            token: TokenFiles {
-                key,
-                issuer: server_core::trust::jwt::CHORIA_ISSUER.to_owned(),
-                node_token: token.node_token.clone(),
-            },
-            settings: self.node_settings(&scenario.fleets),
-            policies: action_policies(),
-            queue: scenario.nodes().max(1_000) * 2,
-            member: None,
-            buckets: Vec::new(),
-        })
-    }
-
     /// What workers are told.
     pub fn access(&self) -> Access {
         let production = self.formation.of_role(Role::Production);
@@ -278,7 +188,7 @@ impl Site {
             caller: self.callers.loadgen.clone(),
             run: self.run.clone(),
             intermediate: self.formation.authority.intermediate().clone(),
-            policies: action_policies(),
+            policies: action_policies(self.issues),
         }
     }
 
@@ -350,32 +260,6 @@ impl Site {
         futures::future::join_all(stops).await;
         self.formation.stop().await;
     }
-}
-
-/// Who signs in the provisioner's place, where the scenario wants that: its own helper, or the
-/// provisioner program as one. A path is meant from the folder of the scenario's file.
-fn helpers(
-    wanted: &scenario::Provisioner,
-    programs: &Programs,
-) -> Result<Option<Helpers>, SiteError> {
-    let mut command = wanted.helper.clone();
-    match (command.first_mut(), &programs.provisioner) {
-        (Some(program), _) if program.contains('/') => {
-            let file = Path::new(&*wanted.location.file);
-            let path = file.parent().unwrap_or(Path::new("")).join(&*program);
-            let path = std::path::absolute(&path).map_err(file_error(&path))?;
-            *program = path.display().to_string();
-        }
-        (None, Some(own)) => {
-            let own = own.display().to_string();
-            command = [&own, "ca", "answer", "--validity", "14d"]
-                .map(str::to_owned)
-                .to_vec();
-        }
-        _ => {}
-    }
-    let count = wanted.helpers;
-    Ok((count > 0).then_some(Helpers { count, command }))
 }
 
 fn file_error(path: &Path) -> impl Fn(std::io::Error) -> SiteError + '_ {

@@ -6,6 +6,7 @@
 //!                                                Snapshot, Progress ──► FromWorker
 //! ```
 
+pub mod asking;
 pub mod cell;
 pub mod churn;
 pub mod clock;
@@ -121,7 +122,7 @@ impl Worker {
             assignment.worker == 0 && ops().any(|op| matches!(op.action, Action::Request(_)));
         let publishes = ops().any(|op| matches!(op.action, Action::Publish { .. }));
         let client = match asks || publishes {
-            true => Some(life::asking_client(&assignment).await?),
+            true => Some(asking::asking_client(&assignment).await?),
             false => None,
         };
         let arrivals = match (&client, publishes) {

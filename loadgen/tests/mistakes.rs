@@ -214,3 +214,24 @@ fn a_fault_on_links_that_are_not_there_is_told() {
     ];
     insta::assert_snapshot!(all.join("\n"));
 }
+
+#[test]
+fn what_has_no_meaning_without_certificates_is_refused() {
+    let tokens = include_str!("../../scenarios/server-tokens.toml");
+    let all = [
+        ("\"tokens\"", "\"token\""),
+        ("name = \"hub\"\ntls  = \"server\"", "name = \"hub\""),
+        ("count  = \"${provisioners}\"", "helpers = 2"),
+        ("start = \"unprovisioned\"", "start = \"production\""),
+        ("start = \"unprovisioned\"", "key = \"rsa2048\""),
+        ("start = \"unprovisioned\"", "behaviour = \"not-pem\""),
+    ];
+    let all = all.map(|(from, to)| {
+        assert!(
+            tokens.contains(from),
+            "{from} is not in the scenario any more"
+        );
+        said(&tokens.replacen(from, to, 1))
+    });
+    insta::assert_snapshot!(all.join("\n"));
+}

@@ -208,8 +208,7 @@ struct HandedOut {
     production: Vec<String>,
     provisioning: Vec<String>,
     ca: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    operator: [PathBuf; 2],
     provisioner: Option<PathBuf>,
     metrics: Option<String>,
 }
@@ -230,8 +229,7 @@ fn hand_out(site: &Site) -> anyhow::Result<HandedOut> {
         production: site.urls(Role::Production),
         provisioning: site.urls(Role::Provisioning),
         ca: callers.ca.clone(),
-        certificate: callers.operator.certificate.clone(),
-        key: callers.operator.key.clone(),
+        operator: callers.operator.files().map(Path::to_owned),
         provisioner: config.is_file().then_some(config),
         metrics: site.metrics(),
     })
@@ -272,8 +270,8 @@ fn announcement((up, total): (u64, u64), handed: &HandedOut, node: &str) -> Stri
         format!(
             "{} {} {}",
             handed.ca.display(),
-            handed.certificate.display(),
-            handed.key.display()
+            handed.operator[0].display(),
+            handed.operator[1].display()
         ),
     );
     text.push_str("ctrl-c takes it down.\n");

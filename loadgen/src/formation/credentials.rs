@@ -1,21 +1,33 @@
-//! What the parties of a run prove themselves with: callers' certificates, the intermediate of the
-//! provisioner's authority, and the provisioning token that nodes carry.
+//! What the parties of a run prove themselves with: callers' certificates or tokens, the intermediate
+//! of the provisioner's authority, and the provisioning token that nodes carry.
 
 use std::path::{Path, PathBuf};
 
 use server_core::trust::jwt::{self, ProvisioningClaims, SigningKey};
 use server_core::trust::{KeyAlgorithm, KeyPair};
+use server_core::words::{Clock as _, SystemClock};
 use thiserror::Error;
 
 use super::certificates::{Authority, CertificateError, Issued};
 use super::files;
+use super::organization::{self, Member, Organization};
+use crate::message::Caller;
+use crate::scenario::Issues;
 
-/// The caller that loadgen's own requests are signed by.
+/// The caller that loadgen's own requests are signed by: the name of its certificate.
 pub const LOADGEN: &str = "loadgen.mcollective";
 /// The caller that is handed to whoever works with the fleet.
 pub const OPERATOR: &str = "operator.mcollective";
 /// The caller of the provisioner.
 pub const PROVISIONER: &str = "provisioner.mcollective";
+
+/// The id by which nodes know a caller: of its certificate, or of its token.
+pub fn caller_id(name: &str, issues: Issues) -> String {
+    match issues {
+        Issues::Certificates => format!("choria={name}"),
+        Issues::Tokens => format!("up={}", name.trim_end_matches(".mcollective")),
+    }
+}
 
 /// How long the provisioning token is valid, seconds.
 const TOKEN_SECONDS: i64 = 30 * 24 * 60 * 60;
@@ -29,6 +41,9 @@ pub enum CredentialsError {
     /// The token or its key could not be made.
     #[error("the provisioning token could not be made: {0}")]
     Token(String),
+    /// The organization or a token of its members could not be made.
+    #[error("the run's organization and its members' tokens could not be made: {0}")]
+    Member(String),
     /// A file could not be written.
     #[error("{path} cannot be written: {source}", path = .path.display())]
     File {
@@ -48,39 +63,98 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
+/// A token with the seed of its key in two files.
+#[derive(Clone, Debug)]
+pub struct TokenPair {
+    /// The token.
+    pub token: PathBuf,
+    /// The seed, readable by its owner.
+    pub seed: PathBuf,
+}
+
+/// What somebody proves with who it is.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A certificate.
+    Certificate(Pair),
+    /// A token of an organization with this public key, 64 hexadecimal digits.
+    Token(TokenPair, String),
+}
+
+impl Proof {
+    /// Its files.
+    pub fn files(&self) -> [&Path; 2] {
+        match self {
+            Self::Certificate(pair) => [&pair.certificate, &pair.key],
+            Self::Token(pair, _) => [&pair.token, &pair.seed],
+        }
+    }
+}
+
 /// The callers of a run.
 #[derive(Clone, Debug)]
 pub struct Callers {
     /// Trust anchors.
     pub ca: PathBuf,
     /// [`OPERATOR`], for people and their programs.
-    pub operator: Pair,
+    pub operator: Proof,
     /// [`PROVISIONER`].
-    pub provisioner: Pair,
+    pub provisioner: Proof,
     /// [`LOADGEN`]; it stays in memory.
-    pub loadgen: Issued,
+    pub loadgen: Caller,
 }
 
 impl Callers {
-    /// Makes the callers and writes those that others read into `folder`, with the trust anchors
-    /// `roots`.
+    /// Makes the callers of a network in which nodes have certificates, or tokens, and writes those
+    /// that others read into `folder`, with the trust anchors `roots`.
     ///
     /// # Errors
-    /// When a certificate cannot be made or a file cannot be written.
+    /// When a certificate or token cannot be made or a file cannot be written.
     pub fn write(
         authority: &Authority,
+        issues: Issues,
         roots: &str,
         folder: &Path,
     ) -> Result<Self, CredentialsError> {
         let ca = folder.join("ca.pem");
         files::write_public(&ca, roots).map_err(file_error(&ca))?;
+        if issues == Issues::Tokens {
+            return Self::write_members(ca, folder);
+        }
+        let pair = |name| write_pair(folder, name, &authority.caller(name)?);
         Ok(Self {
             ca,
-            operator: write_pair(folder, OPERATOR, &authority.caller(OPERATOR)?)?,
-            provisioner: write_pair(folder, PROVISIONER, &authority.caller(PROVISIONER)?)?,
-            loadgen: authority.caller(LOADGEN)?,
+            operator: Proof::Certificate(pair(OPERATOR)?),
+            provisioner: Proof::Certificate(pair(PROVISIONER)?),
+            loadgen: Caller::Certificate(authority.caller(LOADGEN)?),
         })
     }
+
+    fn write_members(ca: PathBuf, folder: &Path) -> Result<Self, CredentialsError> {
+        let organization = Organization::new(SystemClock.unix())?;
+        let id = |name| caller_id(name, Issues::Tokens);
+        let proof = |name: &str, member: &Member| {
+            let pair = write_member(folder, name, member)?;
+            Ok::<_, CredentialsError>(Proof::Token(pair, organization.key()))
+        };
+        Ok(Self {
+            ca,
+            operator: proof("operator", &organization.caller(&id(OPERATOR))?)?,
+            provisioner: proof("provisioner", &organization.provisioner(&id(PROVISIONER))?)?,
+            loadgen: Caller::Token(organization.caller(&id(LOADGEN))?),
+        })
+    }
+}
+
+/// Writes `NAME.jwt` and `NAME.seed` into `folder`.
+fn write_member(folder: &Path, name: &str, member: &Member) -> Result<TokenPair, CredentialsError> {
+    let pair = TokenPair {
+        token: folder.join(format!("{name}.jwt")),
+        seed: folder.join(format!("{name}.seed")),
+    };
+    files::write_secret(&pair.token, &member.token).map_err(file_error(&pair.token))?;
+    files::write_secret(&pair.seed, &member.seed).map_err(file_error(&pair.seed))?;
+    Ok(pair)
 }
 
 /// Writes `NAME.pem` and `NAME.key` into `folder`.
@@ -118,13 +192,15 @@ impl std::fmt::Debug for ProvisioningToken {
 }
 
 impl ProvisioningToken {
-    /// Makes a signing key and a token that sends nodes to `servers` with this user and password.
+    /// Makes a signing key and a token that sends nodes to `servers` with this user and password, to be
+    /// asked in the protocol of what they get there.
     ///
     /// # Errors
     /// When the cryptography library refuses.
     pub fn new(
         servers: &[String],
         (user, password): (&str, &str),
+        issues: Issues,
         now: i64,
     ) -> Result<Self, CredentialsError> {
         fn failed(error: impl std::fmt::Display) -> CredentialsError {
@@ -140,7 +216,8 @@ impl ProvisioningToken {
             chu: servers.join(","),
             chusr: user.to_owned(),
             chpwd: password.to_owned(),
-            ou: "choria".to_owned(),
+            ou: organization::NAME.to_owned(),
+            v2: issues == Issues::Tokens,
             purpose: jwt::PURPOSE.to_owned(),
             sub: jwt::PURPOSE.to_owned(),
             iss: jwt::CHORIA_ISSUER.to_owned(),
@@ -187,7 +264,8 @@ mod tests {
             "tls://127.0.0.1:1".to_owned(),
             "tls://127.0.0.1:2".to_owned(),
         ];
-        let token = ProvisioningToken::new(&servers, ("node", "enrol"), now).unwrap();
+        let token =
+            ProvisioningToken::new(&servers, ("node", "enrol"), Issues::Certificates, now).unwrap();
         let keys = [NamedKey {
             name: "run".to_owned(),
             key: JwtKey::parse(&token.public_key).unwrap(),

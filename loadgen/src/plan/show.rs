@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Plan, PlannedBroker, Survivors};
 use crate::preflight::DESCRIPTORS_BESIDES;
-use crate::scenario::{Manage, Role, Tls};
+use crate::scenario::{Issues, Manage, Role, Tls};
 use crate::units::{Size, brief_duration, grouped};
 
 /// The plan as text, for so many workers; `descriptors` is what a process may have.
@@ -41,7 +41,12 @@ fn write_page(
             Manage::External => ", somebody else's",
             _ => "",
         };
-        writeln!(page, "enrolled by {}{whose}", plan.provisioners.join(", "))?;
+        let what = match scenario.provisioner.issues {
+            Issues::Tokens => ", with server tokens",
+            Issues::Certificates => "",
+        };
+        let who = plan.provisioners.join(", ");
+        writeln!(page, "enrolled by {who}{whose}{what}")?;
     }
     writeln!(page)?;
     let mut fleets = table([

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::formation::credentials::{Pair, TokenPair};
+use crate::formation::organization;
+
 /// What a run's provisioner has to know. Rendered into the file its `--config` names.
 #[derive(Clone, Debug)]
 pub struct ProvisionerConfig {
@@ -14,14 +17,12 @@ pub struct ProvisionerConfig {
     pub provisioning: ProvisioningSide,
     /// Addresses of the network on which enrolled nodes live.
     pub production: Vec<String>,
+    /// The collective in which they are looked for.
+    pub collective: String,
     /// Trust anchors of the run.
     pub roots: PathBuf,
-    /// Certificate and key of the caller `provisioner.mcollective`.
-    pub caller: (PathBuf, PathBuf),
-    /// Certificate and key of the intermediate that signs nodes.
-    pub intermediate: (PathBuf, PathBuf),
-    /// Helpers that sign in its place, if any.
-    pub helpers: Option<Helpers>,
+    /// Who it is, and what nodes get of it.
+    pub issues: Issues,
     /// The token that nodes carry.
     pub token: TokenFiles,
     /// Settings of the nodes, added to those a provisioner always sends.
@@ -34,6 +35,29 @@ pub struct ProvisionerConfig {
     pub member: Option<String>,
     /// Brokers that keep the shared ledger.
     pub buckets: Vec<String>,
+}
+
+/// What nodes get, with what the provisioner itself has of the same kind.
+#[derive(Clone, Debug)]
+pub enum Issues {
+    /// Certificates.
+    Certificates {
+        /// Certificate and key of the caller `provisioner.mcollective`.
+        caller: Pair,
+        /// Certificate and key of the intermediate that signs nodes.
+        intermediate: Pair,
+        /// Helpers that sign in its place, if any.
+        helpers: Option<Helpers>,
+    },
+    /// Server tokens.
+    Tokens {
+        /// Token and seed of the caller `up=provisioner`, a chain issuer of the organization.
+        caller: TokenPair,
+        /// The organization's public key, 64 hexadecimal digits.
+        organization_key: String,
+        /// Collectives that nodes may be in.
+        collectives: Vec<String>,
+    },
 }
 
 /// Processes that sign in the provisioner's place.
@@ -76,7 +100,10 @@ struct File<'a> {
     ledger: Option<Shared<'a>>,
     network: Network<'a>,
     token: Token<'a>,
-    ca: Ca<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<Ca<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<Issuer<'a>>,
     node: Node<'a>,
     limits: Limits,
     http: Http,
@@ -106,9 +133,23 @@ struct Provisioning<'a> {
 #[derive(Serialize)]
 struct Production<'a> {
     servers: &'a [String],
+    collective: &'a str,
     ca: &'a Path,
-    certificate: &'a Path,
-    key: &'a Path,
+    #[serde(flatten)]
+    caller: Caller<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Caller<'a> {
+    Certificate {
+        certificate: &'a Path,
+        key: &'a Path,
+    },
+    Token {
+        token: &'a Path,
+        seed: &'a Path,
+    },
 }
 
 #[derive(Serialize)]
@@ -140,6 +181,19 @@ enum Ca<'a> {
         roots: &'a Path,
     },
 }
+
+#[derive(Serialize)]
+struct Issuer<'a> {
+    organization: &'static str,
+    seed: &'a Path,
+    token: &'a Path,
+    organization_key: &'a str,
+    validity: &'static str,
+    collectives: &'a [String],
+}
+
+/// Within the life of the intermediate, or of the issuer's own token; what nodes get ends with the run.
+const VALIDITY: &str = "14d";
 
 #[derive(Serialize)]
 struct Node<'a> {
@@ -179,9 +233,9 @@ impl ProvisionerConfig {
                 },
                 production: Production {
                     servers: &self.production,
+                    collective: &self.collective,
                     ca: &self.roots,
-                    certificate: &self.caller.0,
-                    key: &self.caller.1,
+                    caller: self.caller(),
                 },
             },
             token: Token {
@@ -193,6 +247,7 @@ impl ProvisionerConfig {
                 node_token: &self.token.node_token,
             },
             ca: self.ca(),
+            issuer: self.issuer(),
             node: Node {
                 settings: &self.settings,
                 policies: &self.policies,
@@ -206,16 +261,53 @@ impl ProvisionerConfig {
         Ok(format!("# Written by loadgen for one run.\n{text}"))
     }
 
-    fn ca(&self) -> Ca<'_> {
-        let (certificate, key) = (&self.intermediate.0, &self.intermediate.1);
-        let Some(helpers) = &self.helpers else {
-            return Ca::BuiltIn {
+    fn caller(&self) -> Caller<'_> {
+        match &self.issues {
+            Issues::Certificates { caller, .. } => Caller::Certificate {
+                certificate: &caller.certificate,
+                key: &caller.key,
+            },
+            Issues::Tokens { caller, .. } => Caller::Token {
+                token: &caller.token,
+                seed: &caller.seed,
+            },
+        }
+    }
+
+    fn issuer(&self) -> Option<Issuer<'_>> {
+        match &self.issues {
+            Issues::Certificates { .. } => None,
+            Issues::Tokens {
+                caller,
+                organization_key,
+                collectives,
+            } => Some(Issuer {
+                organization: organization::NAME,
+                seed: &caller.seed,
+                token: &caller.token,
+                organization_key,
+                validity: VALIDITY,
+                collectives,
+            }),
+        }
+    }
+
+    fn ca(&self) -> Option<Ca<'_>> {
+        let Issues::Certificates {
+            intermediate: Pair { certificate, key },
+            helpers,
+            ..
+        } = &self.issues
+        else {
+            return None;
+        };
+        let Some(helpers) = helpers else {
+            return Some(Ca::BuiltIn {
                 certificate,
                 key,
                 roots: &self.roots,
-                // Within the intermediate's own life; the certificates end with the run.
-                validity: "14d",
-            };
+                validity: VALIDITY,
+            });
         };
         let files = [
             ("--certificate", certificate),
@@ -226,11 +318,11 @@ impl ProvisionerConfig {
         for (option, file) in files {
             command.extend([option.to_owned(), file.display().to_string()]);
         }
-        Ca::Pool {
+        Some(Ca::Pool {
             command,
             helpers: helpers.count,
             intermediates: certificate,
             roots: &self.roots,
-        }
+        })
     }
 }

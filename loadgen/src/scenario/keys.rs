@@ -132,6 +132,7 @@ pub(crate) static PROVISIONER: Section = Section {
     about: "The enrolment service.",
     keys: &[
         key("manage", Choice(&["local", "external", "none"]), Default("\"local\""), "Child processes of ours, somebody else's, or none."),
+        key("issues", Choice(&["certificates", "tokens"]), Default("\"certificates\""), "What nodes get: certificates of an authority, or server tokens of an organization made for the run (protocol 2); brokers ask for no certificates then."),
         key("count", Whole(1, 64), Default("1"), "How many; named provisioner-1 to provisioner-n."),
         key("helpers", Whole(0, 64), Optional, "Pooled helper processes that sign for each: 0 unless `helper` is written, then 2."),
         key("helper", TextList, Optional, "The helper's command, `provisioner ca answer` when left out; --certificate, --key and --roots with the run's authority are added."),

@@ -12,7 +12,7 @@ use external::{has_plain_address, read_external};
 use super::mistake::Location;
 use super::model::{Fleet, Provisioner, Tier, Topology};
 use super::read::{Context, Reader};
-use super::words::{Manage, Role, Start, Tls};
+use super::words::{Issues, Manage, Role, Start, Tls};
 
 /// Nodes that one broker takes alone, when the scenario does not say how many provisioning brokers
 /// there are.
@@ -163,6 +163,7 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
     let Some(section) = reader.section("provisioner", cx) else {
         return Provisioner {
             manage: if enrols { Manage::Local } else { Manage::None },
+            issues: Issues::Certificates,
             count: 1,
             helpers: 0,
             helper: Vec::new(),
@@ -179,14 +180,41 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
             "manage = \"none\", and a phase has do = \"provision\"; write manage = \"local\"",
         );
     }
+    let issues = read_issues(&section, manage, cx);
     let (helpers, helper) = read_helpers(&section, manage, cx);
     Provisioner {
         manage,
+        issues,
         count: u32::try_from(count).unwrap_or(u32::MAX),
         helpers,
         helper,
         location,
     }
+}
+
+fn read_issues(section: &Reader<'_>, manage: Manage, cx: &mut Context) -> Issues {
+    let issues = section.choice("issues", cx);
+    let issues = issues.map_or(Issues::Certificates, |at| at.value);
+    if issues == Issues::Certificates {
+        return issues;
+    }
+    if manage == Manage::None {
+        cx.mistake(
+            section.place_of("issues"),
+            "issues = \"tokens\", and with manage = \"none\" nobody issues them; write manage = \"local\"",
+        );
+    }
+    for key in ["helper", "helpers"]
+        .into_iter()
+        .filter(|key| section.has(key))
+    {
+        let message = format!(
+            "{key} is about signing certificates, and with issues = \"tokens\" the provisioner signs \
+             itself; leave it out"
+        );
+        cx.mistake(section.place_of(key), message);
+    }
+    issues
 }
 
 /// How many helpers sign, and their command: empty for the provisioner's own.

@@ -62,6 +62,16 @@ words! {
 }
 
 words! {
+    /// What enrolled nodes show to the production network.
+    Issues {
+        /// Certificates of an authority; requests are of protocol 1.
+        Certificates = "certificates",
+        /// Server tokens of an organization; requests are of protocol 2.
+        Tokens = "tokens",
+    }
+}
+
+words! {
     /// The network a tier of brokers carries.
     Role {
         /// Where enrolled nodes live.

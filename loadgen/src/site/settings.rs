@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Site;
 use crate::formation::broker::Post;
-use crate::message::{FACT_BROKER, FACT_FLEET};
-use crate::scenario::{Fleet, Role, Start};
+use crate::message::{FACT_BROKER, FACT_FLEET, ROOTS};
+use crate::scenario::{Fleet, Issues, Role, Start};
 
 impl Site {
     /// What enrolled nodes find in their `server.conf`, beside what a provisioner always sends.
@@ -35,7 +35,7 @@ impl Site {
             [same] => same.clone(),
             _ => of_fleet(&|fleet| fleet.collectives.join(",")),
         };
-        BTreeMap::from([
+        let mut settings = BTreeMap::from([
             (
                 "plugin.choria.middleware_hosts".to_owned(),
                 self.middleware_hosts(),
@@ -47,7 +47,12 @@ impl Site {
                 "plugin.actionpolicy.enable_default".to_owned(),
                 "true".to_owned(),
             ),
-        ])
+        ]);
+        if self.issues == Issues::Tokens {
+            // Sent with certificates, and there already where nodes get none.
+            settings.insert("plugin.security.choria.ca".to_owned(), ROOTS.to_owned());
+        }
+        settings
     }
 
     /// The brokers of an enrolled node's tier, the one it starts at first. A node tells which one

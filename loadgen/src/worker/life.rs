@@ -12,20 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use server_core::bus::swarm::SwarmDialer;
-use server_core::bus::{Dial, DialLimit, Reconnect};
-use server_core::client::{Client, ClientConfig};
+use server_core::bus::{DialLimit, Reconnect};
 use server_core::node::{
     Announce, CommonFiles, Facts, MemoryStorage, Node, NodeConfig, Security, Shared, Storage,
     Verification,
 };
-use server_core::trust::{CertificateSigner, KeyAlgorithm, tls};
+use server_core::trust::KeyAlgorithm;
 use server_core::words::{Collective, Identity, Seed};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::formation::certificates::{CertificateError, NodeAuthority};
-use crate::formation::credentials::LOADGEN;
 use crate::message::{Access, Assignment, FACT_BROKER, FACT_FLEET, Login, Network};
 use crate::plan::{Plan, PlannedBroker};
 use crate::scenario::{Behaviour, Fleet, KeyKind, ReconnectPolicy, Role, Start, Tls, Verify};
@@ -39,11 +37,7 @@ use tap::Tap;
 use watcher::Watcher;
 
 /// How long one attempt to connect may take: TCP, TLS and greeting of a busy broker.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Silence after which loadgen asks the broker of its own connection whether it is there.
-const ASKED_AFTER: Duration = Duration::from_secs(2);
-/// How long loadgen's own connection may take to come about.
-const ASKING_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What nodes share cannot be made, or one node cannot be made from it.
 #[derive(Debug, Error)]
@@ -344,39 +338,4 @@ fn address(server: &str) -> String {
         .split_once("://")
         .map_or(server, |(_, address)| address)
         .to_owned()
-}
-
-/// Connects loadgen itself to the production network, to ask and to listen.
-///
-/// # Errors
-/// In words.
-pub async fn asking_client(assignment: &Assignment) -> Result<Client, String> {
-    let access = &assignment.access;
-    let network = access.production.values().next();
-    let network = network.ok_or("no production broker runs")?;
-    let caller = &access.caller;
-    let failed = |error: &dyn std::fmt::Display| format!("loadgen's own connection: {error}");
-    let signer = CertificateSigner::from_pem(&caller.certificate, &caller.key)
-        .map_err(|error| failed(&error))?;
-    let collective = assignment.plan.scenario.fleets.first();
-    let collective = collective.and_then(|fleet| fleet.collectives.first());
-    let collective = Collective::parse(collective.map_or("mcollective", |name| name.as_str()))
-        .map_err(|error| failed(&error))?;
-    let identity = Identity::parse(LOADGEN).map_err(|error| failed(&error))?;
-    let mut dial = Dial::new(network.servers.clone(), LOADGEN);
-    if network.tls != Tls::None {
-        let settings = tls::mutual(&access.roots, &caller.certificate, &caller.key);
-        dial.tls = Some(settings.map_err(|error| failed(&error))?);
-    }
-    network.login.apply(&mut dial);
-    dial.connect_timeout = CONNECT_WITHIN;
-    let mut config = ClientConfig::new(collective, identity, Arc::new(signer));
-    config.standing_replies = true;
-    // One connection, on which everything depends: a broker that stands still is left soon.
-    let dialer = SwarmDialer::new(DialLimit::new(1)).keep_alive(ASKED_AFTER, 2);
-    let connecting = Client::connect(&dialer, dial, config);
-    tokio::time::timeout(ASKING_WITHIN, connecting)
-        .await
-        .map_err(|_| failed(&format!("not up after {} s", ASKING_WITHIN.as_secs())))?
-        .map_err(|error| failed(&error))
 }

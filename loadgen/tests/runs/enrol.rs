@@ -29,6 +29,25 @@ fn one_of_two_provisioners_is_killed_for_good_and_the_other_enrols_all() {
     assert_eq!(summary["rounds"]["ping-all/ping"]["missing"], 0);
 }
 
+/// The same in a network of server tokens, which the members of a group issue in turn.
+#[test]
+fn one_of_two_issuers_of_tokens_is_killed_for_good_and_every_node_has_one() {
+    let text = shipped("provisioner-failover.toml");
+    let (mutual, server) = ("tls  = \"mutual\"", "tls  = \"server\"");
+    let (two, tokens) = ("count  = 2", "count  = 2\nissues = \"tokens\"");
+    for part in ["\"1000/s\"", mutual, two] {
+        assert!(text.contains(part), "the scenario has no {part} any more");
+    }
+    let text = text.replace("\"1000/s\"", "\"30/s\"");
+    let text = text.replace(mutual, server).replace(two, tokens);
+    let summary = Stage::new(&text).enrols(&["nodes=60"]);
+    assert_eq!(summary["nodes"]["confirmed"], 60);
+    assert_eq!(summary["nodes"]["stuck"], 0);
+    assert_eq!(summary["enrolment"]["keys_signed_twice"], 0);
+    assert_eq!(summary["faults"][0]["happened"], true);
+    assert_eq!(summary["rounds"]["ping-all/ping"]["missing"], 0);
+}
+
 /// A round of pings to everybody who is expected to answer.
 const ASK: &str = r#"
 [[phase]]

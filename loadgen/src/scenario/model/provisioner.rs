@@ -3,13 +3,15 @@
 use serde::Serialize;
 
 use crate::scenario::mistake::Location;
-use crate::scenario::words::Manage;
+use crate::scenario::words::{Issues, Manage};
 
 /// The enrolment service.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provisioner {
     /// Who runs it.
     pub manage: Manage,
+    /// What nodes get of it.
+    pub issues: Issues,
     /// How many.
     pub count: u32,
     /// Pooled helper processes that sign for each; 0 where each signs itself.

@@ -6,8 +6,9 @@ use server_core::node::{MemoryStorage, PROVISIONING_JWT, SERVER_CONF, ServerConf
 use server_core::words::Identity;
 
 use super::{Ground, LifeError, needs_no_certificate};
+use crate::message::ROOTS;
 use crate::plan::PlannedBroker;
-use crate::scenario::{Fleet, Start};
+use crate::scenario::{Fleet, Issues, Start};
 
 fn text(text: String) -> Arc<[u8]> {
     Arc::from(text.into_bytes())
@@ -26,6 +27,9 @@ impl Ground {
             let storage = MemoryStorage::with_common(root, Arc::clone(&self.files));
             if let Some(token) = &self.token {
                 storage.insert(PROVISIONING_JWT, Arc::clone(token));
+            }
+            if self.plan.scenario.provisioner.issues == Issues::Tokens {
+                storage.insert(ROOTS, Arc::clone(&self.roots));
             }
             return Ok(storage);
         }
