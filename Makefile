@@ -5,7 +5,7 @@
 # and results/runs/ are written, and git ignores all three.
 
 .NOTPARALLEL:
-.PHONY: help demo test conformance faults lint bench floor doc build clean
+.PHONY: help demo test conformance faults fuzz lint bench floor doc build clean
 .DEFAULT_GOAL := help
 
 CARGO := cargo
@@ -34,9 +34,10 @@ test: ## everything CI asks: format, lints, docs, example, tests
 	@$(STEP) 6/7 "embedded node" $(CARGO) run $(LOCKED) -p server-core --example embedded
 	@$(STEP) --last 7/7 "tests" $(CARGO) test --workspace --no-fail-fast $(LOCKED)
 
-conformance: ## hooks against real OpenBao, cfssl, step-ca and pebble (BAO=, CFSSL=, STEP_CA=, PEBBLE= say where)
+OUT := results/runs/conformance
+conformance: ## hooks against real OpenBao, cfssl, step-ca, pebble: make conformance [BAO=] [CFSSL=] [STEP_CA=] [PEBBLE=]
 	@tools/bootstrap 1/2 --tests
-	@$(STEP) --last 2/2 "real authorities" $(CARGO) test $(LOCKED) -p provisioner --test hooks -- --ignored --nocapture
+	@tools/conformance 2/2 --out $(OUT)
 
 lint: ## format and clippy only, warnings are errors
 	@tools/bootstrap 1/3 --lints
@@ -60,6 +61,12 @@ faults: ## kill provisioners, brokers and helpers under load: make faults [KILLS
 	@tools/bootstrap 1/3
 	@$(STEP) 2/3 "building (release)" $(CARGO) build --release $(LOCKED) -p provisioner -p loadgen -p benches
 	@$(STEP) --last 3/3 "$(KILLS) kills" $(RELEASE)/faults --kills $(KILLS) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
+
+SECONDS := 60
+TARGETS :=
+fuzz: ## the parsers of what strangers write: make fuzz [SECONDS=60] [TARGETS="request token"]
+	@tools/bootstrap 1/2
+	@tools/fuzz 2/2 $(SECONDS) $(TARGETS)
 
 doc: ## the API documentation, in target/doc
 	@tools/bootstrap 1/2

@@ -1,9 +1,11 @@
-"""Tests of the bootstrap, against a package index of their own on loopback."""
+"""Tests of the bootstrap, against a package index of their own on loopback, and of what a
+conformance run tells."""
 
 import base64
 import hashlib
 import http.server
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import zipfile
 from unittest import mock
 
 sys.dont_write_bytecode = True
+import conformance_report as report  # noqa: E402
 import nats_server  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -152,6 +155,26 @@ class Step(unittest.TestCase):
         done = self.run_step("1/1", "run", "/does/not/exist")
         self.assertEqual(done.returncode, 1)
         self.assertIn("could not be started", done.stderr)
+
+
+class Conformance(unittest.TestCase):
+    """From records and ended tests to what is told."""
+
+    def test_a_server_that_was_not_there_is_told_and_none_passes_by_not_being_run(self):
+        cases = [
+            {"server": "cfssl", "hook": "cfssl", "case": "500", "wanted": "ca.unavailable", "got": "issued"},
+            {"server": "stand-in", "hook": "pool", "case": "signs", "wanted": "issued", "got": "issued"},
+        ]
+        found = [(report.SERVERS[1], "1.6.5"), (report.SERVERS[3], "2.4.0")]
+        tests = {"real::cfssl::signs": "failed"}
+        kept = report.result(cases, tests, found, [report.SERVERS[0]], 101)
+        self.assertEqual((kept["good"], kept["complete"]), (False, False))
+        outcomes = {server["server"]: server["outcome"] for server in kept["servers"]}
+        self.assertEqual(outcomes, {"cfssl": "failed", "pebble": "failed", "OpenBao": "skipped"})
+        told = "\n".join(report.lines(kept))
+        for line in ["0 of 1 cases", "1 of 1 cases", "FAILED real::cfssl::signs", "SKIPPED OpenBao: pip", "NOT GOOD"]:
+            self.assertIn(line, told)
+        self.assertEqual(json.loads(report.text(kept)), kept)
 
 
 if __name__ == "__main__":

@@ -357,12 +357,31 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+/// The longest sentence about why something was not accepted, bytes: it may quote what was judged,
+/// and goes into the ledger.
+pub const LONGEST_SENTENCE: usize = 4 * 1024;
+
+/// The text in at most so many bytes. The middle is what is left out: sentences begin with what is wrong
+/// and end with where.
+pub(crate) fn brief(text: String, most: usize) -> String {
+    const GAP: &str = " … ";
+    if text.len() <= most {
+        return text;
+    }
+    let half = most.saturating_sub(GAP.len()) / 2;
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let begin = (0..=half).rev().find(is_boundary).unwrap_or(0);
+    let rest = text.len() - half..text.len();
+    let end = rest.into_iter().find(is_boundary).unwrap_or(text.len());
+    format!("{}{GAP}{}", &text[..begin], &text[end..])
+}
+
 impl Refusal {
-    /// A refusal with this code and sentence.
+    /// A refusal with this code and sentence, which loses its middle beyond [`LONGEST_SENTENCE`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: brief(message.into(), LONGEST_SENTENCE),
             retry_after: None,
         }
     }

@@ -7,6 +7,7 @@
 pub mod configuration;
 pub(crate) mod extensions;
 pub mod identity;
+mod inventory;
 pub(crate) mod key;
 mod pem;
 pub mod policy;
@@ -17,6 +18,7 @@ mod shipped;
 pub mod token;
 mod weak;
 
+pub use inventory::judge_inventory;
 pub use key::KeyKind;
 pub use policy::RequestPolicy;
 pub use possession::judge_possession;

@@ -8,21 +8,26 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use server_core::events::Event;
-use server_core::trust::jwt::{JwtKey, NamedKey, Rules};
+use server_core::trust::jwt::{self, JwtKey, NamedKey, Rules};
 use server_core::wire::rpc::RpcReply;
 use server_core::wire::{Limits, decode_reply};
 
 use crate::audit;
-use crate::code::Refusal;
-use crate::hook::{choria, contract};
+use crate::ca::{CertificatePolicy, TrustStore, judge_chain};
+use crate::code::{LONGEST_SENTENCE, Refusal};
+use crate::hook::{self, Decision, HookAnswer, HookError, choria, contract};
+use crate::judge::token::Scope;
 use crate::judge::{self, RequestPolicy};
 use crate::pipeline::arrive::Listener;
+use crate::placement::{self, Candidate, Placement, Rule};
 
-/// Longest sentence about bad input, bytes.
-const LONGEST: usize = 4_096;
 /// The public key of RFC 8032, test 1.
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+/// A request and the root that a certificate for it should come from.
+const REQUEST: &[u8] = include_bytes!("../tests/golden/requests/choria-provisioner.pem");
+const ROOT: &str = include_str!("../../server-core/tests/golden/keys/ca.pem");
 /// Any time will do.
 const NOW: i64 = 1_800_000_000;
 
@@ -30,13 +35,17 @@ const NOW: i64 = 1_800_000_000;
 pub type Door = fn(&[u8]);
 
 /// Every door with its name, which is that of its fuzz target.
-pub const DOORS: [(&str, Door); 7] = [
+pub const DOORS: [(&str, Door); 11] = [
     ("request", request),
     ("token", token),
     ("event", event),
     ("reply", reply),
+    ("inventory", inventory),
     ("hook_answer", hook_answer),
     ("choria_answer", choria_answer),
+    ("authority_answer", authority_answer),
+    ("certificate", certificate),
+    ("shipped_key", shipped_key),
     ("audit_line", audit_line),
 ];
 
@@ -62,6 +71,13 @@ pub fn token(bytes: &[u8]) {
     if let Err(refusal) = judge::token::judge(&text, &keys, &Rules::default(), now) {
         told(&refusal);
     }
+    // What comes after the signature, which nothing made up ever has.
+    if let Ok(claims) = jwt::decode_unverified(&text)
+        && let Ok(scope) = Scope::of(&claims)
+        && let Err(refusal) = scope.admits("n1.example.net", &Value::Null)
+    {
+        told(&refusal);
+    }
 }
 
 /// A lifecycle event.
@@ -82,17 +98,86 @@ pub fn reply(bytes: &[u8]) {
     }
 }
 
+/// An inventory, as it is or within the reply that brings it, and what is looked up in it.
+pub fn inventory(bytes: &[u8]) {
+    let found = match RpcReply::parse(bytes, &Limits::default()) {
+        Ok(reply) => reply.data,
+        Err(_) => serde_json::from_slice(bytes).unwrap_or_default(),
+    };
+    let inventory = match judge::judge_inventory(found) {
+        Ok(inventory) => inventory,
+        Err(refusal) => return told(&refusal),
+    };
+    let scope = Scope {
+        facts: [("site.name".to_owned(), "ams".to_owned())].into(),
+        ..Scope::default()
+    };
+    if let Err(refusal) = scope.admits("n1.example.net", &inventory) {
+        told(&refusal);
+    }
+    let placement = Placement {
+        rules: vec![Rule::Value {
+            of: placement::Source::Fact,
+            path: "site.name".to_owned(),
+            targets: [("ams".to_owned(), "west".to_owned())].into(),
+        }],
+        ..Placement::default()
+    };
+    let node = Candidate {
+        identity: "n1.example.net",
+        inventory: &inventory,
+        claims: &Value::Null,
+        before: None,
+    };
+    let _ = placement.choose(node, |_| 0);
+}
+
 /// The answer of a helper of our own contract.
 pub fn hook_answer(bytes: &[u8]) {
-    if let Err(error) = contract::read_any_answer(bytes) {
-        told(&error.into());
+    answered(contract::read_any_answer(bytes));
+}
+
+/// The answer of a helper of the Choria contract, where nodes get certificates and where they get tokens.
+pub fn choria_answer(bytes: &[u8]) {
+    for wanted in [choria::Wanted::CertificateOrKey, choria::Wanted::Claims] {
+        answered(choria::read_answer(bytes, wanted));
     }
 }
 
-/// The answer of a helper of the Choria contract.
-pub fn choria_answer(bytes: &[u8]) {
-    if let Err(error) = choria::read_answer(bytes, choria::Wanted::CertificateOrKey) {
-        told(&error.into());
+/// The answer of an authority over HTTP: two bytes of status, then the body.
+pub fn authority_answer(bytes: &[u8]) {
+    let (status, body) = match bytes {
+        [one, two, body @ ..] => (u16::from_be_bytes([*one, *two]), body),
+        _ => (200, bytes),
+    };
+    // Most bytes make no status; what they would say is read all the same.
+    let status = if status < 1_000 { status } else { 200 };
+    for answer in hook::http::read_any_answer(status, body) {
+        answered(answer);
+    }
+}
+
+/// A certificate with its chain, from whoever signs.
+pub fn certificate(bytes: &[u8]) {
+    let chain = String::from_utf8_lossy(bytes);
+    let now = Timestamp::from_second(NOW).unwrap_or_default();
+    let judged = judge::judge(REQUEST, "n1.example.net", &RequestPolicy::default())
+        .and_then(|request| Ok((request, TrustStore::from_pem(ROOT, "")?)));
+    if let Ok((request, trust)) = judged {
+        let policy = CertificatePolicy::default();
+        for ca in [None, Some(&*chain)] {
+            if let Err(refusal) = judge_chain(&chain, ca, &request, &trust, &policy, now) {
+                told(&refusal);
+            }
+        }
+    }
+}
+
+/// A private key that an authority made for a node.
+pub fn shipped_key(bytes: &[u8]) {
+    let pem = String::from_utf8_lossy(bytes);
+    if let Err(refusal) = judge::judge_shipped(&pem, "n1.example.net", &RequestPolicy::default()) {
+        told(&refusal);
     }
 }
 
@@ -101,11 +186,32 @@ pub fn audit_line(bytes: &[u8]) {
     audit::read_any_line(bytes);
 }
 
+/// What a hook said, up to what a node would be sent.
+fn answered(answer: Result<HookAnswer, HookError>) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return told(&error.into()),
+    };
+    is_fit_to_print(&answer.message);
+    if let Decision::Issue(issued) = answer.decision {
+        let settings = issued.configuration.unwrap_or_default();
+        let (actions, opa) = (issued.action_policies, issued.opa_policies);
+        if let Err(refusal) = judge::configuration::judge("n1.example.net", settings, actions, opa)
+        {
+            told(&refusal);
+        }
+    }
+}
+
 fn told(refusal: &Refusal) {
-    let message = &refusal.message;
-    assert!(message.len() <= LONGEST, "{} bytes are told", message.len());
+    is_fit_to_print(&refusal.message);
+}
+
+fn is_fit_to_print(sentence: &str) {
+    let length = sentence.len();
+    assert!(length <= LONGEST_SENTENCE, "{length} bytes are told");
     assert!(
-        !message.chars().any(char::is_control),
-        "control characters are told: {message:?}"
+        !sentence.chars().any(char::is_control),
+        "control characters are told: {sentence:?}"
     );
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use server_core::wire::to_go_json;
 use zeroize::Zeroizing;
 
-use super::redact::shown;
+use super::redact::{quoted, shown};
 use super::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::code::{Code, Refusal};
 use crate::config::Secret;
@@ -217,7 +217,7 @@ pub(super) fn texts(
             Value::String(text) => Ok((key, text)),
             other => Err(protocol(&format!(
                 "{whole}.{} is {}; every value must be text in quotes",
-                shown(key.as_bytes(), &[]),
+                quoted(&key),
                 match other {
                     Value::Null => "null",
                     Value::Bool(_) => "true or false without quotes",
@@ -232,7 +232,7 @@ pub(super) fn texts(
 
 /// What a helper should not have answered; `what` may quote it.
 pub(super) fn protocol(what: &str) -> HookError {
-    let what = shown(what.as_bytes(), &[]);
+    let what = quoted(what);
     Refusal::new(
         Code::HookProtocol,
         format!("the helper does not keep to the contract: {what}"),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::choria::texts;
-use super::redact::shown;
+use super::redact::{quoted, shown};
 use super::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::code::Code;
 use crate::judge::request::sha256;
@@ -266,7 +266,7 @@ fn parse(question: &Question, answer: &[u8]) -> Result<Answer, HookError> {
     }
     Err(protocol(&format!(
         "it answered {:?} and was asked {:?} (`request_id`)",
-        shown(answer.request_id.as_bytes(), &[]),
+        quoted(&answer.request_id),
         question.request_id
     )))
 }

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use hyper::StatusCode;
 
 mod acme;
 mod cfssl;
@@ -22,6 +24,8 @@ pub use client::{HttpClient, Target};
 pub use step_ca::StepCa;
 pub use vault::Vault;
 pub use webhook::Webhook;
+
+use reply::Reply;
 
 use super::{Decision, Hook, HookAnswer, HookError, HookRequest, Issued};
 use crate::ca::ToBeSigned;
@@ -146,4 +150,21 @@ fn names(request: &HookRequest) -> Vec<String> {
 /// A life in seconds as authorities write it: `7776000s`.
 fn seconds(life: Duration) -> String {
     format!("{}s", life.as_secs())
+}
+
+/// Reads any bytes as the answer of each kind of authority, with this status. For fuzzing.
+pub(crate) fn read_any_answer(status: u16, body: &[u8]) -> Vec<Result<HookAnswer, HookError>> {
+    let reply = || Reply {
+        url: "https://ca.example.net".to_owned(),
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
+        pause: None,
+        body: Bytes::copy_from_slice(body),
+    };
+    let read = |answer: fn(&Reply) -> Result<HookAnswer, HookError>| answer(&reply().checked()?);
+    vec![
+        read(vault::answer),
+        read(|reply| cfssl::certificate(reply).map(|leaf| issue([leaf.as_str()]))),
+        read(step_ca::answer),
+        acme::problem::judged(reply()).map(|reply| issue(std::str::from_utf8(&reply.body).ok())),
+    ]
 }

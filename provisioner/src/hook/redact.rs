@@ -1,7 +1,12 @@
 //! Foreign text made fit for a log line: no secrets, no control characters, no novel.
 
-/// How much of a text is shown: its end, where programs say why they failed.
-const LONGEST: usize = 4 * 1024;
+use crate::code::brief;
+
+/// How much of a text is shown: its end, where programs say why they failed. A sentence about it
+/// has to have room around it.
+const LONGEST: usize = 3 * 1024;
+/// How much of a text is quoted that is only wrong.
+const QUOTED: usize = 1024;
 /// More than a private key has in PEM: after so much without its end something else was begun.
 const LONGEST_KEY: usize = 16 * 1024;
 /// The boundaries of a block of PEM, up to its label (RFC 7468 §2).
@@ -14,13 +19,7 @@ pub(super) fn shown(text: &[u8], secrets: &[&str]) -> String {
     for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
         text = text.replace(secret, "[secret]");
     }
-    let text = without_private_keys(&text);
-    let mut line: String = text
-        .trim()
-        .chars()
-        .map(|c| if c == '\n' { '⏎' } else { c })
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line = one_line(&text);
     if line.len() > LONGEST {
         let start = (line.len() - LONGEST..line.len())
             .find(|at| line.is_char_boundary(*at))
@@ -28,6 +27,22 @@ pub(super) fn shown(text: &[u8], secrets: &[&str]) -> String {
         line.replace_range(..start, "…");
     }
     line
+}
+
+/// What is wrong with an answer, which may quote it at any length: begin and end are kept, for a
+/// parser says first what it met and last where.
+pub(super) fn quoted(what: &str) -> String {
+    brief(one_line(what), QUOTED)
+}
+
+/// The text on one line, with private keys blacked out.
+fn one_line(text: &str) -> String {
+    without_private_keys(text)
+        .trim()
+        .chars()
+        .map(|c| if c == '\n' { '⏎' } else { c })
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// The text without its private keys. What is kept of a text may begin or end within one.
@@ -132,6 +147,23 @@ mod tests {
         let line = shown(text.as_bytes(), &[]);
         assert!(line.len() <= LONGEST + 4);
         assert!(line.starts_with('…') && line.ends_with("the end"));
+    }
+
+    #[test]
+    fn of_what_is_wrong_begin_and_end_are_quoted() {
+        let key = format!(
+            "unknown field `{}`, expected one of `a` at line 1",
+            "ä".repeat(9_999)
+        );
+        let said = quoted(&key);
+        assert!(said.len() <= QUOTED, "{}", said.len());
+        assert!(
+            said.starts_with("unknown field `ä") && said.ends_with("` at line 1"),
+            "{said}"
+        );
+        let leaked =
+            "unknown variant `-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----`";
+        assert_eq!(quoted(leaked), "unknown variant `[private key]`");
     }
 
     proptest! {

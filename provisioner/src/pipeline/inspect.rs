@@ -26,9 +26,6 @@ use crate::judge::token::JudgedToken;
 use crate::ledger::{Act, Enrolment, Presented};
 use crate::step::{State, Step};
 
-/// The most an inventory may be, bytes of JSON.
-const MAX_INVENTORY: usize = 256 * 1024;
-
 /// A node that is there, with a good token.
 #[derive(Debug)]
 pub(crate) struct Inspected {
@@ -189,16 +186,7 @@ async fn inventory(context: &Context, conversation: &mut Conversation) -> Result
     let found = conversation
         .call(&question, config.timeouts.node, config.retry.attempts)
         .await?;
-    let size = serde_json::to_vec(&found).map_or(usize::MAX, |bytes| bytes.len());
-    if size > MAX_INVENTORY {
-        let says = format!("its inventory has {size} bytes; at most {MAX_INVENTORY} are taken");
-        return Err(Refusal::new(Code::InventoryTooLarge, says));
-    }
-    if !found.is_object() {
-        let says = "its inventory is no JSON object";
-        return Err(Refusal::new(Code::InventoryParse, says));
-    }
-    Ok(found)
+    judge::judge_inventory(found)
 }
 
 /// Its restart is in the ledger and it was not heard of since.

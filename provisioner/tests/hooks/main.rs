@@ -14,6 +14,7 @@ mod guard;
 mod node;
 mod pool;
 mod real;
+mod record;
 mod secure;
 mod server;
 mod token;

@@ -1,4 +1,5 @@
-//! A server that speaks like each kind of authority, and fails as it is told.
+//! A server that speaks like each kind of authority, or stands before a real one, and fails as it
+//! is told.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -7,11 +8,14 @@ use std::time::Duration;
 
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
+use provisioner::ca::TrustStore;
 use serde_json::{Value, json};
 
 mod acme;
+mod front;
 
 use crate::authority::{Authority, Flaw, Signer};
+pub(crate) use front::{Speech, Upstream};
 
 /// How a server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +39,10 @@ pub(crate) enum Fault {
     Refuses,
 }
 
-/// What was asked: path, headers, body.
+/// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
+    method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -50,9 +55,15 @@ impl Question {
     }
 }
 
+/// What a server says to a question, on the wire; none where it hangs.
+type Respond = dyn Fn(&Question, Fault) -> Option<Vec<u8>> + Send + Sync;
+
 /// A running server; its threads end with the process.
 pub(crate) struct Server {
-    pub(crate) authority: Arc<Authority>,
+    /// What it is, in the records of a run.
+    pub(crate) is: &'static str,
+    roots: String,
+    intermediates: Vec<String>,
     address: SocketAddr,
     fault: Arc<Mutex<Fault>>,
     asked: Arc<Mutex<Vec<Question>>>,
@@ -71,32 +82,82 @@ impl Server {
     }
 
     pub(crate) fn start_with(authority: &Arc<Authority>, tls: Option<&Identity<'_>>) -> Self {
+        let signs = Arc::clone(authority);
+        Self::serving("stand-in", authority, tls, move |question, fault| {
+            answer(&signs, question, fault)
+        })
+    }
+
+    /// A server that is asked through this one, which has it fail.
+    pub(crate) fn before(
+        is: &'static str,
+        upstream: Upstream,
+        authority: &Arc<Authority>,
+        tls: Option<&Identity<'_>>,
+    ) -> Self {
+        let forges = Arc::clone(authority);
+        Self::serving(is, authority, tls, move |question, fault| {
+            upstream.answer(&forges, question, fault)
+        })
+    }
+
+    fn serving(
+        is: &'static str,
+        authority: &Authority,
+        tls: Option<&Identity<'_>>,
+        respond: impl Fn(&Question, Fault) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
-            authority: Arc::clone(authority),
+            is,
+            roots: authority.root.pem(),
+            intermediates: vec![authority.intermediate.pem()],
             address: listener.local_addr().unwrap(),
             fault: Arc::new(Mutex::new(Fault::Signs(Flaw::None))),
             asked: Arc::default(),
             secure: tls.is_some(),
         };
         let tls = tls.map(acceptor);
-        let (authority, fault) = (Arc::clone(authority), Arc::clone(&server.fault));
-        let asked = Arc::clone(&server.asked);
+        let (fault, asked) = (Arc::clone(&server.fault), Arc::clone(&server.asked));
+        let respond: Arc<Respond> = Arc::new(respond);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (authority, fault) = (Arc::clone(&authority), Arc::clone(&fault));
+                let (fault, respond) = (Arc::clone(&fault), Arc::clone(&respond));
                 let (asked, tls) = (Arc::clone(&asked), tls.clone());
                 std::thread::spawn(move || match tls {
-                    None => serve(stream, &authority, &fault, &asked),
+                    None => serve(stream, &*respond, &fault, &asked),
                     Some(tls) => {
                         if let Ok(stream) = tls.accept(stream) {
-                            serve(stream, &authority, &fault, &asked);
+                            serve(stream, &*respond, &fault, &asked);
                         }
                     }
                 });
             }
         });
         server
+    }
+
+    /// Adds an authority that it signs with, root and intermediate.
+    pub(crate) fn trusting(mut self, root: &str, intermediate: String) -> Self {
+        self.roots += root;
+        self.intermediates.push(intermediate);
+        self
+    }
+
+    /// What the service is configured with, intermediates included or not.
+    pub(crate) fn trust(&self, pool: bool) -> TrustStore {
+        let pool = if pool {
+            self.intermediates.concat()
+        } else {
+            String::new()
+        };
+        TrustStore::from_pem(&self.roots, &pool).unwrap()
+    }
+
+    /// Whether a chain ends below a root of the server's.
+    pub(crate) fn completes(&self, chain: &str) -> bool {
+        let ends = |issuer: &String| chain.ends_with(issuer);
+        self.intermediates.iter().any(ends)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -131,7 +192,7 @@ fn acceptor(identity: &Identity<'_>) -> SslAcceptor {
 
 fn serve(
     stream: impl Read + Write,
-    authority: &Authority,
+    respond: &Respond,
     fault: &Mutex<Fault>,
     asked: &Mutex<Vec<Question>>,
 ) {
@@ -140,7 +201,7 @@ fn serve(
         asked.lock().unwrap().push(question.clone());
         let fault = *fault.lock().unwrap();
         let out = stream.get_mut();
-        let written = match answer(authority, &question, fault) {
+        let written = match respond(&question, fault) {
             Some(bytes) => out.write_all(&bytes).and_then(|()| out.flush()),
             None => {
                 std::thread::sleep(Duration::from_secs(600));
@@ -156,7 +217,8 @@ fn serve(
 fn read(stream: &mut BufReader<impl Read>) -> Option<Question> {
     let mut first = String::new();
     stream.read_line(&mut first).ok()?;
-    let path = first.split(' ').nth(1)?.to_owned();
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let (mut headers, mut length) = (Vec::new(), 0);
     loop {
         let mut line = String::new();
@@ -173,6 +235,7 @@ fn read(stream: &mut BufReader<impl Read>) -> Option<Question> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(Question {
+        method,
         path,
         headers,
         body,
@@ -190,26 +253,9 @@ fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Ve
     }
     let (flaw, more) = match fault {
         Fault::Hangs => return None,
-        Fault::Fails => return Some(http("500 Internal Server Error", "", b"out of entropy")),
-        Fault::Throttles => {
-            return Some(http(
-                "429 Too Many Requests",
-                "Retry-After: 7\r\n",
-                b"slower",
-            ));
-        }
-        Fault::Redirects => {
-            return Some(http(
-                "307 Temporary Redirect",
-                "Location: /elsewhere\r\n",
-                b"",
-            ));
-        }
-        Fault::Forbids => return Some(http("403 Forbidden", "", b"permission denied")),
-        Fault::Refuses => return Some(http("400 Bad Request", "", b"not this name")),
-        Fault::Floods => return Some(http("200 OK", "", &vec![b'x'; 10_000_000])),
         Fault::Truncates => (Flaw::None, true),
         Fault::Signs(flaw) => (flaw, false),
+        failing => return Some(failure(failing)),
     };
     if let Some((headers, body)) = acme::signed(authority, question, flaw) {
         return Some(cut(
@@ -220,6 +266,20 @@ fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Ve
     }
     let body = signed(authority, question, &asked, flaw).to_string();
     Some(cut(http("200 OK", "", body.as_bytes()), body.len(), more))
+}
+
+/// What is said instead of an answer.
+fn failure(fault: Fault) -> Vec<u8> {
+    match fault {
+        Fault::Throttles => http("429 Too Many Requests", "Retry-After: 7\r\n", b"slower"),
+        Fault::Redirects => http("307 Temporary Redirect", "Location: /elsewhere\r\n", b""),
+        Fault::Forbids => http("403 Forbidden", "", b"permission denied"),
+        Fault::Refuses => http("400 Bad Request", "", b"not this name"),
+        Fault::Floods => http("200 OK", "", &vec![b'x'; 10_000_000]),
+        Fault::Fails | Fault::Signs(_) | Fault::Hangs | Fault::Truncates => {
+            http("500 Internal Server Error", "", b"out of entropy")
+        }
+    }
 }
 
 /// Without the second half of its body, if it is to be so.

@@ -22,6 +22,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::node::request;
+use crate::record;
 
 const CONF: &str = "SOFTHSM2_CONF";
 const PIN: &str = "4711-geheim";
@@ -319,6 +320,14 @@ fn signatures_a_second() {
         let authority = Arc::new(authority(&certificate, &roots, &token));
         let [one, two] = [1, 2].map(|threads| rate(&authority, threads));
         println!("{object}: {one:.0} signatures/s by one session, {two:.0} by two");
+        record::figure(
+            &format!("signatures/s of a token, {object}, one session"),
+            one,
+        );
+        record::figure(
+            &format!("signatures/s of a token, {object}, two sessions"),
+            two,
+        );
         assert!(one > 10.0, "{one}");
     }
     let settings = InitSettings {
@@ -344,6 +353,8 @@ fn signatures_a_second() {
     let memory = Arc::new(memory);
     let [one, two] = [1, 2].map(|threads| rate(&memory, threads));
     println!("p256 in memory: {one:.0} signatures/s by one thread, {two:.0} by two");
+    record::figure("signatures/s in memory, p256, one thread", one);
+    record::figure("signatures/s in memory, p256, two threads", two);
 }
 
 fn rate(authority: &Arc<Authority>, threads: u32) -> f64 {

@@ -13,6 +13,8 @@ fn samples() -> Vec<Vec<u8>> {
         "tests/golden/helper",
         "tests/golden/requests",
         "../server-core/tests/golden/events",
+        "../server-core/tests/golden/keys",
+        "../server-core/tests/golden/provisioning/keys",
         "../server-core/tests/golden/v1",
     ];
     let mut files: Vec<PathBuf> = Vec::new();
@@ -33,6 +35,8 @@ fn samples() -> Vec<Vec<u8>> {
         b"eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJDaG9yaWEgVG9rZW5zIFBhY2thZ2UifQ.AAAA"
             .to_vec(),
     );
+    // What a fuzzer found: who quotes a key that is not known quotes all of it.
+    samples.push(format!(r#"{{"{}":1}}"#, "not known ".repeat(1_000)).into_bytes());
     samples
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 mod account;
 mod dns;
-mod problem;
+pub(super) mod problem;
 mod transport;
 
 pub use account::ExternalAccount;

@@ -10,9 +10,10 @@ use openssl::x509::{X509, X509VerifyResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::reply::Reply;
 use super::{Api, HttpClient, issue, names};
 use crate::code::Code;
-use crate::hook::redact::shown;
+use crate::hook::redact::quoted;
 use crate::hook::{HookAnswer, HookError, HookRequest};
 
 /// Asks `cfssl serve` or `multirootca`.
@@ -63,8 +64,7 @@ impl Cfssl {
         let reply = client
             .post("/api/v1/cfssl/info", &[], body.to_string())
             .await?;
-        let answer: Answer = reply.json()?;
-        let issuer = answer.certificate(&reply.url)?;
+        let issuer = certificate(&reply)?;
         *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = Some(issuer.clone());
         Ok(issuer)
     }
@@ -101,15 +101,15 @@ struct Signed {
     certificate: String,
 }
 
-impl Answer {
-    fn certificate(self, url: &str) -> Result<String, HookError> {
-        match self.result {
-            Some(result) if self.success => Ok(result.certificate),
-            _ => {
-                let errors = Value::from(self.errors).to_string();
-                let says = format!("{url} refused: {}", shown(errors.as_bytes(), &[]));
-                Err(HookError::unsent(Code::CaRefused, says))
-            }
+/// What was signed, or who signs.
+pub(super) fn certificate(reply: &Reply) -> Result<String, HookError> {
+    let answer: Answer = reply.json()?;
+    match answer.result {
+        Some(result) if answer.success => Ok(result.certificate),
+        _ => {
+            let errors = quoted(&Value::from(answer.errors).to_string());
+            let says = format!("{} refused: {errors}", reply.url);
+            Err(HookError::unsent(Code::CaRefused, says))
         }
     }
 }
@@ -149,8 +149,7 @@ impl Api for Cfssl {
                 client.post(path, &[], body.to_string()).await?
             }
         };
-        let answer: Answer = reply.json()?;
-        let certificate = answer.certificate(&reply.url)?;
+        let certificate = certificate(&reply)?;
         // The certificate exists from here on, whatever becomes of the chain.
         let issuer = self
             .issuer(client, &certificate)

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::code::Code;
 use crate::hook::HookError;
 use crate::hook::contract::LONGEST_PAUSE;
-use crate::hook::redact::shown;
+use crate::hook::redact::{quoted, shown};
 
 /// How much of an error's body is shown.
 const SHOWN: usize = 1024;
@@ -69,7 +69,7 @@ impl Reply {
 
     /// An answer that is not what this kind of server answers; `what` may quote it.
     pub(super) fn wrong(&self, what: &str) -> HookError {
-        let what = shown(what.as_bytes(), &[]);
+        let what = quoted(what);
         let says = format!("{} answered what it should not: {what}", self.url);
         HookError::new(Code::HookProtocol, says)
     }

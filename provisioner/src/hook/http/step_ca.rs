@@ -14,6 +14,7 @@ use openssl::pkey::{PKey, Private};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reply::Reply;
 use super::{Api, HttpClient, issue, names};
 use crate::code::Code;
 use crate::hook::{HookAnswer, HookError, HookRequest};
@@ -164,10 +165,15 @@ impl Api for StepCa {
             "notAfter": format!("{}s", self.validity.as_secs()),
         });
         let reply = client.post("/1.0/sign", &[], body.to_string()).await?;
-        let answer: Answer = reply.json()?;
-        Ok(match answer.cert_chain {
-            Some(chain) if !chain.is_empty() => issue(chain.iter().map(String::as_str)),
-            _ => issue(std::iter::once(answer.crt.as_str()).chain(answer.ca.as_deref())),
-        })
+        answer(&reply)
     }
+}
+
+/// What was signed, and by whom.
+pub(super) fn answer(reply: &Reply) -> Result<HookAnswer, HookError> {
+    let answer: Answer = reply.json()?;
+    Ok(match answer.cert_chain {
+        Some(chain) if !chain.is_empty() => issue(chain.iter().map(String::as_str)),
+        _ => issue(std::iter::once(answer.crt.as_str()).chain(answer.ca.as_deref())),
+    })
 }

@@ -7,6 +7,7 @@ use hyper::header::HeaderName;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::reply::Reply;
 use super::{Api, HttpClient, issue, names, seconds};
 use crate::config::Secret;
 use crate::hook::{HookAnswer, HookError, HookRequest};
@@ -80,12 +81,17 @@ impl Api for Vault {
         }
         let path = format!("/v1/{}/sign/{}", self.mount, self.role);
         let reply = client.post(&path, &headers, body.to_string()).await?;
-        let Answer { data } = reply.json()?;
-        let chain = match data.ca_chain {
-            Some(chain) if !chain.is_empty() => chain,
-            _ => data.issuing_ca.into_iter().collect(),
-        };
-        let leaf = std::iter::once(data.certificate.as_str());
-        Ok(issue(leaf.chain(chain.iter().map(String::as_str))))
+        answer(&reply)
     }
+}
+
+/// What was signed, and by whom.
+pub(super) fn answer(reply: &Reply) -> Result<HookAnswer, HookError> {
+    let Answer { data } = reply.json()?;
+    let chain = match data.ca_chain {
+        Some(chain) if !chain.is_empty() => chain,
+        _ => data.issuing_ca.into_iter().collect(),
+    };
+    let leaf = std::iter::once(data.certificate.as_str());
+    Ok(issue(leaf.chain(chain.iter().map(String::as_str))))
 }

@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::hook::HookError;
 use crate::hook::contract::LONGEST_PAUSE;
 use crate::hook::http::reply::Reply;
-use crate::hook::redact::shown;
+use crate::hook::redact::{quoted, shown};
 
 /// The prefix of the types RFC 8555 defines.
 const PREFIX: &str = "urn:ietf:params:acme:error:";
@@ -19,7 +19,7 @@ const BAD_NONCE: &str = "badNonce";
 ///
 /// # Errors
 /// The code for the type of the problem; for what is none, that of the status.
-pub(super) fn judged(reply: Reply) -> Result<Reply, HookError> {
+pub(in crate::hook::http) fn judged(reply: Reply) -> Result<Reply, HookError> {
     if !reply.status.is_client_error() {
         return reply.checked();
     }
@@ -43,7 +43,7 @@ pub(super) fn judged(reply: Reply) -> Result<Reply, HookError> {
 /// What the library could not do.
 pub(super) fn error(error: Error) -> HookError {
     let protocol = |what: String| {
-        let what = shown(what.as_bytes(), &[]);
+        let what = quoted(&what);
         let says = format!("the ACME server answered what it should not: {what}");
         HookError::new(Code::HookProtocol, says)
     };
