@@ -5,7 +5,7 @@
 //! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract ([`choria`]) or ours
 //! ([`contract`]; [`answerer`] is its other side). All but
 //! the first stand behind a [`guard`], which keeps the pace they can bear and leaves them alone
-//! while they fail. Whatever a hook answers is only a proposal: each certificate goes through
+//! while they fail; `watched` counts for the metrics what becomes of each question. Whatever a hook answers is only a proposal: each certificate goes through
 //! [`crate::ca::judgement`] and each configuration through [`crate::judge::configuration`] before
 //! a node sees it.
 
@@ -35,7 +35,9 @@ pub mod pool;
 mod process;
 mod program;
 mod redact;
+mod watched;
 
+pub use breaker::Standing;
 pub use builtin::BuiltinHook;
 pub use error::HookError;
 pub use exec::{ExecHook, ExecSettings, HelperContract};
@@ -43,6 +45,7 @@ pub use grant::GrantHook;
 pub use guard::{Guarded, Pace};
 pub use http::HttpHook;
 pub use pool::{PoolHook, PoolSettings};
+pub(crate) use watched::Watched;
 
 /// Everything a hook may know about a node. Never a private key, never the raw token.
 #[derive(Clone, Debug)]
@@ -179,6 +182,11 @@ pub trait Hook: Send + Sync + std::fmt::Debug {
     /// A `hook.*` or `ca.*` code, saying who did not answer.
     async fn health(&self) -> Result<(), HookError> {
         Ok(())
+    }
+
+    /// How its breaker stands, where it has one.
+    fn standing(&self) -> Option<Standing> {
+        None
     }
 
     /// Whether an answer may name the target of a node; where none can, a node without one is

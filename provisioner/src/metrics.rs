@@ -1,7 +1,9 @@
-//! Metrics for Prometheus: one histogram a step, setbacks by code, the queue.
+//! Metrics for Prometheus: one histogram a step, setbacks by code, the queue, the hook.
 //!
 //! Steps and setbacks are counted from what the ledger has made durable, so a
 //! metric never tells of something a kill could take back.
+
+mod hook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::code::Code;
 use crate::ledger::{Committed, Source};
 use crate::step::Step;
+pub use hook::HookMetrics;
 
 /// Bucket bounds of the steps, seconds: from what a local flush takes to what a
 /// node that has to be waited for takes.
@@ -65,6 +68,8 @@ pub struct Metrics {
     renewals_due: Gauge,
     /// Enrolled nodes whose certificates are to be renewed and that wait for a person.
     renewals_waiting: Gauge,
+    /// What is asked of the hook.
+    pub hook: HookMetrics,
     /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
     pub list_until: Gauge,
     /// Last line of the audit log that a stream was told.
@@ -113,6 +118,7 @@ impl Metrics {
         registry.register("renewals_due", help, renewals_due.clone());
         let help = "Nodes whose renewal waits for approval or for another provisioning token";
         registry.register("renewals_waiting", help, renewals_waiting.clone());
+        let hook = HookMetrics::register(&mut registry);
         let list_until = Gauge::default();
         let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (oldest, ready) = (Gauge::default(), Gauge::default());
@@ -173,6 +179,7 @@ impl Metrics {
             revocations,
             renewals_due,
             renewals_waiting,
+            hook,
             list_until,
             told,
             untold,
@@ -268,7 +275,10 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::hook::{Decision, HookAnswer, HookError, Standing};
     use crate::ledger::{Reason, Revocation};
     use crate::step::State;
 
@@ -314,6 +324,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_becomes_of_questions_to_the_hook_is_told_by_kind() {
+        let metrics = Metrics::new();
+        let second = Duration::from_secs(1);
+        let asked = [(); 2].map(|()| metrics.hook.asked("vault"));
+        let refused = Ok(HookAnswer::new(Decision::Refuse, String::new()));
+        metrics.hook.answered("vault", &refused, second);
+        let hung = Err(HookError::new(Code::CaUnavailable, "silent"));
+        metrics.hook.answered("vault", &hung, second * 10);
+        metrics.hook.unasked("vault", Code::CaThrottled);
+        metrics.hook.standing("vault", Standing::Closed);
+        metrics.hook.standing("vault", Standing::Open);
+        let wanted = [
+            "hook_requests_total{hook=\"vault\",outcome=\"refuse\"} 1",
+            "hook_requests_total{hook=\"vault\",outcome=\"ca.unavailable\"} 1",
+            "hook_unasked_total{hook=\"vault\",code=\"ca.throttled\"} 1",
+            "hook_request_duration_seconds_count{hook=\"vault\"} 2",
+            "hook_request_duration_seconds_bucket{le=\"1.0\",hook=\"vault\"} 1",
+            "hook_in_flight{hook=\"vault\"} 2",
+            "hook_breaker{hook=\"vault\",state=\"open\"} 1",
+            "hook_breaker{hook=\"vault\",state=\"closed\"} 0",
+        ];
+        let text = metrics.text();
+        for line in wanted.map(|line| format!("provisioner_{line}\n")) {
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+        drop(asked);
+        let text = metrics.text();
+        assert!(text.contains("hook_in_flight{hook=\"vault\"} 0"), "{text}");
+    }
+
     /// What is shipped for Grafana and Prometheus speaks of metrics that exist, and
     /// of all of them; and of codes that exist.
     #[test]
@@ -331,6 +372,11 @@ mod tests {
             placed: Some("west".to_owned()),
             revoked: vec![revocation()],
         }]);
+        drop(metrics.hook.asked("vault"));
+        let slow = Err(HookError::new(Code::CaThrottled, "slower"));
+        metrics.hook.answered("vault", &slow, Duration::ZERO);
+        metrics.hook.unasked("vault", Code::CaThrottled);
+        metrics.hook.standing("vault", Standing::Throttled);
         let text = metrics.text();
         let mut served = std::collections::BTreeSet::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

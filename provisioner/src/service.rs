@@ -10,6 +10,7 @@
 mod connect;
 mod desk;
 mod dispatch;
+mod hook;
 mod renewals;
 mod roll_call;
 pub(crate) mod shared;
@@ -24,12 +25,10 @@ use server_core::words::{Clock, Seed, Shutdown};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::code::Code;
 use crate::control;
 use crate::crl::Publisher;
 use crate::election::Campaign;
 use crate::events::{Teller, Telling};
-use crate::hook::HookError;
 use crate::http;
 use crate::ledger::{BucketError, Joining, Ledger, LedgerError};
 use crate::metrics::Metrics;
@@ -38,7 +37,7 @@ use crate::pipeline::ask::Asker;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::signals::Signals;
 use crate::pipeline::{Context, Holds, Places, PromisedPlaces};
-use crate::ready::{Part, Readiness};
+use crate::ready::Readiness;
 use crate::site::Site;
 use desk::Desk;
 use watcher::Watcher;
@@ -122,9 +121,10 @@ pub struct Outside {
 ///
 /// # Errors
 /// What cannot be repaired by waiting; brokers that are down are waited for.
-pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(), ServiceError> {
-    let site = Arc::new(site);
+pub async fn run(mut site: Site, outside: Outside, shutdown: Shutdown) -> Result<(), ServiceError> {
     let metrics = Metrics::new();
+    let hook = hook::watched(&mut site, &metrics);
+    let site = Arc::new(site);
     let ready = Arc::new(Readiness::default());
     let (ledger, joining) = open_ledger(&site, outside.seed, &metrics, &ready).await?;
     let group = ledger.group().cloned();
@@ -138,7 +138,10 @@ pub async fn run(site: Site, outside: Outside, shutdown: Shutdown) -> Result<(),
         refresh: {
             let (metrics, ready) = (metrics.clone(), Arc::clone(&ready));
             let (queue, clock) = (Arc::clone(&queue), Arc::clone(&outside.clock));
-            Arc::new(move || dispatch::gauge(&metrics, &ready, &queue, clock.as_ref()))
+            Arc::new(move || {
+                hook.gauge();
+                dispatch::gauge(&metrics, &ready, &queue, clock.as_ref());
+            })
         },
         list: publisher.as_ref().map(|publisher| publisher.current()),
     };
@@ -226,7 +229,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         campaign,
     } = shared;
     let seed = outside.seed;
-    self_test(&site, &ready).await;
+    hook::self_test(&site, &ready).await;
     if joining.is_none() {
         durable(&ledger).await;
     }
@@ -366,30 +369,4 @@ async fn serve_http(
     tracing::info!(%address, "metrics are served");
     tasks.spawn(http::serve(listener, seen, shutdown.clone()));
     Ok(Some(address.to_string()))
-}
-
-/// Waits until the hook can work; a node is not asked for anything before.
-async fn self_test(site: &Site, ready: &Readiness) {
-    loop {
-        // Looks at files and maybe at a token, which takes as long as it takes.
-        let hook = Arc::clone(&site.hook);
-        let tested = tokio::task::spawn_blocking(move || hook.self_test()).await;
-        let healthy = match tested {
-            Ok(Ok(())) => site.hook.health().await,
-            Ok(Err(error)) => Err(error),
-            Err(failed) => Err(HookError::new(Code::HookUnavailable, failed.to_string())),
-        };
-        match healthy {
-            Ok(()) => {
-                ready.met(Part::Hook);
-                return;
-            }
-            Err(refusal) => {
-                if ready.missed(Part::Hook, refusal.message.clone()) {
-                    tracing::error!(code = %refusal.code, "{}", refusal.message);
-                }
-                tokio::time::sleep(SELF_TEST).await;
-            }
-        }
-    }
 }

@@ -35,6 +35,35 @@ pub(super) enum Shut {
     Throttled(Duration),
 }
 
+/// How a backend stands, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is asked.
+    Closed,
+    /// It failed too often and is left alone.
+    Open,
+    /// A pause is over: one question tries it, or the next will.
+    Trying,
+    /// It asked to be left alone.
+    Throttled,
+}
+
+impl Standing {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::Trying, Self::Throttled];
+
+    /// The word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Trying => "trying",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
 /// The state of one backend.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -57,6 +86,16 @@ impl Breaker {
             until: None,
             trying: false,
             throttled: None,
+        }
+    }
+
+    /// How it stands, to who only looks.
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        match self.look(now) {
+            Err(Shut::Throttled(_)) => Standing::Throttled,
+            Err(Shut::Broken(_)) if !self.trying => Standing::Open,
+            Ok(()) if self.until.is_none() => Standing::Closed,
+            _ => Standing::Trying,
         }
     }
 
@@ -149,9 +188,12 @@ mod tests {
         assert_eq!(breaker.failed(now, 0.5), Some(SECOND));
         assert_eq!(breaker.admit(now), Err(Shut::Broken(SECOND)));
         assert_eq!(breaker.look(now), Err(Shut::Broken(SECOND)));
+        assert_eq!(breaker.standing(now), Standing::Open);
         now += SECOND;
         assert_eq!(breaker.look(now), Ok(()), "which takes no turn");
+        assert_eq!(breaker.standing(now), Standing::Trying);
         assert_eq!(breaker.admit(now), Ok(()), "one tries it");
+        assert_eq!(breaker.standing(now), Standing::Trying);
         assert_eq!(
             breaker.admit(now),
             Err(Shut::Broken(SECOND)),
@@ -161,6 +203,7 @@ mod tests {
         now += SECOND * 2;
         assert_eq!(breaker.admit(now), Ok(()));
         assert!(breaker.succeeded());
+        assert_eq!(breaker.standing(now), Standing::Closed);
         assert_eq!(breaker.admit(now), Ok(()));
         assert_eq!(breaker.admit(now), Ok(()));
     }
@@ -189,6 +232,7 @@ mod tests {
         breaker.throttled(now, SECOND * 3);
         breaker.succeeded();
         assert_eq!(breaker.admit(now), Err(Shut::Throttled(SECOND * 7)));
+        assert_eq!(breaker.standing(now), Standing::Throttled);
         assert_eq!(breaker.admit(now + SECOND * 7), Ok(()));
         breaker.throttled(now, SECOND * 1_000_000);
         assert_eq!(breaker.admit(now + SECOND * 3_600), Ok(()));

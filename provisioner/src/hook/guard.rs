@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use server_core::words::Seed;
 
 pub use super::breaker::BreakerSettings;
-use super::breaker::{Breaker, Shut};
+use super::breaker::{Breaker, Shut, Standing};
 use super::{Hook, HookAnswer, HookError, HookRequest};
 use crate::ca::ToBeSigned;
 use crate::code::Code;
@@ -160,6 +160,10 @@ impl<H: Hook> Guarded<H> {
 impl<H: Hook> Hook for Guarded<H> {
     fn kind(&self) -> &'static str {
         self.hook.kind()
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Some(self.with_breaker(|breaker, _| breaker.standing(Instant::now())))
     }
 
     fn may_place(&self) -> bool {

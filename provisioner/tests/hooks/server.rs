@@ -55,8 +55,21 @@ impl Question {
     }
 }
 
-/// What a server says to a question, on the wire; none where it hangs.
-type Respond = dyn Fn(&Question, Fault) -> Option<Vec<u8>> + Send + Sync;
+/// What a server says, on the wire.
+struct Said {
+    bytes: Vec<u8>,
+    /// The connection ends here, in the middle of the answer.
+    ends: bool,
+}
+
+impl From<Vec<u8>> for Said {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, ends: false }
+    }
+}
+
+/// What a server says to a question; none where it hangs.
+type Respond = dyn Fn(&Question, Fault) -> Option<Said> + Send + Sync;
 
 /// A running server; its threads end with the process.
 pub(crate) struct Server {
@@ -105,7 +118,7 @@ impl Server {
         is: &'static str,
         authority: &Authority,
         tls: Option<&Identity<'_>>,
-        respond: impl Fn(&Question, Fault) -> Option<Vec<u8>> + Send + Sync + 'static,
+        respond: impl Fn(&Question, Fault) -> Option<Said> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -201,14 +214,12 @@ fn serve(
         asked.lock().unwrap().push(question.clone());
         let fault = *fault.lock().unwrap();
         let out = stream.get_mut();
-        let written = match respond(&question, fault) {
-            Some(bytes) => out.write_all(&bytes).and_then(|()| out.flush()),
-            None => {
-                std::thread::sleep(Duration::from_secs(600));
-                return;
-            }
+        let Some(said) = respond(&question, fault) else {
+            std::thread::sleep(Duration::from_secs(600));
+            return;
         };
-        if written.is_err() || fault == Fault::Truncates {
+        let written = out.write_all(&said.bytes).and_then(|()| out.flush());
+        if written.is_err() || said.ends {
             return;
         }
     }
@@ -243,19 +254,19 @@ fn read(stream: &mut BufReader<impl Read>) -> Option<Question> {
 }
 
 /// The whole answer on the wire; none where it hangs.
-fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Vec<u8>> {
+fn answer(authority: &Authority, question: &Question, fault: Fault) -> Option<Said> {
     if let Some(answer) = acme::ordered(question) {
-        return Some(answer);
+        return Some(answer.into());
     }
     let asked: Value = serde_json::from_slice(&question.body).unwrap_or_default();
     if let Some(health) = healthy(authority, question, &asked) {
-        return Some(http("200 OK", "", health.as_bytes()));
+        return Some(http("200 OK", "", health.as_bytes()).into());
     }
     let (flaw, more) = match fault {
         Fault::Hangs => return None,
         Fault::Truncates => (Flaw::None, true),
         Fault::Signs(flaw) => (flaw, false),
-        failing => return Some(failure(failing)),
+        failing => return Some(failure(failing).into()),
     };
     if let Some((headers, body)) = acme::signed(authority, question, flaw) {
         return Some(cut(
@@ -283,11 +294,11 @@ fn failure(fault: Fault) -> Vec<u8> {
 }
 
 /// Without the second half of its body, if it is to be so.
-fn cut(mut bytes: Vec<u8>, body: usize, cut: bool) -> Vec<u8> {
-    if cut {
+fn cut(mut bytes: Vec<u8>, body: usize, ends: bool) -> Said {
+    if ends {
         bytes.truncate(bytes.len() - body / 2);
     }
-    bytes
+    Said { bytes, ends }
 }
 
 fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

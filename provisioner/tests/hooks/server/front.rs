@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use openssl::ssl::SslConnector;
 use serde_json::{Value, json};
 
-use super::{Fault, Question, cut, failure, http};
+use super::{Fault, Question, Said, cut, failure, http};
 use crate::authority::{Authority, Flaw};
 
 /// Whose words a server speaks.
@@ -106,31 +106,30 @@ impl Upstream {
         authority: &Authority,
         question: &Question,
         fault: Fault,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Said> {
         if !self.speech.signs(&question.path) {
-            return Some(self.forward(question).bytes());
+            return Some(self.forward(question).bytes().into());
         }
         if let Some(request) = self.speech.request(&question.body) {
             *self.request.lock().unwrap() = request;
         }
-        match fault {
-            Fault::Hangs => None,
-            Fault::Signs(Flaw::None) => Some(self.forward(question).bytes()),
-            Fault::Signs(flaw) => {
-                let mut reply = self.forward(question);
-                if self.speech.hands_out(&question.path) {
-                    let request = self.request.lock().unwrap().clone();
-                    let chain = authority.sign(&request, flaw);
-                    reply.body = self.speech.exchanged(&reply.body, &chain);
-                }
-                Some(reply.bytes())
-            }
-            Fault::Truncates => {
-                let reply = self.forward(question);
-                Some(cut(reply.bytes(), reply.body.len(), true))
-            }
-            failing => Some(failure(failing)),
+        let (flaw, half) = match fault {
+            Fault::Hangs => return None,
+            Fault::Signs(flaw) => (flaw, false),
+            Fault::Truncates => (Flaw::None, true),
+            failing => return Some(failure(failing).into()),
+        };
+        let mut reply = self.forward(question);
+        if !reply.status.starts_with('2') {
+            // It is asked again, as pebble wants it of some questions.
+            return Some(reply.bytes().into());
         }
+        if flaw != Flaw::None && self.speech.hands_out(&question.path) {
+            let request = self.request.lock().unwrap().clone();
+            let chain = authority.sign(&request, flaw);
+            reply.body = self.speech.exchanged(&reply.body, &chain);
+        }
+        Some(cut(reply.bytes(), reply.body.len(), half))
     }
 
     fn forward(&self, question: &Question) -> Reply {
