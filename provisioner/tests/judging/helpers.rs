@@ -28,7 +28,7 @@ fn golden(name: &str) -> String {
 }
 
 /// The request that makes us ask what the original asked in a captured case.
-fn request(case: &str) -> HookRequest {
+pub(crate) fn request(case: &str) -> HookRequest {
     let stdin: Value = serde_json::from_str(&golden(&format!("{case}.stdin.json"))).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let csr = text(&stdin["csr"]["csr"]);

@@ -27,7 +27,7 @@ const KEYS: &str = concat!(
 );
 /// The nonce the captured node signed.
 const NONCE: &str = "b4773d8caadf4ef9bdd752b286482701";
-const NODE: &str = "n2.example.net";
+pub(crate) const NODE: &str = "n2.example.net";
 
 fn golden(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/helper");
@@ -39,7 +39,7 @@ fn key(name: &str) -> String {
 }
 
 /// The captured reply to `gen25519`.
-fn reply() -> Ed25519Reply {
+pub(crate) fn reply() -> Ed25519Reply {
     let stdin: Value = serde_json::from_str(&golden("v2.stdin.json")).unwrap();
     let text = |key: &str| stdin["ed25519_pubkey"][key].as_str().unwrap().to_owned();
     Ed25519Reply {
@@ -131,7 +131,7 @@ fn load(dir: &Path, issuer: &str) -> Result<Site, String> {
     Site::load(config).map_err(|mistakes| mistakes.to_string())
 }
 
-fn with_issuer<T>(rules: &str, act: impl FnOnce(&TokenIssuer) -> T) -> T {
+pub(crate) fn with_issuer<T>(rules: &str, act: impl FnOnce(&TokenIssuer) -> T) -> T {
     let dir = folder();
     let chain = chain("provisioner.seed", "provisioner.jwt", &key("issuer.public"));
     let site = load(dir.path(), &format!("{chain}{rules}")).unwrap();
@@ -141,7 +141,7 @@ fn with_issuer<T>(rules: &str, act: impl FnOnce(&TokenIssuer) -> T) -> T {
     }
 }
 
-fn prepared(issuer: &TokenIssuer, wanted: &Value) -> Result<ServerClaims, Code> {
+pub(crate) fn prepared(issuer: &TokenIssuer, wanted: &Value) -> Result<ServerClaims, Code> {
     let reply = reply();
     let holder = Holder {
         identity: NODE,

@@ -17,6 +17,7 @@ mod helpers;
 mod issuer;
 mod keys;
 mod names;
+mod page;
 mod requests;
 mod revoked;
 mod rules;
