@@ -10,21 +10,25 @@
 //! histograms, so that no code path can average percentiles. What was not measured is `None`,
 //! never 0.
 
+mod enrolment;
 mod gauge;
 mod histogram;
 mod links;
 mod outcome;
 mod recorder;
+mod renewals;
 mod snapshot;
 mod state;
 mod storm;
 mod totals;
 
+pub use enrolment::{Enrolment, StepLatency};
 pub use gauge::Gauge;
 pub use histogram::{Hist, Quantile, Quantiles};
 pub use links::{LinkTick, Links};
 pub use outcome::{FleetOutcome, worded};
 pub use recorder::Recorder;
+pub use renewals::{RenewalTime, Renewals};
 pub use snapshot::{
     Counter, Counters, FleetCounts, Level, LogLine, NodeState, OpDelta, OpKey, Round, Series,
     Snapshot, WorkerHealth,
@@ -35,8 +39,8 @@ pub use state::{
 };
 pub use storm::{CurvePoint, Fall, Storm, even_curve};
 pub use totals::{
-    BrokerSample, BrokerTotals, ConnectTotals, Enrolment, FaultRecord, GeneratorTotals, Memory,
-    OpTotal, StepLatency, Totals,
+    BrokerSample, BrokerTotals, ConnectTotals, FaultRecord, GeneratorTotals, Memory, OpTotal,
+    Totals,
 };
 
 use std::time::Duration;

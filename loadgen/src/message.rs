@@ -103,6 +103,9 @@ pub struct Tally {
     pub csrs: u64,
     /// Nodes that answered a discovery request on the production network.
     pub confirmed: u64,
+    /// Nodes whose certificates were renewed.
+    #[serde(default)]
+    pub renewed: u64,
     /// Dials for first connections to the production network.
     pub first_dials: u64,
     /// First connections to the production network that came up.
@@ -123,6 +126,7 @@ impl Tally {
         Self {
             csrs: self.csrs + other.csrs,
             confirmed: self.confirmed + other.confirmed,
+            renewed: self.renewed + other.renewed,
             first_dials: self.first_dials + other.first_dials,
             first_up: self.first_up + other.first_up,
             first_dial_us: first.into_iter().flatten().min(),

@@ -36,7 +36,7 @@ pub use markdown::summary_page;
 pub use storms::reconnect_csv;
 pub use summary::{
     ConnectSummary, CpuSummary, EnrolmentSummary, FaultSummary, FirstLast, GeneratorSummary,
-    Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RoundsSummary, StepSummary,
-    Steps, StormSummary, Summary,
+    Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RenewalSummary, RoundsSummary,
+    StepSummary, Steps, StormSummary, Summary,
 };
 pub use verdict::{AssertResult, Ending, LimitResult, Outcome, Verdict, judge_limits};

@@ -19,6 +19,7 @@ mod model;
 mod paces;
 mod phases;
 mod read;
+mod renewal;
 mod share;
 mod spread;
 mod text;
@@ -36,12 +37,12 @@ pub use mistake::{Location, Mistake, Mistakes, Source, nearest};
 pub use model::{
     Abort, Action, Assert, BrokerLink, Call, External, Fact, FaultOf, FaultOp, Fleet, Generator,
     Limits, LinkEffect, LinkFault, Moment, Op, Output, Phase, Preflight, ProgressStep, Provisioner,
-    Reconnect, RequestOp, Scenario, Spread, Target, Tier, Topology, Until,
+    Reconnect, Renewal, RequestOp, Scenario, Spread, Target, Tier, Topology, Until,
 };
 pub use share::{Share, ShareError, split};
 pub use text::{ANSWER, PING, ScenarioText};
 pub use words::{
     AssertLevel, Check, CutMode, Do, Expect, FaultKind, Format, Issues, KeyKind, LinkKind, Manage,
-    Model, OnFail, Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start, Tls,
-    Verify,
+    Model, NewKey, OnFail, Outcome, PaceKind, Reached, ReconnectPolicy, Role, SourceAddress, Start,
+    Tls, Verify,
 };

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::measure::{OpKey, Recorder, Snapshot, micros};
+use crate::measure::{OpKey, Recorder, RenewalTime, Snapshot, micros};
 use crate::message::{Assignment, FromWorker, ToWorker, WorkerProgress};
 use crate::scenario::{Action, Manage, Op, Phase};
 use crate::view::Logs;
@@ -111,8 +111,14 @@ impl Worker {
     async fn new(assignment: Assignment, outbox: Outbox, logs: Logs) -> Result<Self, String> {
         let fleets = assignment.plan.scenario.fleets.iter();
         let names = fleets.map(|fleet| fleet.name.clone());
-        let theirs = assignment.plan.scenario.provisioner.manage == Manage::External;
-        let book = Book::new(assignment.clock, names).arrival_confirms(theirs);
+        let provisioner = &assignment.plan.scenario.provisioner;
+        let renewal_time = provisioner.renewed_after().map(|begin| RenewalTime {
+            begin,
+            end: provisioner.validity,
+        });
+        let book = Book::new(assignment.clock, names)
+            .arrival_confirms(provisioner.manage == Manage::External)
+            .renewed_at(renewal_time);
         let book = Arc::new(book);
         let ops = || {
             let phases = assignment.plan.scenario.phases.iter();
@@ -312,6 +318,7 @@ impl Worker {
             span_us: micros(now.duration_since(self.last_snapshot)),
             ops,
             links: self.swarm.book().take_links(),
+            renewals: self.swarm.book().take_renewals(),
             fleets: self.swarm.book().fleets(),
             health: self.health.take(),
             log: self.logs.drain_some(LOG_LINES),

@@ -216,6 +216,31 @@ fn a_fault_on_links_that_are_not_there_is_told() {
 }
 
 #[test]
+fn renewals_that_could_not_be_are_refused() {
+    let renewal = include_str!("../../scenarios/renewal.toml");
+    let table = "renewal  = { left = 93, spread = 1, rate = 6_000, at_once = 50, window = \"1m\" }";
+    let all = [
+        ("validity = \"10m\"", "validity = \"1m\""),
+        (
+            "validity = \"10m\"",
+            "validity = \"10m\"\nhelper = [\"./sign\"]",
+        ),
+        ("left = 93", "left = 100"),
+        ("window = \"1m\"", "window = \"1s\""),
+        ("window = \"1m\"", "new_keys = \"accept\""),
+        (table, ""),
+    ];
+    let all = all.map(|(from, to)| {
+        assert!(
+            renewal.contains(from),
+            "{from} is not in the scenario any more"
+        );
+        said(&renewal.replacen(from, to, 1))
+    });
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
 fn what_has_no_meaning_without_certificates_is_refused() {
     let tokens = include_str!("../../scenarios/server-tokens.toml");
     let all = [

@@ -121,6 +121,7 @@ pub fn measure(totals: &Totals, id: &MetricId) -> Measured {
         Domain::Generator => generator(totals, id, in_phase),
         Domain::Memory => memory(totals, id.metric),
         Domain::Fault => fault(totals, id),
+        Domain::Renewal => renewal(totals, id),
         Domain::Connect
         | Domain::Request
         | Domain::Publish
@@ -212,6 +213,30 @@ fn provision(totals: &Totals, id: &MetricId) -> Measured {
                 .find(|latency| latency.step == step)
                 .map(|latency| &latency.latency),
         ),
+    }
+}
+
+fn renewal(totals: &Totals, id: &MetricId) -> Measured {
+    let Some(renewals) = &totals.renewals else {
+        return Measured::default();
+    };
+    let enrolment = totals.enrolment.as_ref();
+    let expected = enrolment.map_or(0, |enrolment| enrolment.expected);
+    let count = |n: u64, samples| known(Some(n as f64), samples);
+    match id.metric.name {
+        "asked" => {
+            let asked = enrolment.and_then(|enrolment| enrolment.renewals_asked);
+            known(asked.map(|n| n as f64), expected)
+        }
+        "left" => count(renewals.left, expected),
+        "back" => count(renewals.back, renewals.left),
+        "renewed" => count(renewals.nodes, expected),
+        "renewed_ratio" => ratio(renewals.nodes, expected),
+        "repeated" => count(renewals.repeated(), renewals.back),
+        "early" => count(renewals.early, renewals.left),
+        "late" => count(renewals.late, renewals.back),
+        "away" => distribution(&renewals.away, id.stat),
+        _ => Measured::default(),
     }
 }
 

@@ -1,4 +1,8 @@
-//! Every metric an assert can name: the one table of them.
+//! What a metric is: of what, of which shape, in which unit.
+
+mod table;
+
+pub use table::METRICS;
 
 use std::fmt;
 
@@ -31,6 +35,8 @@ pub enum Domain {
     Generator,
     /// Memory at its highest: `memory.…`.
     Memory,
+    /// Certificates renewed: `renewal.…`.
+    Renewal,
 }
 
 impl Domain {
@@ -53,11 +59,18 @@ impl Domain {
             Self::Broker => "broker",
             Self::Generator => "gen",
             Self::Memory => "memory",
+            Self::Renewal => "renewal",
         }
     }
 
     /// The domains with a prefix of their own.
-    pub const PREFIXED: [Self; 4] = [Self::Reconnect, Self::Broker, Self::Generator, Self::Memory];
+    pub const PREFIXED: [Self; 5] = [
+        Self::Reconnect,
+        Self::Broker,
+        Self::Generator,
+        Self::Memory,
+        Self::Renewal,
+    ];
 
     /// The domain of an operation by the word of its `do`.
     pub fn of_op(word: &str) -> Option<Self> {
@@ -206,124 +219,6 @@ impl Metric {
         }
     }
 }
-
-use Domain::{
-    Broker, Churn, Connect, Disconnect, Fault, Generator, Memory, Provision, Publish, Reconnect,
-    Request,
-};
-use Shape::{Distribution, Gauge, Scalar};
-use Unit::{Count, Percent, Rate, Ratio};
-
-#[rustfmt::skip] // one metric a line, so that this reads as the table it is
-/// Every metric, by domain.
-pub static METRICS: &[Metric] = &[
-    metric(Connect, "ok_ratio", Scalar, Ratio, "share of connections that came up"),
-    metric(Connect, "ok", Scalar, Count, "connections that came up"),
-    metric(Connect, "errors", Scalar, Count, "connections that did not come up"),
-    metric(Connect, "attempts", Scalar, Count, "dials, failed ones included"),
-    metric(Connect, "late", Scalar, Count, "connections begun late"),
-    metric(Connect, "rate", Scalar, Rate, "connections that came up, per second"),
-    metric(Connect, "duration", Scalar, Unit::Duration, "from the first dial to the last connection"),
-    metric(Connect, "latency", Distribution, Unit::Duration, "from the intended start to subscribed"),
-    metric(Connect, "service", Distribution, Unit::Duration, "from the actual start to subscribed"),
-    metric(Connect, "tcp", Distribution, Unit::Duration, "TCP connect"),
-    metric(Connect, "tls", Distribution, Unit::Duration, "TLS handshake"),
-    metric(Connect, "nats", Distribution, Unit::Duration, "NATS handshake"),
-
-    metric(Provision, "confirmed_ratio", Scalar, Ratio, "share of the expected nodes that were confirmed"),
-    metric(Provision, "confirmed", Scalar, Count, "nodes that were confirmed"),
-    metric(Provision, "stuck", Scalar, Count, "nodes expected to be confirmed that were not"),
-    metric(Provision, "unexpected", Scalar, Count, "nodes of which something else came than is right for their fleet"),
-    metric(Provision, "errors", Scalar, Count, "refusals, failures and retries"),
-    metric(Provision, "late", Scalar, Count, "nodes announced late"),
-    metric(Provision, "certificates_issued", Scalar, Count, "certificates that were issued"),
-    metric(Provision, "keys_signed_twice", Scalar, Count, "public keys with more than one certificate"),
-    metric(Provision, "rate", Scalar, Rate, "confirmed, from the first event to the last confirmation"),
-    metric(Provision, "duration", Scalar, Unit::Duration, "from the first event to the last confirmation"),
-    metric(Provision, "latency", Distribution, Unit::Duration, "from a node's event to its confirmation").or("to_confirmed"),
-    metric(Provision, "to_restart", Distribution, Unit::Duration, "from a node's event to the restart request"),
-    metric(Provision, "queue", Distribution, Unit::Duration, "step queue"),
-    metric(Provision, "inspect", Distribution, Unit::Duration, "step inspect"),
-    metric(Provision, "csr", Distribution, Unit::Duration, "step csr"),
-    metric(Provision, "sign", Distribution, Unit::Duration, "step sign"),
-    metric(Provision, "configure", Distribution, Unit::Duration, "step configure"),
-    metric(Provision, "restart", Distribution, Unit::Duration, "step restart"),
-    metric(Provision, "confirm", Distribution, Unit::Duration, "step confirm"),
-
-    metric(Request, "missing", Scalar, Count, "expected replies that did not come in time"),
-    metric(Request, "duplicate", Scalar, Count, "second and further replies of a node").or("duplicates"),
-    metric(Request, "late_replies", Scalar, Count, "replies after their round was closed"),
-    metric(Request, "failed", Scalar, Count, "replies with an error status"),
-    metric(Request, "unknown", Scalar, Count, "replies of nodes nobody asked"),
-    metric(Request, "expected", Scalar, Count, "replies that should have come"),
-    metric(Request, "replies", Scalar, Count, "replies that came, each node once a round"),
-    metric(Request, "ok_ratio", Scalar, Ratio, "replies over expected ones"),
-    metric(Request, "interrupted", Scalar, Count, "rounds left out, as loadgen's own connection was lost during them"),
-    metric(Request, "rounds", Scalar, Count, "rounds, warm-up left out"),
-    metric(Request, "errors", Scalar, Count, "rounds with a missing reply"),
-    metric(Request, "late", Scalar, Count, "rounds sent late or left out"),
-    metric(Request, "rate", Scalar, Rate, "rounds per second"),
-    metric(Request, "first_reply", Distribution, Unit::Duration, "from sending a round to its first reply"),
-    metric(Request, "last_reply", Distribution, Unit::Duration, "from sending a round to its last reply"),
-    metric(Request, "reply", Distribution, Unit::Duration, "from sending a round to each reply"),
-    metric(Request, "latency", Distribution, Unit::Duration, "from a round's intended start to its last reply"),
-    metric(Request, "service", Distribution, Unit::Duration, "from a round's actual start to its last reply"),
-    metric(Request, "first_ok_after_up", Scalar, Unit::Duration, "from the brokers' return to the first round without a missing reply"),
-
-    metric(Publish, "sent", Scalar, Count, "events published"),
-    metric(Publish, "lost", Scalar, Count, "events that did not arrive"),
-    metric(Publish, "unheard", Scalar, Count, "events sent while loadgen's own listener was away, left out of lost"),
-    metric(Publish, "errors", Scalar, Count, "events that could not be published"),
-    metric(Publish, "late", Scalar, Count, "events left out because they were late"),
-    metric(Publish, "rate", Scalar, Rate, "events per second"),
-    metric(Publish, "e2e", Distribution, Unit::Duration, "from publishing to delivery, seen by one process"),
-
-    metric(Disconnect, "ok", Scalar, Count, "connections closed"),
-    metric(Disconnect, "errors", Scalar, Count, "connections that did not close in order"),
-    metric(Disconnect, "rate", Scalar, Rate, "connections closed per second"),
-
-    metric(Churn, "left", Scalar, Count, "nodes that left"),
-    metric(Churn, "ok", Scalar, Count, "nodes that came back").or("back"),
-    metric(Churn, "errors", Scalar, Count, "nodes that did not come back"),
-    metric(Churn, "late", Scalar, Count, "leaves left out, as they were late or the node was away already"),
-    metric(Churn, "attempts", Scalar, Count, "dials of nodes coming back"),
-    metric(Churn, "rate", Scalar, Rate, "nodes that came back, per second"),
-    metric(Churn, "latency", Distribution, Unit::Duration, "from the end of a node's absence to subscribed"),
-
-    metric(Fault, "happened", Scalar, Count, "faults that fell where they were meant to"),
-    metric(Fault, "missed", Scalar, Count, "faults that did not"),
-    metric(Fault, "down", Scalar, Unit::Duration, "how long the target was away, the longest"),
-    metric(Fault, "relink", Scalar, Unit::Duration, "from the return of links until their brokers were linked again, the longest"),
-
-    metric(Reconnect, "time_to_all", Scalar, Unit::Duration, "from the brokers' return to the last node's, the longest"),
-    metric(Reconnect, "fall_to_all", Scalar, Unit::Duration, "from the fault to the last node's return, the longest"),
-    metric(Reconnect, "first_back_after_up", Scalar, Unit::Duration, "from the brokers' return to the first node's after it, the longest"),
-    metric(Reconnect, "affected", Scalar, Count, "nodes that lost their connection"),
-    metric(Reconnect, "moved", Scalar, Count, "of these, nodes that left before they were cut, as their broker announced its end"),
-    metric(Reconnect, "back", Scalar, Count, "nodes that came back"),
-    metric(Reconnect, "back_ratio", Scalar, Ratio, "share of the affected nodes that came back"),
-    metric(Reconnect, "attempts", Scalar, Count, "dials by the affected nodes"),
-    metric(Reconnect, "failed", Scalar, Count, "of these, dials that failed"),
-    metric(Reconnect, "attempts_per_node", Gauge, Count, "dials by each affected node, per storm"),
-
-    metric(Broker, "slow_consumers", Gauge, Count, "slow consumers, all brokers"),
-    metric(Broker, "connections", Gauge, Count, "connections, all brokers"),
-    metric(Broker, "mem", Gauge, Unit::Size, "resident memory of a broker"),
-    metric(Broker, "mem_per_conn", Gauge, Unit::Size, "resident memory of a broker over its connections"),
-    metric(Broker, "cpu_pct", Gauge, Percent, "CPU of a broker, percent of one core"),
-
-    metric(Generator, "sched_lag", Distribution, Unit::Duration, "how late timers fire while an open-paced op runs"),
-    metric(Generator, "cpu_pct", Gauge, Percent, "CPU of a worker while an open-paced op runs, percent of one core"),
-    metric(Generator, "late_sends_pct", Scalar, Percent, "share of sends that could not start in time"),
-    metric(Generator, "fd_use_pct", Gauge, Percent, "share of its descriptors a worker uses"),
-    metric(Generator, "descriptors", Gauge, Count, "open descriptors of a worker"),
-
-    metric(Memory, "nodes_rss", Scalar, Unit::Size, "resident memory of all node processes"),
-    metric(Memory, "rss_per_node", Scalar, Unit::Size, "resident memory of a node"),
-    metric(Memory, "brokers_rss", Scalar, Unit::Size, "resident memory of all brokers"),
-    metric(Memory, "broker_rss_per_connection", Scalar, Unit::Size, "resident memory of the brokers over their connections"),
-    metric(Memory, "provisioners_rss", Scalar, Unit::Size, "resident memory of all provisioners"),
-];
 
 /// A statistic of a distribution or a gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

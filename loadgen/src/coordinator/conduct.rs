@@ -78,6 +78,7 @@ impl<'a> Conductor<'a> {
     /// A conductor that has heard nothing yet.
     pub(super) fn new(drive: Drive<'a>, beside: &CancellationToken) -> Self {
         let scenario = &drive.plan.scenario;
+        let renews = scenario.provisioner.renewal.is_some();
         let rules = scenario.phases.iter().map(PhaseRules::from).collect();
         let closely = Arc::new(AtomicBool::new(false));
         let provisioners = drive.site.provisioners_by_name();
@@ -113,7 +114,10 @@ impl<'a> Conductor<'a> {
             progress: BTreeMap::new(),
             workers: BTreeMap::new(),
             phases: phase_views(&drive.plan),
-            totals: Totals::new(),
+            totals: match renews {
+                true => Totals::with_renewals(),
+                false => Totals::new(),
+            },
             board: Board::new(drive.run),
             faults: Faults::default(),
             means,

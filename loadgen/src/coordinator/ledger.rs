@@ -23,6 +23,8 @@ pub struct Expected {
     fleets: Vec<ExpectedFleet>,
     /// The provisioner is somebody else's: only our nodes tell how far it is.
     theirs: bool,
+    /// Nodes are asked back to renew their certificates.
+    renews: bool,
     to_enrol: u64,
     /// Provision operations, whose latencies tell of enrolment as nodes see it.
     provision_ops: Vec<OpKey>,
@@ -67,6 +69,7 @@ impl Expected {
             connected,
             fleets: fleets.collect(),
             theirs: scenario.provisioner.manage == Manage::External,
+            renews: scenario.provisioner.renewal.is_some(),
             to_enrol: plan.expected_confirmed,
             provision_ops,
         }
@@ -119,6 +122,7 @@ impl Expected {
         for worker in workers.clone() {
             progress.connected += worker.fleets.iter().map(|f| self.connected(f)).sum::<u64>();
             own += worker.tally.confirmed;
+            progress.renewed += worker.tally.renewed;
         }
         let ledger = status.map_or(0, |status| status.confirmed);
         progress.confirmed = if self.theirs {
@@ -177,8 +181,14 @@ impl Expected {
         if known { each.sum() } else { 0 }
     }
 
-    /// The enrolment as the ledger tells it, with what only nodes can tell.
+    /// The enrolment as the ledger tells it, with what only nodes can tell. Once every node was
+    /// enrolled, renewals change nothing of that: a node on its way to a new certificate was
+    /// confirmed, and its coming back is no later end of the enrolment.
     pub fn enrolment(&self, status: &Status, totals: &Totals) -> Enrolment {
+        let before = totals.enrolment.as_ref();
+        let whole = before.filter(|before| self.renews && before.confirmed == before.expected);
+        let confirmed = whole.map_or(status.confirmed, |before| before.confirmed);
+        let span = whole.map(|before| before.first_event_to_last_confirm_us);
         let steps = status.steps().filter(|(name, _)| *name != ARRIVE);
         let steps = steps.map(|(name, step)| StepLatency {
             step: name.to_owned(),
@@ -191,13 +201,15 @@ impl Expected {
         });
         Enrolment {
             expected: self.to_enrol,
-            confirmed: status.confirmed,
-            stuck: self.to_enrol.saturating_sub(status.confirmed),
+            confirmed,
+            stuck: self.to_enrol.saturating_sub(confirmed),
             errors: status.errors.values().sum(),
             errors_by_code: status.errors.clone(),
             certificates_issued: Some(status.certificates_issued),
             keys_signed_twice: Some(status.keys_signed_twice),
-            first_event_to_last_confirm_us: status.first_event_to_last_confirm_us(),
+            renewals_asked: self.renews.then_some(status.renewals_asked),
+            first_event_to_last_confirm_us: span
+                .unwrap_or_else(|| status.first_event_to_last_confirm_us()),
             outcomes: Vec::new(),
             steps: steps.collect(),
             to_restart: self.seen_by_nodes(totals, Series::ToRestart),
@@ -222,6 +234,14 @@ pub fn disagreements(enrolment: &Enrolment, tally: &Tally) -> Vec<String> {
         wrong.push(format!(
             "the provisioner's ledger has {ledger} nodes confirmed, and {own} of our nodes were \
              asked for it on the production network"
+        ));
+    }
+    if let Some(asked) = enrolment.renewals_asked
+        && asked < tally.renewed
+    {
+        wrong.push(format!(
+            "the provisioner's ledger has {asked} nodes asked back, and {} of our nodes were renewed",
+            tally.renewed
         ));
     }
     if let Some(issued) = enrolment.certificates_issued {
@@ -313,6 +333,9 @@ pub fn show_progress(
         }
         (Some(until), _) if until.every == Reached::Settled => {
             set(view, progress.settled, progress.expect_settled, "nodes");
+        }
+        (Some(until), _) if until.every == Reached::Renewed => {
+            set(view, progress.renewed, progress.expect_confirmed, "nodes");
         }
         (Some(_), _) => set(view, progress.confirmed, progress.expect_confirmed, "nodes"),
         (None, Some(duration)) => {

@@ -63,6 +63,8 @@ pub struct Progress {
     pub expect_settled: u64,
     /// Nodes that have come to the one that is right for them.
     pub settled: u64,
+    /// Nodes whose certificates were renewed.
+    pub renewed: u64,
     /// Whether every finite operation of the phase has started all it has to.
     pub ops_issued: bool,
     /// Whether every finite operation of the phase has run to its end.
@@ -79,6 +81,7 @@ impl Progress {
             Reached::Connected => enough(self.connected, self.expect_connected),
             Reached::Confirmed => confirmed(),
             Reached::Settled => enough(self.settled, self.expect_settled) && confirmed(),
+            Reached::Renewed => enough(self.renewed, self.expect_confirmed),
         }
     }
 }

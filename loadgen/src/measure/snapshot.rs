@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hist, Links};
+use super::{Hist, Links, Renewals};
 
 /// Which operation a number belongs to: the phase it was measured in, and the operation's name.
 ///
@@ -387,6 +387,9 @@ pub struct Snapshot {
     /// Connections lost and made again.
     #[serde(default)]
     pub links: Links,
+    /// Certificates renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewals: Option<Renewals>,
     /// The worker's nodes by state.
     pub fleets: Vec<FleetCounts>,
     /// How the worker itself is doing.

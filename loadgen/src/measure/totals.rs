@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::gauge::Gauge;
 use super::storm::{Fall, Storm, storms};
 use super::{
-    Counter, Counters, FleetCounts, FleetOutcome, Hist, Links, OpDelta, OpKey, Round, Series,
-    Snapshot,
+    Counter, Counters, Enrolment, FleetCounts, Hist, Links, OpDelta, OpKey, Renewals, Round,
+    Series, Snapshot,
 };
 
 /// Merged numbers of a run. The coordinator owns one and feeds it; nothing else writes to it.
@@ -25,6 +25,8 @@ pub struct Totals {
     pub generator: BTreeMap<String, GeneratorTotals>,
     /// Per phase and broker, what the brokers reported.
     pub brokers: BTreeMap<String, BTreeMap<String, BrokerTotals>>,
+    /// Certificates renewed, where that is wanted or happened.
+    pub renewals: Option<Renewals>,
     /// Faults in the order they were asked for.
     pub faults: Vec<FaultRecord>,
     /// Faults on brokers as they fell.
@@ -57,6 +59,14 @@ impl Totals {
         Self::default()
     }
 
+    /// The same where renewals are wanted: none is a figure then.
+    pub fn with_renewals() -> Self {
+        Self {
+            renewals: Some(Renewals::default()),
+            ..Self::default()
+        }
+    }
+
     /// Adds a snapshot taken while `phase` was running. Returns how many snapshots of that worker
     /// were lost before it: anything but 0 means that numbers are missing.
     pub fn absorb(&mut self, phase: &str, snapshot: &Snapshot) -> u64 {
@@ -64,6 +74,9 @@ impl Totals {
             self.ops.entry(key.clone()).or_default().absorb(delta);
         }
         self.links.merge(&snapshot.links);
+        if let Some(renewals) = &snapshot.renewals {
+            self.renewals.get_or_insert_default().merge(renewals);
+        }
         let late: u64 = snapshot
             .ops
             .values()
@@ -197,63 +210,6 @@ pub struct ConnectTotals {
     pub duration_us: Option<u64>,
     /// Dials, failed ones included.
     pub attempts: Option<u64>,
-}
-
-/// What the provisioner's ledger says of a run's enrolments.
-#[derive(Clone, Debug, Default)]
-pub struct Enrolment {
-    /// Nodes that are expected to be confirmed.
-    pub expected: u64,
-    /// Nodes that were.
-    pub confirmed: u64,
-    /// Expected to be confirmed and not, when the phase ended.
-    pub stuck: u64,
-    /// Refusals, failures and retries, all kinds.
-    pub errors: u64,
-    /// Errors by code.
-    pub errors_by_code: BTreeMap<String, u64>,
-    /// Certificates that were issued.
-    pub certificates_issued: Option<u64>,
-    /// Public keys with more than one certificate: must be 0, whatever happens.
-    pub keys_signed_twice: Option<u64>,
-    /// From the first startup event to the last confirmation, µs.
-    pub first_event_to_last_confirm_us: Option<u64>,
-    /// What came of each fleet, where not all are expected to be confirmed.
-    pub outcomes: Vec<FleetOutcome>,
-    /// One distribution per step, in the order of the steps.
-    pub steps: Vec<StepLatency>,
-    /// From a node's event to the restart request.
-    pub to_restart: Option<Hist>,
-    /// From a node's event to its confirmation.
-    pub to_confirmed: Option<Hist>,
-}
-
-/// How long one step of enrolment took.
-#[derive(Clone, Debug)]
-pub struct StepLatency {
-    /// Name of the step: `queue`, `inspect`, `csr`, `sign`, `configure`, `restart`, `confirm`.
-    pub step: String,
-    /// Its distribution.
-    pub latency: Hist,
-}
-
-impl Enrolment {
-    /// Nodes of which something else came than is right for their fleet, and of how many that is
-    /// known; where every node is to be confirmed, those that are not.
-    pub fn unexpected(&self) -> Option<(u64, u64)> {
-        if self.outcomes.is_empty() {
-            return Some((self.stuck, self.expected));
-        }
-        let fleets = self.outcomes.iter();
-        let sums = fleets.map(|of| (of.unexpected(), of.nodes));
-        sums.reduce(|(some, all), (of, nodes)| (some + of, all + nodes))
-    }
-
-    /// Confirmed nodes per minute, from the first event to the last confirmation.
-    pub fn per_min(&self) -> Option<f64> {
-        let us = self.first_event_to_last_confirm_us.filter(|us| *us > 0)?;
-        Some(self.confirmed as f64 * 60e6 / us as f64)
-    }
 }
 
 /// The generator's own health during one phase.

@@ -69,6 +69,7 @@ pub(super) fn until(phase: &Phase) -> String {
             Reached::Connected => "connected",
             Reached::Confirmed => "confirmed",
             Reached::Settled => "settled",
+            Reached::Renewed => "renewed",
         };
         let who = if until.ratio >= 1.0 {
             "all".to_owned()

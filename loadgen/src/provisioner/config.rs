@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::formation::credentials::{Pair, TokenPair};
 use crate::formation::organization;
+use crate::scenario::Renewal;
+use crate::units::show_duration;
 
 /// What a run's provisioner has to know. Rendered into the file its `--config` names.
 #[derive(Clone, Debug)]
@@ -25,6 +28,10 @@ pub struct ProvisionerConfig {
     pub issues: Issues,
     /// The token that nodes carry.
     pub token: TokenFiles,
+    /// How long that is valid.
+    pub validity: Duration,
+    /// How nodes are asked back before its end, if they are.
+    pub renewal: Option<Renewal>,
     /// Settings of the nodes, added to those a provisioner always sends.
     pub settings: BTreeMap<String, String>,
     /// Action policies of the nodes by file name.
@@ -104,6 +111,8 @@ struct File<'a> {
     ca: Option<Ca<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<Issuer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewal: Option<Renewals>,
     node: Node<'a>,
     limits: Limits,
     http: Http,
@@ -172,7 +181,7 @@ enum Ca<'a> {
         certificate: &'a Path,
         key: &'a Path,
         roots: &'a Path,
-        validity: &'a str,
+        validity: String,
     },
     Pool {
         command: Vec<String>,
@@ -188,12 +197,19 @@ struct Issuer<'a> {
     seed: &'a Path,
     token: &'a Path,
     organization_key: &'a str,
-    validity: &'static str,
+    validity: String,
     collectives: &'a [String],
 }
 
-/// Within the life of the intermediate, or of the issuer's own token; what nodes get ends with the run.
-const VALIDITY: &str = "14d";
+#[derive(Serialize)]
+struct Renewals {
+    left: u32,
+    spread: u32,
+    rate: u32,
+    at_once: u32,
+    window: String,
+    new_key: String,
+}
 
 #[derive(Serialize)]
 struct Node<'a> {
@@ -248,6 +264,14 @@ impl ProvisionerConfig {
             },
             ca: self.ca(),
             issuer: self.issuer(),
+            renewal: self.renewal.as_ref().map(|renewal| Renewals {
+                left: renewal.left,
+                spread: renewal.spread,
+                rate: renewal.rate,
+                at_once: renewal.at_once,
+                window: show_duration(renewal.window),
+                new_key: renewal.new_key.to_string(),
+            }),
             node: Node {
                 settings: &self.settings,
                 policies: &self.policies,
@@ -259,6 +283,10 @@ impl ProvisionerConfig {
         };
         let text = toml::to_string_pretty(&file)?;
         Ok(format!("# Written by loadgen for one run.\n{text}"))
+    }
+
+    fn life(&self) -> String {
+        show_duration(self.validity)
     }
 
     fn caller(&self) -> Caller<'_> {
@@ -286,7 +314,7 @@ impl ProvisionerConfig {
                 seed: &caller.seed,
                 token: &caller.token,
                 organization_key,
-                validity: VALIDITY,
+                validity: self.life(),
                 collectives,
             }),
         }
@@ -306,7 +334,7 @@ impl ProvisionerConfig {
                 certificate,
                 key,
                 roots: &self.roots,
-                validity: VALIDITY,
+                validity: self.life(),
             });
         };
         let files = [

@@ -28,6 +28,9 @@ pub struct Status {
     pub certificates_issued: u64,
     /// Public keys with more than one certificate.
     pub keys_signed_twice: u64,
+    /// How often a node was asked back to renew its certificate.
+    #[serde(default)]
+    pub renewals_asked: u64,
     /// First arrival.
     #[serde(default)]
     pub first_event: Option<jiff::Timestamp>,

@@ -5,7 +5,7 @@ mod enrolment;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use enrolment::write_enrolment;
+use enrolment::{write_enrolment, write_renewal};
 
 use super::{Latency, Manifest, Outcome, RoundsSummary, Summary, Verdict};
 use crate::assert::AssertState;
@@ -66,6 +66,9 @@ fn write_page(
     write_phases(page, plan, summary)?;
     if let Some(enrolment) = &summary.enrolment {
         write_enrolment(page, enrolment, &summary.nodes)?;
+    }
+    if let Some(renewal) = &summary.renewal {
+        write_renewal(page, renewal)?;
     }
     write_rounds(page, plan, summary)?;
     super::storms::write_storms(page, summary)?;

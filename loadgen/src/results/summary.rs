@@ -22,6 +22,9 @@ pub struct Summary {
     pub nodes: NodesSummary,
     /// Enrolment, from the provisioner's ledger; `null` when nothing was enrolled.
     pub enrolment: Option<EnrolmentSummary>,
+    /// Certificates renewed; `null` where none were to be.
+    #[serde(default)]
+    pub renewal: Option<RenewalSummary>,
     /// First connections; `null` when none were counted.
     pub connect: Option<ConnectSummary>,
     /// Fan-outs by `phase/op`.
@@ -77,6 +80,27 @@ pub struct EnrolmentSummary {
     pub outcomes: Vec<FleetOutcome>,
     /// Each step by name, in their order.
     pub steps: Steps,
+}
+
+/// Certificates renewed, as the nodes saw it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RenewalSummary {
+    /// Times a node was asked back, by the provisioner's ledger; `null` where that is not known.
+    pub asked: Option<u64>,
+    /// Times an enrolled node left the production network to be enrolled again.
+    pub left: u64,
+    /// Times such a node was back and answered there.
+    pub back: u64,
+    /// Nodes that were back at least once.
+    pub renewed: u64,
+    /// Renewals of nodes that had been renewed before.
+    pub repeated: u64,
+    /// Times a node left before the time of renewal of its certificate.
+    pub early: u64,
+    /// Times a node was back only after its certificate before had ended.
+    pub late: u64,
+    /// From a node's leaving production to its first answer there.
+    pub away_us: Latency,
 }
 
 /// Steps by name, in the order they are taken.

@@ -133,9 +133,25 @@ pub(crate) static PROVISIONER: Section = Section {
     keys: &[
         key("manage", Choice(&["local", "external", "none"]), Default("\"local\""), "Child processes of ours, somebody else's, or none."),
         key("issues", Choice(&["certificates", "tokens"]), Default("\"certificates\""), "What nodes get: certificates of an authority, or server tokens of an organization made for the run (protocol 2); brokers ask for no certificates then."),
+        key("validity", Duration, Default("\"14d\""), "Life of what nodes get, from \"10m\" on."),
+        key("renewal", Table(&RENEWAL), Optional, "Nodes are asked back before that ends; certificates are not renewed when left out."),
         key("count", Whole(1, 64), Default("1"), "How many; named provisioner-1 to provisioner-n."),
         key("helpers", Whole(0, 64), Optional, "Pooled helper processes that sign for each: 0 unless `helper` is written, then 2."),
         key("helper", TextList, Optional, "The helper's command, `provisioner ca answer` when left out; --certificate, --key and --roots with the run's authority are added."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) static RENEWAL: Section = Section {
+    title: "[provisioner.renewal]",
+    about: "Enrolled nodes are asked back before their certificates end, as `[renewal]` of the provisioner says.",
+    keys: &[
+        key("left", Whole(1, 99), Default("33"), "Percent of a certificate's life that is left when the time of its renewal begins."),
+        key("spread", Whole(1, 99), Default("50"), "Percent of that time over which nodes are spread."),
+        key("rate", Whole(1, 60_000), Default("120"), "Nodes asked back in a minute."),
+        key("at_once", Whole(1, 10_000), Default("50"), "Nodes asked back that are not enrolled again yet."),
+        key("window", Duration, Default("\"5m\""), "How long a node has to come, from \"15s\" on."),
+        key("new_key", Choice(&["approval", "accept"]), Default("\"approval\""), "Nodes that make a new key each time, as all do for server tokens: not without approval, or as they come."),
     ],
 };
 
@@ -242,7 +258,7 @@ pub(crate) static UNTIL: Section = Section {
     title: "phase.until",
     about: "The condition that ends a phase, over the nodes that are expected to get there.",
     keys: &[
-        key("every", Choice(&["connected", "confirmed", "settled"]), Required, "What every node must be."),
+        key("every", Choice(&["connected", "confirmed", "settled", "renewed"]), Required, "What every node must be."),
         key("ratio", Number(0.0, 1.0), Default("1.0"), "The share of them that is enough."),
         key("settle", Duration, Default("\"0s\""), "For how long it must have been so."),
     ],

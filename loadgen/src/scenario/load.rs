@@ -20,6 +20,7 @@ use super::model::{Generator, Limits, Output, Preflight, Scenario};
 use super::paces::read_paces;
 use super::phases::read_phases;
 use super::read::{Context, Reader};
+use super::renewal::check_renewal;
 use super::tokens::check_tokens;
 use super::topology::{read_provisioner, read_topology};
 use super::tree::{Item, Params, Table, Value, substitute};
@@ -128,6 +129,7 @@ fn read(root: &Table, cx: &mut Context) -> Option<Scenario> {
     super::topology::add_provisioning_tier(&mut topology, &fleets, provisioner.manage, cx);
     check_tokens(&provisioner, &topology, &fleets, cx);
     let (phases, names) = read_phases(&reader, &paces, &fleets, &topology, &provisioner, cx);
+    check_renewal(&provisioner, &phases, cx);
     let asserts = read_asserts(&reader, &names, cx);
     Some(Scenario {
         name: name?.value,

@@ -8,7 +8,7 @@ pub use link::{BrokerLink, LinkEffect, LinkFault};
 pub use phase::{
     Action, Call, FaultOf, FaultOp, Moment, Op, Phase, ProgressStep, RequestOp, Target, Until,
 };
-pub use provisioner::Provisioner;
+pub use provisioner::{Provisioner, Renewal};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use external::{has_plain_address, read_external};
 use super::mistake::Location;
 use super::model::{Fleet, Provisioner, Tier, Topology};
 use super::read::{Context, Reader};
+use super::renewal::{LONGEST, read_renewal, read_validity};
 use super::words::{Issues, Manage, Role, Start, Tls};
 
 /// Nodes that one broker takes alone, when the scenario does not say how many provisioning brokers
@@ -164,6 +165,8 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
         return Provisioner {
             manage: if enrols { Manage::Local } else { Manage::None },
             issues: Issues::Certificates,
+            validity: LONGEST,
+            renewal: None,
             count: 1,
             helpers: 0,
             helper: Vec::new(),
@@ -185,6 +188,8 @@ pub(super) fn read_provisioner(reader: &Reader<'_>, enrols: bool, cx: &mut Conte
     Provisioner {
         manage,
         issues,
+        validity: read_validity(&section, !helper.is_empty(), cx),
+        renewal: read_renewal(&section, manage, cx),
         count: u32::try_from(count).unwrap_or(u32::MAX),
         helpers,
         helper,

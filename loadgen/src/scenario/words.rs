@@ -72,6 +72,16 @@ words! {
 }
 
 words! {
+    /// Whether a node that makes a new key each time may be renewed.
+    NewKey {
+        /// Once a person has approved it.
+        Approval = "approval",
+        /// As it comes.
+        Accept = "accept",
+    }
+}
+
+words! {
     /// The network a tier of brokers carries.
     Role {
         /// Where enrolled nodes live.
@@ -212,6 +222,8 @@ words! {
         Confirmed = "confirmed",
         /// At the outcome that their fleet is expected to come to, whatever it is.
         Settled = "settled",
+        /// Back on the production network with a new certificate, at least once.
+        Renewed = "renewed",
     }
 }
 

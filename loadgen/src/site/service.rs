@@ -8,6 +8,7 @@ use crate::formation::files;
 use crate::formation::policies::action_policies;
 use crate::provisioner::{Helpers, Issues, ProvisionerConfig, ProvisioningSide, TokenFiles};
 use crate::scenario::{self, Fleet, Role, Scenario, Start, Tls};
+use crate::units::show_duration;
 
 impl Site {
     /// Writes what each provisioner has to know; answers their names and files.
@@ -84,6 +85,8 @@ impl Site {
             collective: collectives.first().cloned().unwrap_or_default(),
             roots: self.callers.ca.clone(),
             issues: self.issues(scenario, programs, collectives)?,
+            validity: scenario.provisioner.validity,
+            renewal: scenario.provisioner.renewal.clone(),
             token: TokenFiles {
                 key,
                 issuer: server_core::trust::jwt::CHORIA_ISSUER.to_owned(),
@@ -150,7 +153,8 @@ fn helpers(
         }
         (None, Some(own)) => {
             let own = own.display().to_string();
-            command = [&own, "ca", "answer", "--validity", "14d"]
+            let validity = show_duration(wanted.validity);
+            command = [&own, "ca", "answer", "--validity", &validity]
                 .map(str::to_owned)
                 .to_vec();
         }

@@ -1,8 +1,9 @@
 //! What a worker knows of one node: how far it is, and which operations wait for it.
 
+mod book;
 mod links;
+mod renewed;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,77 +11,13 @@ use server_core::bus::Took;
 use server_core::node::MemoryStorage;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::measure::{
-    Counter, FleetCounts, LinkTick, Links, NodeState, OpKey, Recorder, Series, micros,
-};
-use crate::message::Tally;
+use crate::measure::{Counter, NodeState, OpKey, Series};
 
-use super::clock::RunClock;
 use super::guarded::Guarded;
-use super::standing::{Standing, Told};
+use super::standing::Told;
+use renewed::Renewed;
 
-/// Everything the cells of a swarm share.
-#[derive(Debug)]
-pub struct Book {
-    /// Where operations are counted.
-    pub recorder: Guarded<Recorder>,
-    /// The time of the run.
-    pub clock: RunClock,
-    lost_replies: AtomicU64,
-    links: Guarded<Links>,
-    standing: Guarded<Standing>,
-    /// Whether being on the production network is all that is known of an enrolment.
-    arrival_confirms: bool,
-}
-
-impl Book {
-    /// An empty book for nodes of fleets with these names.
-    pub fn new(clock: RunClock, fleets: impl Iterator<Item = String>) -> Self {
-        Self {
-            recorder: Guarded::default(),
-            clock,
-            lost_replies: AtomicU64::new(0),
-            links: Guarded::default(),
-            standing: Guarded::new(Standing::of(fleets)),
-            arrival_confirms: false,
-        }
-    }
-
-    /// Counts a node as enrolled as soon as it is on the production network: a provisioner of
-    /// somebody else may never ask it for more.
-    #[must_use]
-    pub fn arrival_confirms(mut self, confirms: bool) -> Self {
-        self.arrival_confirms = confirms;
-        self
-    }
-
-    /// Nodes by fleet and state.
-    pub fn fleets(&self) -> Vec<FleetCounts> {
-        self.standing.with(|standing| standing.fleets())
-    }
-
-    /// What else there is to tell of all nodes together.
-    pub fn tally(&self) -> Tally {
-        Tally {
-            lost_replies: self.lost_replies.load(Ordering::Relaxed),
-            ..self.standing.with(|standing| standing.tally())
-        }
-    }
-
-    /// Takes what became of connections since the last call.
-    pub fn take_links(&self) -> Links {
-        self.links.with(std::mem::take)
-    }
-
-    fn link(&self, now: Duration, count: impl FnOnce(&mut LinkTick)) {
-        self.links.with(|links| count(links.at(micros(now))));
-    }
-
-    /// Replies were lost on our side.
-    pub fn lost_replies(&self, n: u64) {
-        self.lost_replies.fetch_add(n, Ordering::Relaxed);
-    }
-}
+pub use book::Book;
 
 /// An operation that was begun for a node and is to end when the node gets there.
 #[derive(Debug)]
@@ -126,6 +63,7 @@ struct Inner {
     provision: Option<Box<Pending>>,
     leave: Option<Box<Pending>>,
     csrs: u32,
+    renewed: Renewed,
     /// Connections lost since it was last up.
     drops: u32,
     /// When it lost one last.
@@ -192,6 +130,7 @@ impl Cell {
                 provision: None,
                 leave: None,
                 csrs: 0,
+                renewed: Renewed::default(),
                 drops: 0,
                 lost_at: None,
                 moving: false,
@@ -274,9 +213,13 @@ impl Cell {
             Seen::Announced { production } => announced(inner, production, now),
             Seen::CsrMade => {
                 inner.csrs += 1;
+                inner.renewed.requested(now);
                 inner.state = NodeState::Csr;
             }
-            Seen::Configured => inner.state = NodeState::Configured,
+            Seen::Configured => {
+                inner.renewed.configured();
+                inner.state = NodeState::Configured;
+            }
             Seen::Restarting => self.restarting(inner, now),
             Seen::AnsweredDiscovery => self.answered(inner, now),
             Seen::Disconnected => self.disconnected(inner, now),
@@ -303,7 +246,11 @@ impl Cell {
         if production {
             inner.first_up.get_or_insert(now);
         }
-        inner.state = match (production, inner.confirmed) {
+        if inner.confirmed && !production {
+            self.asked_back(inner, now);
+        }
+        let confirmed = inner.confirmed && !inner.renewed.is_away();
+        inner.state = match (production, confirmed) {
             (false, _) => NodeState::Joined,
             (true, false) => NodeState::Connected,
             (true, true) => NodeState::Confirmed,
@@ -318,6 +265,7 @@ impl Cell {
 
     fn restarting(&self, inner: &mut Inner, now: Duration) {
         inner.state = NodeState::Restarting;
+        inner.renewed.restarting(inner.production, now);
         inner.production = true;
         if let (Some(pending), Some(announced)) = (&inner.provision, inner.announced_at) {
             let took = now.saturating_sub(announced);
@@ -333,6 +281,7 @@ impl Cell {
         }
         inner.state = NodeState::Confirmed;
         inner.confirmed = true;
+        self.came_back(inner, now);
         if let Some(pending) = inner.provision.take() {
             self.succeed(&pending, inner.announced_at.unwrap_or(pending.began), now);
         }
@@ -368,6 +317,7 @@ impl Inner {
             state: self.state,
             csrs: self.csrs,
             confirmed: self.confirmed,
+            renewed: self.renewed.times > 0,
             first_dials: self.first_dials,
             first_dialled: self.first_dialled,
             first_up: self.first_up,
@@ -387,6 +337,8 @@ fn announced(inner: &mut Inner, production: bool, now: Duration) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::measure::Recorder;
+    use crate::worker::clock::RunClock;
 
     fn cell() -> (Arc<Book>, Cell, Arc<OpKey>) {
         let book = Arc::new(Book::new(
@@ -444,6 +396,45 @@ mod tests {
         }
         let told = book.tally();
         assert_eq!((told.csrs, told.first_dials, told.confirmed), (1, 1, 1));
+        assert_eq!((told.renewed, book.take_renewals()), (0, None));
+    }
+
+    #[test]
+    fn a_node_that_is_asked_back_is_renewed_once_it_answers_again() {
+        let (book, cell, key) = cell();
+        cell.provisioning(pending(&key));
+        let enrolled = [
+            Seen::Subscribed { production: false },
+            Seen::CsrMade,
+            Seen::Configured,
+            Seen::Restarting,
+            Seen::Subscribed { production: true },
+            Seen::AnsweredDiscovery,
+        ];
+        enrolled.into_iter().for_each(|seen| cell.saw(seen));
+        assert_eq!(book.take_renewals(), None);
+        let way = [
+            (Seen::Restarting, NodeState::Restarting),
+            (Seen::Disconnected, NodeState::Restarting),
+            (Seen::Subscribed { production: false }, NodeState::Joined),
+            (Seen::AnsweredDiscovery, NodeState::Joined),
+            (Seen::CsrMade, NodeState::Csr),
+            (Seen::Configured, NodeState::Configured),
+            (Seen::Restarting, NodeState::Restarting),
+            (Seen::Subscribed { production: true }, NodeState::Connected),
+        ];
+        for (seen, state) in way {
+            cell.saw(seen);
+            assert_eq!(book.fleets()[0].of(state), 1, "after {seen:?}");
+        }
+        assert_eq!(book.tally().renewed, 0);
+        cell.saw(Seen::AnsweredDiscovery);
+        cell.saw(Seen::AnsweredDiscovery);
+        let told = book.tally();
+        assert_eq!((told.csrs, told.confirmed, told.renewed), (2, 1, 1));
+        let renewals = book.take_renewals().unwrap();
+        assert_eq!((renewals.left, renewals.back, renewals.nodes), (1, 1, 1));
+        assert_eq!(renewals.away.count(), 1);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Told {
     pub csrs: u32,
     /// Whether it has answered a discovery request on the production network.
     pub confirmed: bool,
+    /// Whether its certificate was renewed.
+    pub renewed: bool,
     /// Dials for its first connection to the production network.
     pub first_dials: u32,
     /// The first of them, since the run's start.
@@ -63,6 +65,7 @@ impl Standing {
                 fleet.confirmed += 1;
             }
         }
+        tally.renewed += u64::from(after.renewed && !before.renewed);
         tally.csrs += u64::from(after.csrs.saturating_sub(before.csrs));
         tally.first_dials += u64::from(after.first_dials.saturating_sub(before.first_dials));
         if before.first_dialled != after.first_dialled {
@@ -116,6 +119,7 @@ mod tests {
             state: NodeState::Waiting,
             csrs: 0,
             confirmed: false,
+            renewed: false,
             first_dials: 0,
             first_dialled: None,
             first_up: None,
@@ -141,6 +145,7 @@ mod tests {
                     state: STATES[state],
                     csrs: before.csrs + more,
                     confirmed: before.confirmed || confirmed,
+                    renewed: before.renewed || confirmed,
                     first_dials: before.first_dials + more,
                     first_dialled: before.first_dialled.or((more > 0).then_some(at)),
                     first_up: before.first_up.or((more > 1).then_some(at)),
@@ -161,6 +166,7 @@ mod tests {
             let tally = standing.tally();
             prop_assert_eq!(tally.csrs, nodes.iter().map(|n| u64::from(n.csrs)).sum::<u64>());
             prop_assert_eq!(tally.confirmed, nodes.iter().filter(|n| n.confirmed).count() as u64);
+            prop_assert_eq!(tally.renewed, tally.confirmed);
             prop_assert_eq!(tally.first_up, nodes.iter().filter(|n| n.first_up.is_some()).count() as u64);
             prop_assert_eq!(tally.first_dial_us, nodes.iter().filter_map(|n| n.first_dialled).map(micros).min());
             prop_assert_eq!(tally.last_up_us, nodes.iter().filter_map(|n| n.first_up).map(micros).max());

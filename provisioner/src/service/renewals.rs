@@ -57,8 +57,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
     let (Some(renewal), Some(terms)) = (config.renewal, config.renewal_terms()) else {
         return std::future::pending().await;
     };
-    let rate = NonZeroU32::new(renewal.rate).unwrap_or(NonZeroU32::MIN);
-    let pace = RateLimiter::direct(Quota::per_minute(rate).allow_burst(NonZeroU32::MIN));
+    let pace = RateLimiter::direct(pace(renewal.rate));
     let every = look_every(config.ca.validity, &renewal);
     let mut asking = JoinSet::new();
     let mut away: HashSet<Identity> = HashSet::new();
@@ -126,6 +125,14 @@ impl Well {
         self.0 = Some((Instant::now(), health.is_ok()));
         health.is_ok()
     }
+}
+
+/// So many a minute, of whom those of one tick may be asked together.
+fn pace(rate: u32) -> Quota {
+    let ticks = u32::try_from(Duration::from_secs(60).as_millis() / TICK.as_millis());
+    let of_a_tick = NonZeroU32::new(rate / ticks.unwrap_or(u32::MAX));
+    let rate = NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
+    Quota::per_minute(rate).allow_burst(of_a_tick.unwrap_or(NonZeroU32::MIN))
 }
 
 /// A fleet of short certificates is looked through often, any other once a minute.
@@ -237,5 +244,18 @@ async fn lapse(context: &Context, terms: &RenewalTerms, node: &Identity, refusal
     };
     if let Err(stop) = context.commit(node, Act::RenewalLapsed(lapse)).await {
         tracing::debug!(%node, ?stop, "not recorded that it was asked in vain");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, pace};
+
+    #[test]
+    fn the_rate_is_reached_though_nobody_looks_more_often_than_each_tick() {
+        for (rate, together) in [(1, 1), (119, 1), (120, 1), (600, 5), (6_000, 50)] {
+            assert_eq!(pace(rate).burst_size().get(), together, "{rate} a minute");
+        }
+        assert_eq!(pace(120).replenish_interval(), Duration::from_millis(500));
     }
 }

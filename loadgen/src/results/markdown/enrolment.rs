@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{grouped, time, write_latency};
 use crate::measure::FleetOutcome;
-use crate::results::{EnrolmentSummary, NodesSummary};
+use crate::results::{EnrolmentSummary, NodesSummary, RenewalSummary};
 
 pub(super) fn write_enrolment(
     page: &mut String,
@@ -63,6 +63,26 @@ pub(super) fn write_enrolment(
         writeln!(page, "Setbacks: {}.\n", errors.join(", "))?;
     }
     write_outcomes(page, &enrolment.outcomes)
+}
+
+pub(super) fn write_renewal(page: &mut String, renewal: &RenewalSummary) -> std::fmt::Result {
+    let asked = renewal.asked.map_or("-".to_owned(), grouped);
+    writeln!(
+        page,
+        "## Renewal\n\n{} nodes back with a new certificate, asked back {asked} times; {} renewed \
+         more than once, {} before their time, {} after the end of the certificate before.\n",
+        grouped(renewal.renewed),
+        grouped(renewal.repeated),
+        grouped(renewal.early),
+        grouped(renewal.late),
+    )?;
+    writeln!(
+        page,
+        "| | count | p50 | p90 | p99 | max |\n|---|---|---|---|---|---|"
+    )?;
+    let count = grouped(renewal.back);
+    write_latency(page, "away from production", &count, &renewal.away_us)?;
+    writeln!(page)
 }
 
 fn write_outcomes(page: &mut String, fleets: &[FleetOutcome]) -> std::fmt::Result {

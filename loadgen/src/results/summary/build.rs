@@ -2,8 +2,8 @@
 
 use super::{
     ConnectSummary, CpuSummary, EnrolmentSummary, FaultSummary, FirstLast, GeneratorSummary,
-    Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RoundsSummary, StepSummary,
-    Steps, StormSummary, Summary,
+    Latency, LatencyBases, MemorySummary, NodesSummary, OpSummary, RenewalSummary, RoundsSummary,
+    StepSummary, Steps, StormSummary, Summary,
 };
 use crate::measure::{Counter, Enrolment, Hist, OpTotal, Quantile, Series, Totals};
 use crate::plan::Plan;
@@ -25,6 +25,16 @@ impl Summary {
                 stuck: enrolment.map(|enrolment| enrolment.stuck),
             },
             enrolment: enrolment.map(summarise_enrolment),
+            renewal: totals.renewals.as_ref().map(|renewals| RenewalSummary {
+                asked: enrolment.and_then(|enrolment| enrolment.renewals_asked),
+                left: renewals.left,
+                back: renewals.back,
+                renewed: renewals.nodes,
+                repeated: renewals.repeated(),
+                early: renewals.early,
+                late: renewals.late,
+                away_us: Latency::of(Some(&renewals.away)),
+            }),
             connect: connect(plan, totals),
             rounds: totals
                 .ops
