@@ -18,6 +18,7 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::ToBeSigned;
+use crate::code::{Code, Refusal};
 use crate::config::Secret;
 use crate::judge::JudgedRequest;
 
@@ -156,6 +157,23 @@ pub struct Issued {
     pub placement: Option<String>,
     /// The longest the certificate may live, where the hook wants less than policy allows.
     pub validity: Option<Duration>,
+}
+
+impl Issued {
+    /// Whether the node can have what is proposed without its software being replaced, which is not
+    /// done here.
+    ///
+    /// # Errors
+    /// `hook.unsupported`.
+    pub fn judge_upgrade(&self) -> Result<(), Refusal> {
+        let Some(version) = &self.upgrade else {
+            return Ok(());
+        };
+        let says = format!(
+            "the hook wants the node upgraded to {version}, which this service does not do"
+        );
+        Err(Refusal::new(Code::HookUnsupported, says))
+    }
 }
 
 /// Who decides about a node and has its certificate made.

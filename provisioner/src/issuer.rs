@@ -13,7 +13,7 @@ use rand::RngCore;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use server_core::trust::jwt::{
-    self, JwtError, Organization, ServerClaims, ServerPermissions, verify_member,
+    self, JwtError, Organization, ServerClaims, ServerPermissions, StandardClaims, verify_member,
 };
 use server_core::words::UnixTime;
 
@@ -133,6 +133,44 @@ impl TokenIssuer {
         now: Timestamp,
         rng: &mut dyn RngCore,
     ) -> Result<ServerClaims, Refusal> {
+        let mut unique = [0; 16];
+        rng.fill_bytes(&mut unique);
+        self.fix(holder, wanted, longest, now, |validity| {
+            let (key, at) = (holder.public_key, time(now));
+            self.issuer
+                .standard::<ServerClaims>(key, at, validity, unique)
+        })
+    }
+
+    /// What [`TokenIssuer::prepare`] would fix and [`TokenIssuer::issue`] would sign, with nothing
+    /// signed: its name and its place in a chain are blank.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn rehearse(
+        &self,
+        holder: Holder<'_>,
+        wanted: Option<&Map<String, Value>>,
+        longest: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<ServerClaims, Refusal> {
+        let claims = self.fix(holder, wanted, longest, now, |validity| {
+            let (key, at) = (holder.public_key, time(now));
+            self.issuer
+                .unsigned::<ServerClaims>(key, at, validity, [0; 16])
+        })?;
+        judge_length(length(&claims))?;
+        Ok(claims)
+    }
+
+    fn fix(
+        &self,
+        holder: Holder<'_>,
+        wanted: Option<&Map<String, Value>>,
+        longest: Option<Duration>,
+        now: Timestamp,
+        standard: impl FnOnce(Duration) -> Result<StandardClaims, JwtError>,
+    ) -> Result<ServerClaims, Refusal> {
         self.self_test(now)?;
         let wanted = match wanted {
             Some(claims) => {
@@ -145,12 +183,7 @@ impl TokenIssuer {
         };
         self.judge_names(holder, &wanted)?;
         let validity = self.validity(&wanted, longest, now)?;
-        let mut unique = [0; 16];
-        rng.fill_bytes(&mut unique);
-        let mut standard = self
-            .issuer
-            .standard::<ServerClaims>(holder.public_key, time(now), validity, unique)
-            .map_err(|error| unusable(&error))?;
+        let mut standard = standard(validity).map_err(|error| unusable(&error))?;
         standard.nbf = standard.nbf.map(|from| from - BACKDATED);
         Ok(ServerClaims {
             identity: holder.identity.to_owned(),
@@ -174,14 +207,7 @@ impl TokenIssuer {
         now: Timestamp,
     ) -> Result<ServerToken, Refusal> {
         let text = self.issuer.sign(claims).map_err(|error| unusable(&error))?;
-        if text.len() > LONGEST {
-            let says = format!(
-                "the token would be {} bytes, and no broker reads one of more than {LONGEST}: give \
-                 it fewer collectives or subjects",
-                text.len()
-            );
-            return Err(Refusal::new(Code::IssuerToken, says));
-        }
+        judge_length(text.len())?;
         let known = std::slice::from_ref(self.organization());
         // What it was given a moment ago by another member's clock is good all the same.
         let read: ServerClaims =
@@ -297,6 +323,29 @@ fn within(
     }
 }
 
+/// Length of the token that would be made of claims: header, claims and an Ed25519 signature in
+/// base64, with dots between (RFC 7515 §3.1, RFC 8037 §3.1).
+fn length(claims: &ServerClaims) -> usize {
+    const HEADER: usize = r#"{"typ":"JWT","alg":"EdDSA"}"#.len();
+    let claims = serde_json::to_vec(claims).map_or(0, |json| json.len());
+    let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
+    [HEADER, claims, 64]
+        .map(encoded)
+        .iter()
+        .fold(2, |sum: usize, part| sum.saturating_add(*part))
+}
+
+fn judge_length(length: usize) -> Result<(), Refusal> {
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let says = format!(
+        "the token would be {length} bytes, and no broker reads one of more than {LONGEST}: give it \
+         fewer collectives or subjects"
+    );
+    Err(Refusal::new(Code::IssuerToken, says))
+}
+
 fn too_much(what: String) -> Refusal {
     let says = format!("the hook wants {what} in the server token, which [issuer] does not allow");
     Refusal::new(Code::IssuerClaims, says)
@@ -312,4 +361,28 @@ fn unusable(error: &JwtError) -> Refusal {
 
 fn time(at: Timestamp) -> UnixTime {
     UnixTime::from_secs(at.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_token_is_known_before_it_is_signed() {
+        let issuer = jwt::Issuer::of_organization("acme", &"5a".repeat(32)).unwrap();
+        let now = UnixTime::from_secs(1_800_000_000);
+        let day = Duration::from_secs(86_400);
+        for collectives in 1..4 {
+            let claims = ServerClaims {
+                identity: "web1.example.net".to_owned(),
+                collectives: vec!["choria".to_owned(); collectives],
+                standard: issuer
+                    .unsigned::<ServerClaims>(&"11".repeat(32), now, day, [0; 16])
+                    .unwrap(),
+                ..ServerClaims::default()
+            };
+            assert_eq!(length(&claims), issuer.sign(&claims).unwrap().len());
+        }
+    }
 }

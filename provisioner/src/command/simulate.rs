@@ -4,24 +4,28 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 use server_core::trust::{KeyAlgorithm, KeyPair};
 use zeroize::Zeroizing;
+
+mod told;
 
 use super::Exit;
 use crate::code::{Class, Code, Refusal};
 use crate::config::Config;
 use crate::control;
-use crate::hook::{CsrReply, Decision, Ed25519Reply, HookAnswer, HookRequest};
+use crate::hook::{CsrReply, Decision, Ed25519Reply, HookAnswer, HookRequest, Issued};
+use crate::issuer::Holder;
 use crate::judge::{self, configuration};
 use crate::placement::{Candidate, Target, nowhere};
 use crate::site::{Issues, Site};
 use crate::step::{State, Step};
 use crate::template::Scope;
+use told::{Simulated, TokenClaims, print};
 
 /// More than this is not read of a file.
 const MAX_FILE: u64 = 1 << 20;
@@ -54,26 +58,6 @@ pub struct SimulateArgs {
     /// Answer with one JSON object: the decision as hooks write it
     #[arg(long)]
     json: bool,
-}
-
-/// The decision, in the words of the hook contract.
-#[derive(Debug, Default, Serialize)]
-struct Simulated {
-    identity: String,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<Step>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason_code: Option<Code>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_s: Option<u64>,
-    #[serde(skip_serializing_if = "Value::is_null")]
-    config: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    placement: Option<String>,
-    validity_s: u64,
 }
 
 /// Where it ended before an answer, and why.
@@ -238,6 +222,9 @@ impl SimulateArgs {
             ..Simulated::default()
         };
         if let Decision::Issue(issued) = answer.decision {
+            issued.judge_upgrade().map_err(at(Step::Sign))?;
+            let (validity, server_claims) = self.granted(site, question, &issued)?;
+            (simulated.validity_s, simulated.server_claims) = (validity.as_secs(), server_claims);
             let scope = Scope {
                 identity: &self.identity,
                 ssldir: issued.ssldir.as_deref().unwrap_or(&self.ssldir),
@@ -261,17 +248,44 @@ impl SimulateArgs {
             let judged = configuration::judge(&self.identity, settings, policies, opa);
             simulated.config = json!(judged.map_err(stopped)?.settings());
             simulated.placement = scope.target.map(|target| target.name.clone());
-            let allowed = match &site.config.issuer {
-                Some(rules) => rules.validity,
-                None => site.config.ca.validity,
-            };
-            simulated.validity_s = issued.validity.unwrap_or(allowed).min(allowed).as_secs();
         }
         Ok(simulated)
     }
-}
 
-impl SimulateArgs {
+    /// How long what the node gets would be valid, and what it says where that is a server token:
+    /// by the checks of issuing.
+    fn granted(
+        &self,
+        site: &Site,
+        question: &HookRequest,
+        issued: &Issued,
+    ) -> Result<(Duration, Option<TokenClaims>), Stopped> {
+        let Issues::Tokens(issuer) = &site.issues else {
+            let allowed = site.config.ca.validity;
+            let wanted = issued.validity.unwrap_or(allowed);
+            return Ok((wanted.min(allowed), None));
+        };
+        let reply = question.csr.ed25519.as_ref();
+        let holder = Holder {
+            identity: &self.identity,
+            public_key: reply.map_or("", |reply| reply.public_key.as_str()),
+        };
+        let (wanted, longest) = (issued.server_claims.as_ref(), issued.validity);
+        let claims = issuer.rehearse(holder, wanted, longest, question.now);
+        let claims = claims.map_err(at(Step::Sign))?;
+        let exp = claims.standard.expires();
+        let left = exp.map_or(0, |end| end.saturating_sub(question.now.as_second()));
+        let told = TokenClaims {
+            ou: claims.ou,
+            collectives: claims.collectives,
+            permissions: claims.permissions,
+            pub_subjects: claims.pub_subjects,
+            exp,
+        };
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+        Ok((left, Some(told)))
+    }
+
     /// The target the node would be placed at, by how full the ledger says they are.
     fn place<'s>(
         &self,
@@ -336,27 +350,6 @@ const fn word(code: Code) -> &'static str {
         Class::Quarantine | Class::Conflict => "quarantine",
         Class::Defer | Class::Fatal => "defer",
     }
-}
-
-fn print(out: &mut dyn Write, simulated: &Simulated) -> io::Result<()> {
-    let Simulated {
-        identity, decision, ..
-    } = simulated;
-    match (&simulated.reason_code, &simulated.step) {
-        (Some(code), Some(step)) => {
-            writeln!(out, "{identity}: {decision} in {step}: {code}")?;
-            writeln!(out, "  {}", simulated.message)?;
-        }
-        _ => writeln!(
-            out,
-            "{identity}: {decision}, for {} at most; nothing was signed",
-            humantime::format_duration(std::time::Duration::from_secs(simulated.validity_s))
-        )?,
-    }
-    for (key, value) in simulated.config.as_object().into_iter().flatten() {
-        writeln!(out, "  {key} = {}", value.as_str().unwrap_or_default())?;
-    }
-    Ok(())
 }
 
 /// A request may hold a private key by mistake, so what is read is wiped afterwards.

@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use server_core::trust::jwt::ServerClaims;
 
 use super::csr::Requested;
-use super::sign::judge_upgrade;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
 use crate::hook::{HookAnswer, HookRequest, Issued};
@@ -38,7 +37,7 @@ pub(super) async fn token(
     target: Option<String>,
     issuer: &TokenIssuer,
 ) -> Result<Issuance, Stop> {
-    judge_upgrade(&issued)?;
+    issued.judge_upgrade()?;
     let node = requested.inspected.node();
     let public_key = requested.csr.ed25519.as_ref();
     let holder = Holder {

@@ -263,7 +263,7 @@ fn judged(
         context.now(),
     )
     .map_err(Stop::with_new_key)?;
-    judge_upgrade(&issued).map_err(Stop::with_new_key)?;
+    issued.judge_upgrade().map_err(Stop::with_new_key)?;
     Ok(Issuance {
         chain: chain.chain_pem().to_owned(),
         server_jwt: String::new(),
@@ -276,16 +276,6 @@ fn judged(
         action_policies: issued.action_policies,
         opa_policies: issued.opa_policies,
     })
-}
-
-/// Replacing a node's software is not done here.
-pub(super) fn judge_upgrade(issued: &Issued) -> Result<(), Refusal> {
-    let Some(version) = &issued.upgrade else {
-        return Ok(());
-    };
-    let says =
-        format!("the hook wants the node upgraded to {version}, which this service does not do");
-    Err(Refusal::new(Code::HookUnsupported, says))
 }
 
 /// What becomes of a node the hook did not want to enrol.

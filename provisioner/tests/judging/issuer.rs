@@ -339,3 +339,58 @@ fn what_is_wrong_with_the_issuer_is_told_with_the_file_and_the_way_out() {
     assert!(says(&http).contains("webhook"), "{}", says(&http));
     assert!(load(dir.path(), &good(&organization)).is_ok());
 }
+
+/// What a helper wants in a token is tried by the checks of issuing.
+#[test]
+fn a_helpers_wishes_are_tried_with_nothing_signed() {
+    let dir = folder();
+    let chain = chain("provisioner.seed", "provisioner.jwt", &key("issuer.public"));
+    let simulate = |claims: Value| {
+        let script = format!(
+            "read -r question; id=${{question#*'\"request_id\":\"'}}; \
+             printf '{{\"request_id\":\"%s\",\"decision\":\"issue\",\"server_claims\":%s}}' \
+             \"${{id%%'\"'*}}\" '{claims}'"
+        );
+        let ca = format!(
+            "{chain}collectives = [\"choria\", \"eu\"]\npermissions = [\"streams\"]\n[ca]\n\
+             kind = \"exec\"\ncontract = \"muster\"\ncommand = [\"sh\", \"-c\", {script:?}]\n"
+        );
+        let file = config(dir.path(), &ca);
+        let done = assert_cmd::Command::cargo_bin("provisioner")
+            .unwrap()
+            .args(["simulate", NODE, "--json", "--config"])
+            .arg(file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{said}"));
+        (done.status.code(), told)
+    };
+    let soon = Timestamp::now().as_second() + 3_600;
+    let (code, told) = simulate(json!({ "collectives": ["eu"], "exp": soon }));
+    assert_eq!(
+        (code, &told["decision"]),
+        (Some(0), &json!("issue")),
+        "{told}"
+    );
+    assert_eq!(told["server_claims"]["collectives"], json!(["eu"]));
+    assert_eq!(
+        told["server_claims"]["permissions"],
+        json!({ "streams": true })
+    );
+    assert!(told["validity_s"].as_u64().unwrap() <= 3_600, "{told}");
+    let text = told.to_string();
+    assert!(!text.contains("tcs") && !text.contains("eyJ"), "{text}");
+    for (wanted, reason) in [
+        (json!({ "collectives": ["us"] }), "issuer.claims"),
+        (json!({ "exp": 1 }), "issuer.claims"),
+        (json!({ "collectives": "eu" }), "hook.protocol"),
+    ] {
+        let (code, told) = simulate(wanted);
+        assert_eq!(
+            (code, &told["reason_code"]),
+            (Some(1), &json!(reason)),
+            "{told}"
+        );
+    }
+}
