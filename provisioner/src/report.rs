@@ -264,6 +264,9 @@ pub struct Show {
     pub renews: Option<Turn>,
     /// Its history, oldest first: at most the last 200 entries.
     pub history: Vec<Entry>,
+    /// Until when brokers may let somebody in by a server token of it, whatever was decided about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_token_until: Option<Timestamp>,
     /// What was signed for it last, if anything.
     pub certificate: Option<Certificate>,
 }

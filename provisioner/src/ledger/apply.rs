@@ -14,7 +14,7 @@ use super::renewal::Policy;
 use super::revocation::{Reason, Revocation};
 use crate::code::Code;
 use crate::step::{State, Step};
-use certificate::{held, keep, withheld};
+use certificate::{keep, take_down, withheld};
 pub(super) use certificate::{placed, shipped_key};
 use refusal::refusal;
 
@@ -88,6 +88,7 @@ impl Enrolment {
             from: None,
             enrolled_from: None,
             token_until: None,
+            server_token_until: None,
             keeps_key: false,
             renewal: None,
             next_entry: 0,
@@ -223,9 +224,7 @@ pub(super) fn apply(
                 (new_certificate, signed_twice) = keep(record, issuance);
                 key_changed = true;
             }
-            if !issuance.is_token() {
-                revoked = enrolment.hold(&change.identity, held(name, issuance), at);
-            }
+            revoked = take_down(enrolment, change, name, issuance);
             enrolment.until = issuance.not_after;
             enrolment.from = key.as_ref().and_then(KeyRecord::begun);
             enrolment.target.clone_from(&issuance.target);

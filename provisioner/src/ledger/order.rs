@@ -202,7 +202,7 @@ pub(super) fn apply(
     let ruling = Ruling {
         state,
         already: false,
-        says: says + &loss(&revoked),
+        says: says + &loss(&revoked) + &left(order.verb, identity, enrolment, at),
         revoked: revoked.iter().map(|r| r.serial.clone()).collect(),
     };
     Outcome {
@@ -217,6 +217,21 @@ fn loss(revoked: &[Revocation]) -> String {
         [] => String::new(),
         [one] => format!("; its certificate {} is revoked", one.serial),
         many => format!("; its {} certificates are revoked", many.len()),
+    }
+}
+
+/// What an order cannot take from a node, for people.
+fn left(verb: Verb, identity: &str, enrolment: &Enrolment, at: Timestamp) -> String {
+    let ends = matches!(
+        verb,
+        Verb::Ban | Verb::Decommission | Verb::Evict | Verb::Purge
+    );
+    match enrolment.server_token_left(at).filter(|_| ends) {
+        Some(end) => format!(
+            "; its server token is good until {end}, and nothing here ends it sooner: deny {identity} \
+             at the brokers until then"
+        ),
+        None => String::new(),
     }
 }
 

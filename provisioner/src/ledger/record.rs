@@ -267,6 +267,10 @@ pub struct Enrolment {
     /// The end of the provisioning token it showed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_until: Option<Timestamp>,
+    /// The end of the server token of it that ends last: no list revokes one, so that brokers may let
+    /// its holder in until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_token_until: Option<Timestamp>,
     /// It comes with the same key when it is enrolled again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_key: bool,

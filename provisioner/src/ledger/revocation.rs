@@ -127,6 +127,17 @@ impl Enrolment {
         })
     }
 
+    /// Takes a server token down. No list names it, so what counts is when the last one ends.
+    pub(super) fn hold_token(&mut self, issuance: &Issuance) {
+        self.server_token_until = self.server_token_until.max(issuance.not_after);
+    }
+
+    /// Until when brokers may let somebody in by a server token of this node, where they still may.
+    #[must_use]
+    pub fn server_token_left(&self, now: Timestamp) -> Option<Timestamp> {
+        self.server_token_until.filter(|end| *end > now)
+    }
+
     /// The serial number of the newest certificate for the key it is enrolled with.
     pub(super) fn current(&self) -> Option<String> {
         let key = self.enrolled_key.as_ref()?;
@@ -167,7 +178,8 @@ impl Enrolment {
         }
         for (key, record) in keys {
             let issued = record.issuance.as_ref();
-            if issued.is_some_and(Issuance::is_token) {
+            if let Some(token) = issued.filter(|issued| issued.is_token()) {
+                self.hold_token(token);
                 continue;
             }
             let held = record.serials.iter().map(|serial| Held {

@@ -110,6 +110,7 @@ pub fn show(
         approved: enrolment.approved,
         renews: renewed.map(|(terms, now)| enrolment.turn(identity, terms, now)),
         renewal: enrolment.renewal.clone(),
+        server_token_until: enrolment.server_token_until,
         history: store.entries(identity)?,
         certificate,
         node: node(identity, enrolment),

@@ -211,10 +211,29 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
         };
         writeln!(out, "  {kind} {} until {until}", certificate.serial)?;
     }
+    if let Some(end) = show
+        .server_token_until
+        .filter(|end| outlives(show, *end, now))
+    {
+        let name = &node.identity;
+        writeln!(
+            out,
+            "  a server token of it is good until {end}: nothing here ends it sooner, deny {name} at \
+             the brokers until then"
+        )?;
+    }
     if node.tries > 1 {
         writeln!(out, "  set back {} times in a row", node.tries)?;
     }
     Ok(())
+}
+
+/// Whether a server token outlives what the node is enrolled with.
+fn outlives(show: &Show, end: Timestamp, now: Timestamp) -> bool {
+    let enrolled = show.node.state == State::Confirmed;
+    let current = show.certificate.as_ref().filter(|_| enrolled);
+    let current = current.and_then(|certificate| certificate.not_after);
+    end > now && current.is_none_or(|until| until < end)
 }
 
 /// What becomes of a node next, and what a person can do about it.

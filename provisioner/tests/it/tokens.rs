@@ -113,6 +113,14 @@ async fn a_node_gets_one_token_though_its_issuer_is_killed_before_it_signs() {
         audit.contains(&claims.standard.jti),
         "the audit log tells of it"
     );
+    // Nothing revokes it: whoever bans the node is told until when brokers have to.
+    let end = show["certificate"]["not_after"].as_str().unwrap();
+    let told = service.ask(&["ban", NODE, "--reason", "stolen"]);
+    let says = told["says"].as_str().unwrap();
+    assert!(says.contains(end) && says.contains("deny"), "{says}");
+    assert_eq!(service.ask(&["show", NODE])["server_token_until"], end);
+    assert_eq!(service.ask(&["status"])["certificates_revoked"], 0);
+
     let seed = swarm.file(NODE, "server.seed").unwrap();
     for secret in [seed.as_str(), token.as_str()] {
         assert!(!service.log().contains(secret), "the log holds a secret");

@@ -2,17 +2,28 @@
 
 use super::super::issuance::Issuance;
 use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
-use super::super::revocation::{Held, Reason};
+use super::super::revocation::{Held, Reason, Revocation};
 use super::{Outcome, settle};
 use crate::step::{State, Step};
 
-/// A certificate as its node's record carries it.
-pub(super) fn held(key: &str, issuance: &Issuance) -> Held {
-    Held {
+/// Takes down with its node that a certificate or server token exists; what the node has to give up
+/// for it is returned.
+pub(super) fn take_down(
+    enrolment: &mut Enrolment,
+    change: &Change,
+    key: &str,
+    issuance: &Issuance,
+) -> Vec<Revocation> {
+    if issuance.is_token() {
+        enrolment.hold_token(issuance);
+        return Vec::new();
+    }
+    let held = Held {
         key: key.to_owned(),
         serial: issuance.serial.clone(),
         not_after: issuance.not_after,
-    }
+    };
+    enrolment.hold(&change.identity, held, change.at)
 }
 
 /// The key that comes with a certificate because an authority made it.
@@ -60,10 +71,7 @@ pub(super) fn withheld(
         record.issuance = None;
         record.renewals += u32::from(new_certificate);
     }
-    let mut revoked = match issuance.is_token() {
-        true => Vec::new(),
-        false => enrolment.hold(&change.identity, held(name, issuance), change.at),
-    };
+    let mut revoked = take_down(enrolment, change, name, issuance);
     // What was decided about the node takes this one too, and of a node that was purged
     // meanwhile nobody could revoke it later.
     let reason = match enrolment.state {

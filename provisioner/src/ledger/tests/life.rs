@@ -192,3 +192,48 @@ async fn the_same_key_gets_the_certificate_it_has_until_that_is_near_its_end() {
         assert_eq!(key.renewals, renewals, "after {ms} ms of 9000");
     }
 }
+
+#[tokio::test]
+async fn who_takes_a_node_out_is_told_until_when_its_server_tokens_are_good() {
+    let token = |key: &str, id: &str, ms: i64| {
+        let issuance = Issuance {
+            server_jwt: "header.claims.signature".to_owned(),
+            serial: id.to_owned(),
+            not_after: Some(at(ms)),
+            ..Issuance::default()
+        };
+        Act::Signed {
+            key: key.to_owned(),
+            issuance: Box::new(issuance),
+        }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let first = [requested("k1"), asked("k1"), token("k1", "t1", 900_000)];
+    all(&ledger, "n1", 0, first).await;
+    all(&ledger, "n1", 10, [seen()]).await;
+    // A token that ends sooner does not end the one before.
+    ledger.commit(order("n1", 20, Verb::Approve)).await.unwrap();
+    let second = [requested("k2"), asked("k2"), token("k2", "t2", 500_000)];
+    all(&ledger, "n1", 30, second).await;
+    all(&ledger, "n1", 40, [seen()]).await;
+    let said = |told: Applied| match told {
+        Applied::Ordered(ruling) => (ruling.says, ruling.revoked),
+        other => panic!("{other:?}"),
+    };
+    let (says, revoked) = said(ledger.commit(order("n1", 50, Verb::Ban)).await.unwrap());
+    assert!(
+        says.contains(&format!("good until {}", at(900_000))),
+        "{says}"
+    );
+    assert!(
+        says.contains("deny n1 at the brokers") && revoked.is_empty(),
+        "{says}"
+    );
+    let node = ledger.store().enrolment("n1").unwrap().unwrap();
+    assert_eq!(node.server_token_until, Some(at(900_000)));
+    ledger.commit(order("n1", 60, Verb::Unban)).await.unwrap();
+    let later = ledger.commit(order("n1", 900_000, Verb::Ban)).await;
+    let (says, _) = said(later.unwrap());
+    assert!(!says.contains("server token"), "it is over: {says}");
+}
