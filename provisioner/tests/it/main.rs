@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod authorities;
 mod enrol;
 mod faults;
 mod fleet;
