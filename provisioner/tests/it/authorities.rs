@@ -1,8 +1,10 @@
-//! A small fleet onto mutual TLS by an authority whose key is in a token.
+//! A small fleet onto mutual TLS by authorities whose keys are elsewhere: in a token, and at an ACME
+//! server.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use openssl::x509::X509;
 
@@ -86,3 +88,95 @@ async fn a_key_in_a_token_enrols_a_small_fleet() {
     assert!(leaf.verify(&issuer.public_key().unwrap()).unwrap());
     assert!(!service.log().contains(PIN));
 }
+
+/// A server that is killed when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(dir: &Path, variable: &str, program: &str, arguments: &[&str]) -> Server {
+    let program = std::env::var(variable).unwrap_or_else(|_| program.to_owned());
+    let log = std::fs::File::create(dir.join(format!("{variable}.log"))).unwrap();
+    let child = Command::new(&program)
+        .args(arguments)
+        .env("HOME", dir)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn();
+    Server(child.unwrap_or_else(|error| panic!("{program}: {error}; see tools/conformance")))
+}
+
+/// Tells the name server what it is told.
+const COMMAND: &str = r#"
+import json, sys, urllib.request
+management, verb, name, value = sys.argv[1:]
+path, body = {"present": ("set-txt", {"host": name, "value": value}),
+              "cleanup": ("clear-txt", {"host": name})}[verb]
+urllib.request.urlopen(f"http://127.0.0.1:{management}/{path}", json.dumps(body).encode()).read()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs step-ca (STEP_CA) and pebble-challtestsrv"]
+async fn an_acme_server_enrols_a_small_fleet() {
+    let site = Site::start();
+    let dir = site.dir.path();
+    let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [port, management, dns] = free.map(|port| port.local_addr().unwrap().port());
+    let (told, asked) = (
+        format!("127.0.0.1:{management}"),
+        format!("127.0.0.1:{dns}"),
+    );
+    let off = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
+    let arguments = [&["-management", &told, "-dns01", &asked][..], &off].concat();
+    let name_server = start(
+        dir,
+        "PEBBLE_CHALLTESTSRV",
+        "pebble-challtestsrv",
+        &arguments,
+    );
+    let config = serde_json::json!({
+        "root": "ca.pem", "crt": "intermediate.pem", "key": "intermediate.key",
+        "address": format!("127.0.0.1:{port}"), "dnsNames": ["localhost"],
+        "db": {"type": "badgerv2", "dataSource": "step-ca-db"},
+        "authority": {
+            "claims": {"maxTLSCertDuration": "720h"},
+            "provisioners": [{"type": "ACME", "name": "acme", "challenges": ["dns-01"],
+                "options": {"x509": {"template": TEMPLATE}}}],
+        },
+    });
+    std::fs::write(site.path("ca.json"), config.to_string()).unwrap();
+    std::fs::write(site.path("command.py"), COMMAND).unwrap();
+    let step_ca = start(
+        dir,
+        "STEP_CA",
+        "step-ca",
+        &["ca.json", "--resolver", &asked],
+    );
+    let ca = format!(
+        "[ca]\nkind = \"http\"\napi = \"acme\"\nserver_ca = \"ca.pem\"\nroots = \"ca.pem\"\n\
+         url = \"https://localhost:{port}/acme/acme/directory\"\nterms_of_service_agreed = true\n\
+         dns_command = [\"python3\", {:?}, \"{management}\"]\n",
+        site.path("command.py")
+    );
+    let service = Provisioner::start(&site.config_with_ca(&ca, ""));
+    let leaf = enrols(&site, &service, "acme").await;
+    let issuer = std::fs::read(site.path("intermediate.pem")).unwrap();
+    let issuer = X509::from_pem(&issuer).unwrap();
+    assert!(leaf.verify(&issuer.public_key().unwrap()).unwrap());
+    drop((step_ca, name_server));
+}
+
+/// Clients only.
+const TEMPLATE: &str = r#"{
+  "subject": {{ toJson .Subject }},
+  "sans": {{ toJson .SANs }},
+  "keyUsage": ["digitalSignature"],
+  "extKeyUsage": ["clientAuth"]
+}"#;
