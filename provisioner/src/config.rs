@@ -110,6 +110,8 @@ pub struct Provisioning {
     pub password: Option<SecretSource>,
     /// Transport security.
     pub tls: Tls,
+    /// Requests of protocol 1 are signed there too.
+    pub signed: bool,
 }
 
 /// `[network.production]`.

@@ -4,7 +4,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use provisioner::cli::Cli;
+
+/// A node costs thousands of small allocations in many threads; the system's allocator takes a tenth of
+/// the time of a node for them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Exit status of a command that could not do its work.
 const FAILED: u8 = 2;

@@ -11,6 +11,7 @@ pub mod jwt;
 mod keys;
 mod members;
 pub mod possession;
+pub mod remembered;
 mod signers;
 pub mod tls;
 mod verifier;

@@ -113,6 +113,7 @@ fn provisioning(section: Section<'_, '_>) -> Provisioning {
         },
         _ => Tls::Anonymous,
     };
+    let signed = section.flag("signed", false);
     section.finish();
     Provisioning {
         servers,
@@ -120,6 +121,7 @@ fn provisioning(section: Section<'_, '_>) -> Provisioning {
         user,
         password,
         tls,
+        signed,
     }
 }
 

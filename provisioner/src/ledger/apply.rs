@@ -361,7 +361,8 @@ fn settle(key: &mut KeyRecord) -> bool {
     let Some(ask) = key.asks.last_mut() else {
         return false;
     };
-    ask.settled = true;
+    // What was to be signed is in the certificate now, or never will be.
+    (ask.prepared, ask.settled) = (None, true);
     true
 }
 

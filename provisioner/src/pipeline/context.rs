@@ -143,7 +143,7 @@ impl Context {
         if let Some(member) = group.and_then(|group| group.held_by_other(node.as_str())) {
             return Err(Stop::Lost(member));
         }
-        match self.enrolment(node)?.map(|known| known.state) {
+        match self.ledger.store().state(node.as_str())? {
             Some(State::Working) => Ok(()),
             Some(state) => Err(Stop::Held(state)),
             // It was refused, and then forgotten.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use server_core::bus::{Dial, DialProgress, DialStep, Reconnect};
 use server_core::client::{Client, ClientConfig, Connection};
+use server_core::trust::RequestSigner;
 
 use super::{Outside, ServiceError};
 use crate::ready::{Part, Readiness};
-use crate::site::{Attachment, Site};
+use crate::site::Site;
 
 /// The two connections.
 pub(super) struct Clients {
@@ -21,8 +22,9 @@ pub(super) async fn both(
     outside: &Outside,
     ready: &Arc<Readiness>,
 ) -> Result<Clients, ServiceError> {
-    let provisioning = one(site, outside, ready, Part::Provisioning, &site.provisioning);
-    let production = one(site, outside, ready, Part::Production, &site.production);
+    let (unprovisioned, enrolled) = (site.provisioning_signer(), Arc::clone(&site.signer));
+    let provisioning = one(site, outside, ready, Part::Provisioning, unprovisioned);
+    let production = one(site, outside, ready, Part::Production, enrolled);
     let (provisioning, production) = tokio::try_join!(provisioning, production)?;
     Ok(Clients {
         provisioning,
@@ -35,8 +37,12 @@ async fn one(
     outside: &Outside,
     ready: &Arc<Readiness>,
     part: Part,
-    to: &Attachment,
+    signer: Arc<dyn RequestSigner>,
 ) -> Result<Client, ServiceError> {
+    let to = match part {
+        Part::Production => &site.production,
+        _ => &site.provisioning,
+    };
     let mut dial = Dial::new(to.servers.clone(), site.identity.to_string());
     dial.tls.clone_from(&to.tls);
     dial.user.clone_from(&to.user);
@@ -47,11 +53,7 @@ async fn one(
         ready: Arc::clone(ready),
         part,
     }));
-    let mut config = ClientConfig::new(
-        to.collective.clone(),
-        site.identity.clone(),
-        Arc::clone(&site.signer) as _,
-    );
+    let mut config = ClientConfig::new(to.collective.clone(), site.identity.clone(), signer);
     config.clock = Arc::clone(&outside.clock);
     let client = Client::connect(outside.dialer.as_ref(), dial, config).await;
     let client = client.map_err(|source| ServiceError::Network {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use server_core::trust::jwt::{ClientClaims, Credential, Organization, verify_member};
-use server_core::trust::{CertificateSigner, RequestSigner, SignError, Signed, TokenSigner};
+use server_core::trust::{
+    CertificateSigner, InsecureSigner, RequestSigner, SignError, Signed, TokenSigner,
+};
 use server_core::wire::Protocol;
 use server_core::words::{CallerId, Identity, UnixTime};
 
-use super::Loader;
+use super::{Loader, Site};
 use crate::config::{Caller, Config, Located};
 
 /// Signs every request of the service.
@@ -34,6 +36,22 @@ impl Signer {
         match self {
             Self::Certificate(_) => None,
             Self::Token(signer) => Some(signer.credential()),
+        }
+    }
+}
+
+impl Site {
+    /// Who signs what nodes in provisioning mode are asked. They know no authority yet and verify no
+    /// request (the original neither), so on protocol 1, where a signature costs more than all else this
+    /// service does for a node, there is none unless the configuration says `signed`.
+    pub(crate) fn provisioning_signer(&self) -> Arc<dyn RequestSigner> {
+        match &*self.signer {
+            Signer::Certificate(signer) if !self.config.provisioning.signed => {
+                Arc::new(InsecureSigner {
+                    caller: signer.caller().to_owned(),
+                })
+            }
+            _ => Arc::clone(&self.signer) as _,
         }
     }
 }

@@ -1,8 +1,16 @@
 //! The whole road, and a kill in the middle of it.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::support::{Provisioner, Site, Swarm, assert_ok};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use server_core::bus::nats::NatsDialer;
+use server_core::bus::{Dialer as _, Incoming};
+
+use crate::support::{Provisioner, Site, Swarm, announce, assert_ok, node_dial};
 
 const NODE: &str = "web1.example.net";
 
@@ -111,4 +119,45 @@ async fn a_kill_between_asked_and_signed_signs_the_same_again() {
     );
     assert_eq!(count("done", "sign"), 1);
     assert!(swarm.file(NODE, "ssl/certificate.pem").is_some());
+}
+
+/// No node in provisioning mode can verify a request, so none is signed; where the site's own nodes do,
+/// every one is.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_can_verify_is_sent_signatures() {
+    let site = Site::start();
+    let config = site.config("");
+    assert_eq!(shown_to_a_node(&site, &config).await, "insecure");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let section = "[network.provisioning]\n";
+    let signed = text.replace(section, &format!("{section}signed = true\n"));
+    assert_ne!(signed, text);
+    std::fs::write(&config, signed).unwrap();
+    let shown = shown_to_a_node(&site, &config).await;
+    assert!(shown.starts_with("-----BEGIN CERTIFICATE-----"), "{shown}");
+}
+
+/// What the first request to a node shows as the caller's certificate.
+async fn shown_to_a_node(site: &Site, config: &Path) -> String {
+    let _service = Provisioner::start(config);
+    let dial = node_dial(&site.provisioning.url(), NODE, &site.token);
+    let mut link = NatsDialer::default().dial(dial).await.unwrap();
+    let subject = format!("provisioning.node.{NODE}");
+    link.bus.subscribe(&subject, None).await.unwrap();
+    let request = async {
+        loop {
+            announce(link.bus.as_ref(), NODE).await;
+            let next = tokio::time::timeout(Duration::from_secs(1), link.inbound.next()).await;
+            if let Ok(Incoming::Message(message)) = next {
+                return message.payload;
+            }
+        }
+    };
+    let request = tokio::time::timeout(Duration::from_secs(30), request).await;
+    let transport: Value = serde_json::from_slice(&request.unwrap()).unwrap();
+    let secure = STANDARD
+        .decode(transport["data"].as_str().unwrap())
+        .unwrap();
+    let secure: Value = serde_json::from_slice(&secure).unwrap();
+    secure["pubcert"].as_str().unwrap().to_owned()
 }

@@ -89,7 +89,11 @@ impl Shared {
                 NonZeroUsize::new(TOKENS).unwrap_or(NonZeroUsize::MIN),
             )),
             insecure: Arc::new(Verifier::insecure().shared(shared)),
-            tls: TlsClients::new(key_exchange),
+            tls: if shared {
+                TlsClients::remembering(key_exchange)
+            } else {
+                TlsClients::new(key_exchange)
+            },
             agents: Mutex::default(),
             verification,
         })

@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::{KeyPair, TrustError, chain};
+use super::{KeyPair, TrustError, chain, remembered};
 
 /// Sessions a connection may resume: a node talks to few servers, and a process holds many nodes.
 const SESSIONS: usize = 2;
@@ -78,10 +78,19 @@ impl TlsClients {
     /// Clients that offer these key exchanges.
     #[must_use]
     pub fn new(exchange: KeyExchange) -> Self {
-        let mut provider = aws_lc_rs::default_provider();
-        if exchange == KeyExchange::Classical {
-            provider.kx_groups = vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1];
-        }
+        Self::over(provider(exchange))
+    }
+
+    /// The same, but the certificates on a server's path are verified once for all of them. The proof that
+    /// the server holds the key of the first one is asked for in each handshake, as ever.
+    #[must_use]
+    pub fn remembering(exchange: KeyExchange) -> Self {
+        let mut provider = provider(exchange);
+        provider.signature_verification_algorithms.all = remembered::algorithms();
+        Self::over(provider)
+    }
+
+    fn over(provider: CryptoProvider) -> Self {
         let provider = Arc::new(provider);
         let any = Arc::new(AnyServer(Arc::clone(&provider)));
         let mut anonymous = builder(&provider)
@@ -174,6 +183,14 @@ impl TlsClients {
         known().put(roots_pem.to_owned(), Arc::clone(&verifier));
         Ok(verifier)
     }
+}
+
+fn provider(exchange: KeyExchange) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if exchange == KeyExchange::Classical {
+        provider.kx_groups = vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1];
+    }
+    provider
 }
 
 #[expect(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use der::{Decode as _, Encode as _};
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use server_core::trust::remembered;
 use webpki::{EndEntityCert, Error, KeyUsage as Usage, anchor_from_trusted_cert};
 use x509_cert::Certificate;
 
@@ -78,7 +79,7 @@ fn verify(
     let leaf = EndEntityCert::try_from(leaf_der)?;
     let seconds = u64::try_from(at.as_second()).unwrap_or(0);
     let verified = leaf.verify_for_usage(
-        webpki::ALL_VERIFICATION_ALGS,
+        remembered::algorithms(),
         anchors,
         pool,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
