@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use server_core::words::causes;
 use tokio::sync::mpsc;
 
+use super::roll::BEAT;
 use crate::jetstream::{self, ACKNOWLEDGED, Access, AccessError};
 
 /// Where an enrolment is.
@@ -24,6 +25,9 @@ pub(super) const LIST: &str = "service.revocation-list";
 const MEMBER: &str = "member.";
 /// Between two tries to follow the bucket again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Longest time nothing is heard of the bucket while it is followed. A member hears its own beats too, so
+/// silence is that of a consumer which a broker has forgotten, perhaps with its leader.
+const SILENCE: Duration = BEAT.saturating_mul(8);
 
 /// Why the bucket cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -247,9 +251,10 @@ impl JetStream {
         }
         loop {
             let next = tokio::select! {
-                next = messages.next() => next,
+                next = tokio::time::timeout(SILENCE, messages.next()) => next,
                 () = news.closed() => return Ok(()),
             };
+            let next = next.map_err(|_| "nothing was heard for too long".to_owned())?;
             let Some(message) = next else {
                 return Err("the stream of changes ended".to_owned());
             };
