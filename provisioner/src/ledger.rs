@@ -19,6 +19,7 @@
 //! that only one of them can have. A [`Ledger`] is used the same way in both cases.
 
 mod apply;
+mod glance;
 mod issuance;
 mod mend;
 mod order;

@@ -61,13 +61,20 @@ impl Config {
         }
     }
 
+    /// How long what nodes are given is good: server tokens where there is an issuer, certificates elsewhere.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        let of_tokens = self.issuer.as_ref().map(|issuer| issuer.validity);
+        of_tokens.unwrap_or(self.ca.validity)
+    }
+
     /// The terms of renewals, where nodes are asked back.
     #[must_use]
     pub fn renewal_terms(&self) -> Option<RenewalTerms> {
         let signed = |time: Duration| SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
         self.renewal.as_ref().map(|renewal| RenewalTerms {
             policy: self.policy(),
-            validity: signed(self.ca.validity),
+            validity: signed(self.validity()),
             window: signed(renewal.window),
         })
     }

@@ -178,8 +178,12 @@ impl Enrolment {
         }
         for (key, record) in keys {
             let issued = record.issuance.as_ref();
-            if let Some(token) = issued.filter(|issued| issued.is_token()) {
-                self.hold_token(token);
+            // The serial numbers of such a key are those of tokens, which no list revokes.
+            let of_tokens = record.csr.ed25519.is_some();
+            if of_tokens || issued.is_some_and(Issuance::is_token) {
+                if let Some(token) = issued {
+                    self.hold_token(token);
+                }
                 continue;
             }
             let held = record.serials.iter().map(|serial| Held {

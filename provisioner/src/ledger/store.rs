@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::mend::mend;
@@ -238,22 +237,6 @@ impl Store {
         let table = read.open_table(ENROLMENTS).map_err(self.failed())?;
         let found = table.get(identity).map_err(self.failed())?;
         found.map(|bytes| self.decode(bytes.value())).transpose()
-    }
-
-    /// The state of one identity: what is asked most often, without the rest of the record.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(crate) fn state(&self, identity: &str) -> Result<Option<State>, LedgerError> {
-        #[derive(Deserialize)]
-        struct Stands {
-            state: State,
-        }
-        let read = self.database.begin_read().map_err(self.failed())?;
-        let table = read.open_table(ENROLMENTS).map_err(self.failed())?;
-        let found = table.get(identity).map_err(self.failed())?;
-        let stands: Option<Stands> = found.map(|bytes| self.decode(bytes.value())).transpose()?;
-        Ok(stands.map(|stands| stands.state))
     }
 
     /// Every identity with its record, in alphabetical order, as long as `visit`

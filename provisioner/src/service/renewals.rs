@@ -58,7 +58,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         return std::future::pending().await;
     };
     let pace = RateLimiter::direct(pace(renewal.rate));
-    let every = look_every(config.ca.validity, &renewal);
+    let every = look_every(config.validity(), &renewal);
     let mut asking = JoinSet::new();
     let mut away: HashSet<Identity> = HashSet::new();
     let mut look = Look::default();
@@ -130,7 +130,7 @@ impl Well {
 /// So many a minute, of whom those of one tick may be asked together.
 fn pace(rate: u32) -> Quota {
     let ticks = u32::try_from(Duration::from_secs(60).as_millis() / TICK.as_millis());
-    let of_a_tick = NonZeroU32::new(rate / ticks.unwrap_or(u32::MAX));
+    let of_a_tick = NonZeroU32::new(rate.div_ceil(ticks.unwrap_or(u32::MAX)));
     let rate = NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
     Quota::per_minute(rate).allow_burst(of_a_tick.unwrap_or(NonZeroU32::MIN))
 }
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_reached_though_nobody_looks_more_often_than_each_tick() {
-        for (rate, together) in [(1, 1), (119, 1), (120, 1), (600, 5), (6_000, 50)] {
+        for (rate, together) in [(1, 1), (120, 1), (121, 2), (239, 2), (600, 5), (6_000, 50)] {
             assert_eq!(pace(rate).burst_size().get(), together, "{rate} a minute");
         }
         assert_eq!(pace(120).replenish_interval(), Duration::from_millis(500));

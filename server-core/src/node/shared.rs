@@ -39,7 +39,7 @@ pub enum Verification {
     #[default]
     Each,
     /// The same bytes once for all: compared with the last verified ones; filter, policy and reply
-    /// stay each node's own.
+    /// stay each node's own, and so does the proof that a broker holds the key of its certificate.
     Shared,
 }
 
