@@ -228,13 +228,17 @@ fn renewal(totals: &Totals, id: &MetricId) -> Measured {
             let asked = enrolment.and_then(|enrolment| enrolment.renewals_asked);
             known(asked.map(|n| n as f64), expected)
         }
+        "unsettled" => {
+            let unsettled = enrolment.and_then(|enrolment| enrolment.unsettled());
+            known(unsettled.map(|n| n as f64), expected)
+        }
         "left" => count(renewals.left, expected),
         "back" => count(renewals.back, renewals.left),
         "renewed" => count(renewals.nodes, expected),
         "renewed_ratio" => ratio(renewals.nodes, expected),
         "repeated" => count(renewals.repeated(), renewals.back),
-        "early" => count(renewals.early, renewals.left),
-        "late" => count(renewals.late, renewals.back),
+        "early" => known(renewals.early.map(|n| n as f64), renewals.left),
+        "late" => known(renewals.late.map(|n| n as f64), renewals.back),
         "away" => distribution(&renewals.away, id.stat),
         _ => Measured::default(),
     }

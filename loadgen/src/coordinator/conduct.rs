@@ -79,6 +79,7 @@ impl<'a> Conductor<'a> {
     pub(super) fn new(drive: Drive<'a>, beside: &CancellationToken) -> Self {
         let scenario = &drive.plan.scenario;
         let renews = scenario.provisioner.renewal.is_some();
+        let timed = scenario.provisioner.renewed_after().is_some();
         let rules = scenario.phases.iter().map(PhaseRules::from).collect();
         let closely = Arc::new(AtomicBool::new(false));
         let provisioners = drive.site.provisioners_by_name();
@@ -115,7 +116,7 @@ impl<'a> Conductor<'a> {
             workers: BTreeMap::new(),
             phases: phase_views(&drive.plan),
             totals: match renews {
-                true => Totals::with_renewals(),
+                true => Totals::with_renewals(timed),
                 false => Totals::new(),
             },
             board: Board::new(drive.run),

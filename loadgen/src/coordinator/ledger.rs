@@ -182,13 +182,16 @@ impl Expected {
     }
 
     /// The enrolment as the ledger tells it, with what only nodes can tell. Once every node was
-    /// enrolled, renewals change nothing of that: a node on its way to a new certificate was
-    /// confirmed, and its coming back is no later end of the enrolment.
+    /// enrolled, how many were and how long it took stay as they are, as a node on its way to a new
+    /// certificate was confirmed and its coming back is no later end of the enrolment; whether it
+    /// is confirmed again stands beside that.
     pub fn enrolment(&self, status: &Status, totals: &Totals) -> Enrolment {
         let before = totals.enrolment.as_ref();
         let whole = before.filter(|before| self.renews && before.confirmed == before.expected);
         let confirmed = whole.map_or(status.confirmed, |before| before.confirmed);
         let span = whole.map(|before| before.first_event_to_last_confirm_us);
+        let back = totals.renewals.as_ref().map_or(0, |all| all.back);
+        let open = status.renewals_asked.saturating_sub(back);
         let steps = status.steps().filter(|(name, _)| *name != ARRIVE);
         let steps = steps.map(|(name, step)| StepLatency {
             step: name.to_owned(),
@@ -202,6 +205,8 @@ impl Expected {
         Enrolment {
             expected: self.to_enrol,
             confirmed,
+            confirmed_now: Some(status.confirmed),
+            renewals_open: self.renews.then_some(open),
             stuck: self.to_enrol.saturating_sub(confirmed),
             errors: status.errors.values().sum(),
             errors_by_code: status.errors.clone(),
@@ -244,6 +249,7 @@ pub fn disagreements(enrolment: &Enrolment, tally: &Tally) -> Vec<String> {
             tally.renewed
         ));
     }
+    wrong.extend(unconfirmed_renewals(enrolment));
     if let Some(issued) = enrolment.certificates_issued {
         let csrs = tally.csrs;
         if issued > csrs {
@@ -257,9 +263,29 @@ pub fn disagreements(enrolment: &Enrolment, tally: &Tally) -> Vec<String> {
                 "the provisioner's ledger has {ledger} nodes confirmed with only {issued} \
                  certificates"
             ));
+        } else if enrolment.renewals_asked.is_some() && issued < ledger + tally.renewed {
+            wrong.push(format!(
+                "the provisioner's ledger has {issued} certificates for {ledger} nodes enrolled, \
+                 and {} of our nodes were renewed: some came back without a new one",
+                tally.renewed
+            ));
         }
     }
     wrong
+}
+
+/// Renewals that ended for our nodes and not for the ledger. A node that is still away is rightly
+/// not confirmed.
+fn unconfirmed_renewals(enrolment: &Enrolment) -> Option<String> {
+    let (now, open) = (enrolment.confirmed_now?, enrolment.renewals_open?);
+    let unsettled = enrolment.confirmed.saturating_sub(now);
+    (unsettled > open).then(|| {
+        format!(
+            "the provisioner's ledger has {now} of {} enrolled nodes confirmed at the end, and no \
+             more than {open} were asked back and are not back yet: renewals were not confirmed",
+            enrolment.confirmed
+        )
+    })
 }
 
 /// Whether the workers together host what the plan says.
@@ -382,5 +408,60 @@ mod tests {
         assert_eq!(disagreements(&enrolment(10, 10), &tally(9, 10)).len(), 1);
         assert_eq!(disagreements(&enrolment(10, 11), &tally(10, 10)).len(), 1);
         assert_eq!(disagreements(&enrolment(10, 9), &tally(10, 10)).len(), 1);
+    }
+
+    #[test]
+    fn renewals_in_name_only_are_told() {
+        // Ten nodes, enrolled and renewed, as the ledger has it at the end.
+        let told = |confirmed_now, open, issued, asked| {
+            let enrolment = Enrolment {
+                expected: 10,
+                confirmed: 10,
+                confirmed_now: Some(confirmed_now),
+                renewals_open: Some(open),
+                renewals_asked: Some(asked),
+                certificates_issued: Some(issued),
+                ..Enrolment::default()
+            };
+            let tally = Tally {
+                confirmed: 10,
+                renewed: 10,
+                csrs: 25,
+                ..Tally::default()
+            };
+            disagreements(&enrolment, &tally).len()
+        };
+        assert_eq!(told(10, 0, 20, 10), 0);
+        assert_eq!(told(8, 2, 20, 12), 0, "two are away for a second renewal");
+        assert_eq!(told(8, 1, 20, 11), 1, "one is back and not confirmed");
+        assert_eq!(told(0, 0, 20, 10), 1, "no renewal was confirmed");
+        assert_eq!(told(10, 0, 19, 10), 1, "one has its old certificate");
+        assert_eq!(told(10, 0, 20, 9), 1, "one was not asked");
+    }
+
+    #[test]
+    fn an_enrolment_that_was_whole_stays_so_while_nodes_are_renewed() {
+        let expected = Expected {
+            connected: Vec::new(),
+            fleets: Vec::new(),
+            theirs: false,
+            renews: true,
+            to_enrol: 10,
+            provision_ops: Vec::new(),
+        };
+        let mut totals = Totals::default();
+        for (second, confirmed, unsettled) in [(5, 10, 0), (50, 8, 2), (60, 10, 0)] {
+            let status = Status {
+                confirmed,
+                first_event: Some(jiff::Timestamp::UNIX_EPOCH),
+                last_confirm: Some(jiff::Timestamp::constant(second, 0)),
+                ..Status::default()
+            };
+            let enrolment = expected.enrolment(&status, &totals);
+            assert_eq!((enrolment.confirmed, enrolment.stuck), (10, 0));
+            assert_eq!(enrolment.first_event_to_last_confirm_us, Some(5_000_000));
+            assert_eq!(enrolment.unsettled(), Some(unsettled));
+            totals.enrolment = Some(enrolment);
+        }
     }
 }

@@ -11,6 +11,11 @@ pub struct Enrolment {
     pub expected: u64,
     /// Nodes that were.
     pub confirmed: u64,
+    /// Nodes that are at this moment, by the ledger: those on their way to a new certificate are
+    /// not.
+    pub confirmed_now: Option<u64>,
+    /// Times a node was asked back and is not seen back yet.
+    pub renewals_open: Option<u64>,
     /// Expected to be confirmed and not, when the phase ended.
     pub stuck: u64,
     /// Refusals, failures and retries, all kinds.
@@ -54,6 +59,12 @@ impl Enrolment {
         let fleets = self.outcomes.iter();
         let sums = fleets.map(|of| (of.unexpected(), of.nodes));
         sums.reduce(|(some, all), (of, nodes)| (some + of, all + nodes))
+    }
+
+    /// Nodes that are expected to be confirmed and are not at this moment, by the ledger.
+    pub fn unsettled(&self) -> Option<u64> {
+        let now = self.confirmed_now?;
+        Some(self.expected.saturating_sub(now))
     }
 
     /// Confirmed nodes per minute, from the first event to the last confirmation.

@@ -12,14 +12,14 @@ use super::Hist;
 pub struct Renewals {
     /// Times a node left the production network to be enrolled again.
     pub left: u64,
-    /// Times a node was back and answered there.
+    /// Times a node was back, configured anew, and answered there.
     pub back: u64,
     /// Nodes that were back at least once.
     pub nodes: u64,
-    /// Times a node left before the time of its renewal.
-    pub early: u64,
-    /// Times a node was back only after its certificate before had ended.
-    pub late: u64,
+    /// Times a node left before the time of its renewal, where that time is known.
+    pub early: Option<u64>,
+    /// Times a node was back only after its certificate before had ended, where its end is known.
+    pub late: Option<u64>,
     /// From leaving to the first answer there.
     pub away: Hist,
 }
@@ -34,11 +34,22 @@ pub struct RenewalTime {
 }
 
 impl Renewals {
+    /// None yet; none of them early or late where their time is known.
+    pub fn none(timed: bool) -> Self {
+        Self {
+            early: timed.then_some(0),
+            late: timed.then_some(0),
+            ..Self::default()
+        }
+    }
+
     /// A node left; its certificate is of this age, where that is known.
     pub fn left(&mut self, age: Option<Duration>, time: Option<RenewalTime>) {
         self.left += 1;
-        let early = age.zip(time).is_some_and(|(age, time)| age < time.begin);
-        self.early += u64::from(early);
+        if let Some(time) = time {
+            let early = age.is_some_and(|age| age < time.begin);
+            *self.early.get_or_insert_default() += u64::from(early);
+        }
     }
 
     /// A node is back, for the first time or again, after so long; its certificate before is of
@@ -52,8 +63,10 @@ impl Renewals {
     ) {
         self.back += 1;
         self.nodes += u64::from(first);
-        let late = age.zip(time).is_some_and(|(age, time)| age > time.end);
-        self.late += u64::from(late);
+        if let Some(time) = time {
+            let late = age.is_some_and(|age| age > time.end);
+            *self.late.get_or_insert_default() += u64::from(late);
+        }
         self.away.record(away);
     }
 
@@ -72,8 +85,13 @@ impl Renewals {
         self.left += other.left;
         self.back += other.back;
         self.nodes += other.nodes;
-        self.early += other.early;
-        self.late += other.late;
+        let sum = |mine: &mut Option<u64>, more: Option<u64>| {
+            if let Some(more) = more {
+                *mine.get_or_insert_default() += more;
+            }
+        };
+        sum(&mut self.early, other.early);
+        sum(&mut self.late, other.late);
         self.away.merge(&other.away);
     }
 }
@@ -95,11 +113,21 @@ mod tests {
         renewals.left(None, time);
         renewals.back(true, seconds(9), Some(seconds(50)), time);
         renewals.back(false, seconds(9), Some(seconds(601)), time);
-        assert_eq!((renewals.left, renewals.early), (3, 1));
-        assert_eq!((renewals.back, renewals.late), (2, 1));
+        assert_eq!((renewals.left, renewals.early), (3, Some(1)));
+        assert_eq!((renewals.back, renewals.late), (2, Some(1)));
         assert_eq!((renewals.nodes, renewals.repeated()), (1, 1));
         let mut both = renewals.clone();
         both.merge(&renewals);
         assert_eq!((both.left, both.away.count()), (6, 4));
+        assert_eq!((both.early, both.late), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn nobody_is_early_or_late_by_a_time_that_is_not_known() {
+        let mut renewals = Renewals::none(false);
+        renewals.left(Some(Duration::ZERO), None);
+        renewals.back(true, Duration::ZERO, Some(Duration::MAX), None);
+        assert_eq!((renewals.early, renewals.late), (None, None));
+        assert_eq!(Renewals::none(true).early, Some(0));
     }
 }

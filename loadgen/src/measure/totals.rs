@@ -59,10 +59,11 @@ impl Totals {
         Self::default()
     }
 
-    /// The same where renewals are wanted: none is a figure then.
-    pub fn with_renewals() -> Self {
+    /// The same where renewals are wanted: none is a figure then. With their time known, it is told
+    /// from the start how many came too early or too late.
+    pub fn with_renewals(timed: bool) -> Self {
         Self {
-            renewals: Some(Renewals::default()),
+            renewals: Some(Renewals::none(timed)),
             ..Self::default()
         }
     }

@@ -87,18 +87,23 @@ pub struct EnrolmentSummary {
 pub struct RenewalSummary {
     /// Times a node was asked back, by the provisioner's ledger; `null` where that is not known.
     pub asked: Option<u64>,
+    /// Nodes expected to be confirmed that were not at the end, by the provisioner's ledger; `null`
+    /// where that is not known.
+    #[serde(default)]
+    pub unsettled: Option<u64>,
     /// Times an enrolled node left the production network to be enrolled again.
     pub left: u64,
-    /// Times such a node was back and answered there.
+    /// Times such a node was back, configured anew, and answered there.
     pub back: u64,
     /// Nodes that were back at least once.
     pub renewed: u64,
     /// Renewals of nodes that had been renewed before.
     pub repeated: u64,
-    /// Times a node left before the time of renewal of its certificate.
-    pub early: u64,
-    /// Times a node was back only after its certificate before had ended.
-    pub late: u64,
+    /// Times a node left before the time of renewal of its certificate; `null` where somebody else
+    /// decides how long certificates are valid.
+    pub early: Option<u64>,
+    /// Times a node was back only after its certificate before had ended; `null` likewise.
+    pub late: Option<u64>,
     /// From a node's leaving production to its first answer there.
     pub away_us: Latency,
 }

@@ -87,7 +87,7 @@ pub(crate) static GENERATOR: Section = Section {
         key("may_lose", Whole(0, 1023), Default("0"), "How many workers may be lost during the run; one more and it has failed."),
         key("source", Choice(&["unbound", "bind-no-port", "bind"]), Optional, "How a connection gets its source address; left out: from twenty loopback addresses to brokers of ours, unbound to others."),
         key("addrs", TextList, Optional, "Source addresses for source = \"bind\" and \"bind-no-port\"."),
-        key("verification", Choice(&["shared", "each"]), Default("\"shared\""), "Whether the nodes of a worker verify the same request once for all of them, or each for itself."),
+        key("verification", Choice(&["shared", "each"]), Default("\"shared\""), "Whether the nodes of a worker verify the same request, and a broker's certificates, once for all of them, or each for itself."),
         key("read_buffer", Size, Optional, "Accepted without effect: a connection that has nothing to read holds no buffer."),
     ],
 };

@@ -120,8 +120,9 @@ pub static METRICS: &[Metric] = &[
     metric(Memory, "provisioners_rss", Scalar, Unit::Size, "resident memory of all provisioners"),
 
     metric(Renewal, "asked", Scalar, Count, "times a node was asked back, by the ledger"),
+    metric(Renewal, "unsettled", Scalar, Count, "nodes expected to be confirmed that are not at the end, by the ledger"),
     metric(Renewal, "left", Scalar, Count, "times an enrolled node left production to be enrolled again"),
-    metric(Renewal, "back", Scalar, Count, "times such a node was back and answered there"),
+    metric(Renewal, "back", Scalar, Count, "times such a node was back, configured anew, and answered there"),
     metric(Renewal, "renewed", Scalar, Count, "nodes that were back at least once"),
     metric(Renewal, "renewed_ratio", Scalar, Ratio, "share of the nodes expected to be confirmed that were back at least once"),
     metric(Renewal, "repeated", Scalar, Count, "renewals of nodes that had been renewed before"),

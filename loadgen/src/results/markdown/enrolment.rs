@@ -66,15 +66,18 @@ pub(super) fn write_enrolment(
 }
 
 pub(super) fn write_renewal(page: &mut String, renewal: &RenewalSummary) -> std::fmt::Result {
-    let asked = renewal.asked.map_or("-".to_owned(), grouped);
+    let told = |n: Option<u64>| n.map_or("-".to_owned(), grouped);
     writeln!(
         page,
-        "## Renewal\n\n{} nodes back with a new certificate, asked back {asked} times; {} renewed \
-         more than once, {} before their time, {} after the end of the certificate before.\n",
+        "## Renewal\n\n{} nodes back with a new certificate, asked back {} times; {} renewed more \
+         than once, {} before their time, {} after the end of the certificate before; {} not \
+         confirmed at the end.\n",
         grouped(renewal.renewed),
+        told(renewal.asked),
         grouped(renewal.repeated),
-        grouped(renewal.early),
-        grouped(renewal.late),
+        told(renewal.early),
+        told(renewal.late),
+        told(renewal.unsettled),
     )?;
     writeln!(
         page,

@@ -27,6 +27,7 @@ impl Summary {
             enrolment: enrolment.map(summarise_enrolment),
             renewal: totals.renewals.as_ref().map(|renewals| RenewalSummary {
                 asked: enrolment.and_then(|enrolment| enrolment.renewals_asked),
+                unsettled: enrolment.and_then(|enrolment| enrolment.unsettled()),
                 left: renewals.left,
                 back: renewals.back,
                 renewed: renewals.nodes,

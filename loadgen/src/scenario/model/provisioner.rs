@@ -50,9 +50,11 @@ pub struct Renewal {
 }
 
 impl Provisioner {
-    /// How old a certificate is when the time of its renewal begins; `None` where none is renewed.
+    /// How old a certificate is when the time of its renewal begins; `None` where none is renewed,
+    /// and where it is somebody else who says how long they are valid.
     pub fn renewed_after(&self) -> Option<Duration> {
-        let renewal = self.renewal.as_ref()?;
+        let theirs = self.manage == Manage::External || !self.helper.is_empty();
+        let renewal = self.renewal.as_ref().filter(|_| !theirs)?;
         Some(self.validity * 100_u32.saturating_sub(renewal.left) / 100)
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Renewed {
     restarted: Option<Duration>,
     /// It has left production.
     away: Option<Away>,
-    /// How often it came back.
+    /// How often it came back, configured anew.
     pub(super) times: u32,
 }
 
@@ -24,6 +24,8 @@ struct Away {
     since: Duration,
     /// The request that the certificate before is for.
     certified: Option<Duration>,
+    /// It has been configured since.
+    configured: bool,
 }
 
 impl Renewed {
@@ -33,6 +35,9 @@ impl Renewed {
 
     pub(super) fn configured(&mut self) {
         self.certified = self.requested;
+        if let Some(away) = &mut self.away {
+            away.configured = true;
+        }
     }
 
     pub(super) fn restarting(&mut self, from_production: bool, now: Duration) {
@@ -53,23 +58,27 @@ impl Cell {
         }
         let since = renewed.restarted.unwrap_or(now);
         let certified = renewed.certified;
-        renewed.away = Some(Away { since, certified });
+        renewed.away = Some(Away {
+            since,
+            certified,
+            configured: false,
+        });
         let age = certified.map(|at| since.saturating_sub(at));
         let time = self.book.renewal_time;
         self.book.renewals.with(|all| all.left(age, time));
     }
 
-    /// A node answers on the production network.
+    /// A node answers on the production network: renewed, where it was configured while away.
     pub(super) fn came_back(&self, inner: &mut Inner, now: Duration) {
         let renewed = &mut inner.renewed;
-        let Some(Away { since, certified }) = renewed.away.take() else {
+        let Some(away) = renewed.away.take().filter(|away| away.configured) else {
             return;
         };
         let first = renewed.times == 0;
         renewed.times += 1;
-        let age = certified.map(|at| now.saturating_sub(at));
+        let age = away.certified.map(|at| now.saturating_sub(at));
         let time = self.book.renewal_time;
-        let away = now.saturating_sub(since);
+        let away = now.saturating_sub(away.since);
         let all = &self.book.renewals;
         all.with(|all| all.back(first, away, age, time));
     }
