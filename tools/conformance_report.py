@@ -39,24 +39,31 @@ SERVERS = [
 
 def outcome(tests, prefix):
     """How the tests of this prefix ended, all together."""
-    ended = [how for name, how in tests.items() if name.startswith(prefix)]
-    return "passed" if ended and all(how == "passed" for how in ended) else "failed"
+    ended = {how for name, how in tests.items() if name.startswith(prefix)}
+    return next((how for how in ("failed", "skipped", "passed") if how in ended), "not run")
 
 
 def result(records, tests, found, skipped, code):
     """Everything that is kept, apart from when and where."""
     cases = [record for record in records if "case" in record]
+    gets = {record["skipped"]: record["get"] for record in records if "skipped" in record}
+    # To the test harness, a test that found nothing to run with has passed.
+    tests = {name: "skipped" if name in gets and how == "passed" else how for name, how in sorted(tests.items())}
     servers = [
         {"server": server.name, "version": version, "outcome": outcome(tests, server.tests)}
         for server, version in found
     ]
     servers += [{"server": server.name, "outcome": "skipped", "get": server.get} for server in skipped]
+    outcomes = {server["outcome"] for server in servers} | set(tests.values())
+    # Without a failure, a code means that the tests were broken off.
+    broken_off = code != 0 and "failed" not in outcomes
     return {
         "schema": 1,
         "good": code == 0,
-        "complete": not skipped,
+        "complete": not broken_off and not outcomes & {"skipped", "not run"},
         "servers": servers,
-        "tests": dict(sorted(tests.items())),
+        "tests": tests,
+        "skipped": [{"test": name, "get": gets[name]} for name, how in tests.items() if how == "skipped"],
         "figures": sorted((record for record in records if "figure" in record), key=lambda it: it["figure"]),
         "cases": sorted(cases, key=lambda it: (it["server"] != "stand-in", it["server"], it["hook"])),
     }
@@ -84,6 +91,9 @@ def lines(kept):
     for server in kept["servers"]:
         if server["outcome"] == "skipped":
             told.append(f"SKIPPED {server['server']}: {server['get']}")
+        if server["outcome"] == "not run":
+            told.append(f"NOT RUN {server['server']}: the tests ended before")
+    told += [f"SKIPPED {skipped['test']}: {skipped['get']}" for skipped in kept["skipped"]]
     what = "good" if kept["good"] else "NOT GOOD"
     told.append(f"conformance: {what}" + ("" if kept["complete"] else ", but not all of it was run"))
     return told

@@ -170,11 +170,27 @@ class Conformance(unittest.TestCase):
         kept = report.result(cases, tests, found, [report.SERVERS[0]], 101)
         self.assertEqual((kept["good"], kept["complete"]), (False, False))
         outcomes = {server["server"]: server["outcome"] for server in kept["servers"]}
-        self.assertEqual(outcomes, {"cfssl": "failed", "pebble": "failed", "OpenBao": "skipped"})
+        self.assertEqual(outcomes, {"cfssl": "failed", "pebble": "not run", "OpenBao": "skipped"})
         told = "\n".join(report.lines(kept))
         for line in ["0 of 1 cases", "1 of 1 cases", "FAILED real::cfssl::signs", "SKIPPED OpenBao: pip", "NOT GOOD"]:
             self.assertIn(line, told)
+        self.assertIn("NOT RUN pebble", told)
         self.assertEqual(json.loads(report.text(kept)), kept)
+
+    def test_a_test_that_skips_itself_has_not_passed(self):
+        tests = {"token::signs": "passed", "pool::signs": "passed"}
+        kept = report.result([{"skipped": "token::signs", "get": "apt-get install it"}], tests, [], [], 0)
+        self.assertEqual(kept["tests"], {"pool::signs": "passed", "token::signs": "skipped"})
+        self.assertEqual((kept["good"], kept["complete"]), (True, False))
+        told = report.lines(kept)
+        self.assertIn("SKIPPED token::signs: apt-get install it", told)
+        self.assertEqual(told[-1], "conformance: good, but not all of it was run")
+        self.assertTrue(report.result([], tests, [], [], 0)["complete"])
+
+    def test_a_run_that_was_broken_off_is_not_complete(self):
+        tests = {"real::cfssl::signs": "passed"}
+        kept = report.result([], tests, [(report.SERVERS[1], "1.6.5")], [], 101)
+        self.assertEqual((kept["good"], kept["complete"]), (False, False))
 
 
 if __name__ == "__main__":

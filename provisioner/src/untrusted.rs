@@ -144,14 +144,14 @@ pub fn choria_answer(bytes: &[u8]) {
     }
 }
 
-/// The answer of an authority over HTTP: two bytes of status, then the body.
+/// The answer of an authority over HTTP: two bytes of status, then the body; all of it is the body
+/// of a 200 where it begins with no status, as neither JSON nor PEM does.
 pub fn authority_answer(bytes: &[u8]) {
-    let (status, body) = match bytes {
-        [one, two, body @ ..] => (u16::from_be_bytes([*one, *two]), body),
-        _ => (200, bytes),
-    };
-    // Most bytes make no status; what they would say is read all the same.
-    let status = if status < 1_000 { status } else { 200 };
+    let begin = bytes.split_first_chunk::<2>();
+    let begin = begin.map(|(status, body)| (u16::from_be_bytes(*status), body));
+    let (status, body) = begin
+        .filter(|(status, _)| *status < 1_000)
+        .unwrap_or((200, bytes));
     for answer in hook::http::read_any_answer(status, body) {
         answered(answer);
     }

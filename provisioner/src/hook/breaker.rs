@@ -44,7 +44,7 @@ pub enum Standing {
     Open,
     /// A pause is over: one question tries it, or the next will.
     Trying,
-    /// It asked to be left alone.
+    /// It works, and asked to be left alone.
     Throttled,
 }
 
@@ -92,9 +92,10 @@ impl Breaker {
     /// How it stands, to who only looks.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         match self.look(now) {
-            Err(Shut::Throttled(_)) => Standing::Throttled,
-            Err(Shut::Broken(_)) if !self.trying => Standing::Open,
             Ok(()) if self.until.is_none() => Standing::Closed,
+            // That it says when to come back, as with a 503, hides no outage.
+            Err(Shut::Throttled(_)) if self.until.is_none() || self.trying => Standing::Throttled,
+            Err(_) if !self.trying => Standing::Open,
             _ => Standing::Trying,
         }
     }
@@ -236,6 +237,24 @@ mod tests {
         assert_eq!(breaker.admit(now + SECOND * 7), Ok(()));
         breaker.throttled(now, SECOND * 1_000_000);
         assert_eq!(breaker.admit(now + SECOND * 3_600), Ok(()));
+    }
+
+    #[test]
+    fn an_outage_is_one_also_where_a_pause_is_asked_for() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        breaker.throttled(now, SECOND * 60);
+        broken(&mut breaker, now, 5);
+        assert_eq!(breaker.admit(now), Err(Shut::Throttled(SECOND * 60)));
+        for secs in [0, 1, 59] {
+            let standing = breaker.standing(now + SECOND * secs);
+            assert_eq!(standing, Standing::Open, "after {secs} s");
+        }
+        let then = now + SECOND * 60;
+        assert_eq!(breaker.standing(then), Standing::Trying);
+        assert_eq!(breaker.admit(then), Ok(()));
+        breaker.throttled(then, SECOND * 7);
+        assert_eq!(breaker.standing(then), Standing::Throttled, "it answers");
     }
 
     proptest! {

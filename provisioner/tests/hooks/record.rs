@@ -1,5 +1,5 @@
-//! What a conformance run keeps: a line of JSON for each case and figure, in the file that
-//! `CONFORMANCE_RECORDS` names; nothing where it names none.
+//! What a conformance run keeps: a line of JSON for each case, figure and skipped test, in the
+//! file that `CONFORMANCE_RECORDS` names; nothing where it names none.
 
 use std::io::Write as _;
 
@@ -13,6 +13,11 @@ pub(crate) fn case(server: &str, hook: &str, case: &str, wanted: &str, got: &str
 /// Something measured.
 pub(crate) fn figure(figure: &str, value: f64) {
     write(&json!({"figure": figure, "value": value.round()}));
+}
+
+/// A test that could not run here, and how to get what it lacks.
+pub(crate) fn skipped(test: &str, get: &str) {
+    write(&json!({"skipped": test, "get": get}));
 }
 
 fn write(record: &Value) {

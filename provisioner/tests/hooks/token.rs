@@ -43,9 +43,11 @@ fn library() -> Option<&'static str> {
 /// A token in this process, or `None` in the one that started it and has seen it succeed.
 fn token(test: &str) -> Option<PathBuf> {
     if library().is_none() {
+        let get = "apt-get install softhsm2";
         // Not by `eprintln`, which is only shown of tests that fail.
-        let says = format!("SKIPPED {test}: SoftHSM is not installed (apt-get install softhsm2)\n");
+        let says = format!("SKIPPED {test}: SoftHSM is not installed ({get})\n");
         std::io::stderr().write_all(says.as_bytes()).unwrap();
+        record::skipped(&format!("token::{test}"), get);
         return None;
     }
     if let Some(conf) = std::env::var_os(CONF) {

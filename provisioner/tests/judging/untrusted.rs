@@ -35,6 +35,14 @@ fn samples() -> Vec<Vec<u8>> {
         b"eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJDaG9yaWEgVG9rZW5zIFBhY2thZ2UifQ.AAAA"
             .to_vec(),
     );
+    // Of Vault, cfssl, step-ca and, after its status, an ACME server.
+    let answers: [&[u8]; 4] = [
+        br#"{"data":{"certificate":"-","ca_chain":["-"]}}"#,
+        br#"{"success":true,"result":{"certificate":"-"},"errors":[]}"#,
+        br#"{"crt":"-","ca":"-","certChain":["-"]}"#,
+        b"\x01\x90{\"type\":\"urn:ietf:params:acme:error:badCSR\",\"detail\":\"no\"}",
+    ];
+    samples.extend(answers.map(<[u8]>::to_vec));
     // What a fuzzer found: who quotes a key that is not known quotes all of it.
     samples.push(format!(r#"{{"{}":1}}"#, "not known ".repeat(1_000)).into_bytes());
     samples
