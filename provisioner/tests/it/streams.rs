@@ -78,7 +78,9 @@ async fn the_stream_is_told_the_whole_log_once_through_kills_and_a_lost_broker()
     let _ = std::fs::remove_file(&place);
     let mut service = Provisioner::start(&config);
     service
-        .status_when("to tell", |s| s["events"]["told"].as_u64() > Some(0))
+        .status_when("to enrol and to tell", |s| {
+            s["ready"] == true && s["events"]["told"].as_u64() > Some(0)
+        })
         .await;
     site.production.kill();
     for n in NODES / 2..NODES {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -149,12 +150,19 @@ fn port(urls: &Value) -> u16 {
     url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
+/// A port nobody has. It has to be known before its broker starts, so it is none of those the system
+/// gives to whoever asks for any, the listeners for clients of the very same brokers among them.
+fn port_of_a_cluster() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 200).unwrap() * 100;
+    let mut ports = std::iter::repeat_with(|| 11_000 + own + NEXT.fetch_add(1, Ordering::Relaxed));
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.by_ref().take(100).find(is_free).unwrap()
+}
+
 /// What a cluster of three adds to the configuration of each, buckets included.
 pub(crate) fn cluster(dir: &Path) -> [Value; 3] {
-    let free = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let routes = free
-        .each_ref()
-        .map(|port| port.local_addr().unwrap().to_string());
+    let routes = [(); 3].map(|()| format!("127.0.0.1:{}", port_of_a_cluster()));
     [0, 1, 2].map(|n| {
         json!({
             "server_name": format!("production-{n}"),
