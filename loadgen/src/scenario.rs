@@ -11,6 +11,7 @@
 mod asserts;
 mod behaviour;
 mod capabilities;
+mod collectives;
 mod fleets;
 mod keys;
 mod load;
@@ -30,6 +31,7 @@ mod words;
 
 pub use behaviour::Behaviour;
 pub use capabilities::Capabilities;
+pub use collectives::collectives;
 pub(crate) use keys::{Key, Kind, Need, OP_KEYS, SCENARIO, Section};
 pub use load::{Assignment, load, parse};
 pub(crate) use mistake::suggestion;

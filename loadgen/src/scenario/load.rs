@@ -13,6 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::asserts::read_asserts;
+use super::collectives::check_collectives;
 use super::fleets::read_fleets;
 use super::keys::{SCENARIO, SCHEMA};
 use super::mistake::{Findings, Mistakes, Place, suggestion};
@@ -128,6 +129,7 @@ fn read(root: &Table, cx: &mut Context) -> Option<Scenario> {
     let fleets = read_fleets(&reader, &topology, enrols, cx);
     super::topology::add_provisioning_tier(&mut topology, &fleets, provisioner.manage, cx);
     check_tokens(&provisioner, &topology, &fleets, cx);
+    check_collectives(&provisioner, &fleets, cx);
     let (phases, names) = read_phases(&reader, &paces, &fleets, &topology, &provisioner, cx);
     check_renewal(&provisioner, &phases, cx);
     let asserts = read_asserts(&reader, &names, cx);

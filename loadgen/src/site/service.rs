@@ -7,7 +7,7 @@ use crate::formation::credentials::{Proof, ProvisioningToken, write_pair};
 use crate::formation::files;
 use crate::formation::policies::action_policies;
 use crate::provisioner::{Helpers, Issues, ProvisionerConfig, ProvisioningSide, TokenFiles};
-use crate::scenario::{self, Fleet, Role, Scenario, Start, Tls};
+use crate::scenario::{self, Role, Scenario, Tls};
 use crate::units::show_duration;
 
 impl Site {
@@ -64,7 +64,7 @@ impl Site {
         let key = self.folder.join("token-signer.pem");
         files::write_public(&key, &token.public_key).map_err(file_error(&key))?;
         let login = &self.formation.users.provisioner;
-        let collectives = collectives(&scenario.fleets);
+        let collectives = scenario::collectives(&scenario.fleets);
         let plain = |role| {
             let mut brokers = self.formation.of_role(role);
             brokers.all(|post| post.tls == Tls::None)
@@ -122,19 +122,6 @@ impl Site {
             },
         })
     }
-}
-
-/// Every collective that nodes to be enrolled are in, each once, those of the first fleet first.
-fn collectives(fleets: &[Fleet]) -> Vec<String> {
-    let enrolled = fleets.iter();
-    let enrolled = enrolled.filter(|fleet| fleet.start == Start::Unprovisioned);
-    let mut all: Vec<String> = Vec::new();
-    for collective in enrolled.flat_map(|fleet| &fleet.collectives) {
-        if !all.contains(collective) {
-            all.push(collective.clone());
-        }
-    }
-    all
 }
 
 /// Who signs in the provisioner's place, where the scenario wants that: its own helper, or the
