@@ -61,6 +61,14 @@ impl Transport {
     const fn is_http(&self) -> bool {
         matches!(self.hangs, Code::CaUnavailable)
     }
+
+    /// That it failed in this way and no other, which over HTTP the code does not tell; a helper
+    /// has words of its own.
+    fn says(&self, error: &HookError, words: &str) {
+        if self.is_http() {
+            assert!(error.message.contains(words), "{}: {error}", self.name);
+        }
+    }
 }
 
 /// What becomes of one node: the chain it is sent, or why not.
@@ -147,10 +155,17 @@ pub(super) async fn flaws(server: Arc<Server>, transport: Transport) {
 /// It says what failed and that a certificate may exist.
 pub(super) async fn faults(server: Arc<Server>, transport: Transport) {
     let name = transport.name;
-    for (fault, case, wanted) in [
-        (Fault::Fails, "500", transport.fails),
-        (Fault::Truncates, "truncated", transport.truncates),
-        (Fault::Floods, "10 MB", Code::HookOutputTooLarge),
+    let (fails, truncates) = (transport.fails, transport.truncates);
+    let floods = Code::HookOutputTooLarge;
+    for (fault, case, wanted, says) in [
+        (Fault::Fails, "500", fails, "answered 500"),
+        (
+            Fault::Truncates,
+            "truncated",
+            truncates,
+            "broke its answer off",
+        ),
+        (Fault::Floods, "10 MB", floods, "answered more than"),
     ] {
         server.fail(fault);
         let outcome_then = outcome(&server, &transport, false).await;
@@ -158,6 +173,7 @@ pub(super) async fn faults(server: Arc<Server>, transport: Transport) {
         let error = outcome_then.unwrap_err();
         assert!(!error.unsigned, "{name}, {case}: it may have signed");
         assert!(error.message.len() < 4_096, "{name}, {case}");
+        transport.says(&error, says);
         // Whoever failed is asked again once it is well.
         server.fail(Fault::Signs(Flaw::None));
         let again = tokio::time::timeout(RECOVERY, async {
@@ -175,7 +191,9 @@ pub(super) async fn hangs(server: Arc<Server>, transport: Transport) {
     let begin = Instant::now();
     let outcome = outcome(&server, &transport, false).await;
     expect(&server, &transport, "hang", &outcome, Some(transport.hangs));
-    assert!(!outcome.unwrap_err().unsigned, "{name}: it may have signed");
+    let error = outcome.unwrap_err();
+    assert!(!error.unsigned, "{name}: it may have signed");
+    transport.says(&error, "did not answer within");
     assert!(begin.elapsed() < Duration::from_secs(15), "{name}");
 }
 
