@@ -9,6 +9,8 @@
 )]
 
 mod authority;
+#[path = "../common/authorities.rs"]
+mod common;
 mod conformance;
 mod guard;
 mod node;

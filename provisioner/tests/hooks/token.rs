@@ -21,6 +21,7 @@ use provisioner::judge::KeyKind;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use crate::common::softhsm;
 use crate::node::request;
 use crate::record;
 
@@ -28,21 +29,9 @@ const CONF: &str = "SOFTHSM2_CONF";
 const PIN: &str = "4711-geheim";
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// SoftHSM's library, where Debian and others have it.
-fn library() -> Option<&'static str> {
-    let places = [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib64/pkcs11/libsofthsm2.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-    ];
-    places.into_iter().find(|path| Path::new(path).exists())
-}
-
 /// A token in this process, or `None` in the one that started it and has seen it succeed.
 fn token(test: &str) -> Option<PathBuf> {
-    if library().is_none() {
+    if softhsm().is_none() {
         let get = "apt-get install softhsm2";
         // Not by `eprintln`, which is only shown of tests that fail.
         let says = format!("SKIPPED {test}: SoftHSM is not installed ({get})\n");
@@ -81,7 +70,7 @@ fn token(test: &str) -> Option<PathBuf> {
 
 /// A key in the token, and the file of its PIN.
 fn key(folder: &Path, object: &str) -> TokenSettings {
-    let library = library().unwrap();
+    let library = softhsm().unwrap();
     let uri = format!("pkcs11:token=muster;object={object}?module-path={library}");
     let pin = folder.join("pin");
     std::fs::write(&pin, format!("{PIN}\n")).unwrap();
@@ -206,7 +195,7 @@ fn a_key_belongs_to_its_certificate((_, roots, certificate): &Made, other: &Toke
     let missing = TokenSettings {
         uri: KeyUri::parse(&format!(
             "pkcs11:token=muster;object=nobody?module-path={}",
-            library().unwrap()
+            softhsm().unwrap()
         ))
         .unwrap(),
         ..other.clone()
@@ -218,7 +207,7 @@ fn a_key_belongs_to_its_certificate((_, roots, certificate): &Made, other: &Toke
     let unplugged = TokenSettings {
         uri: KeyUri::parse(&format!(
             "pkcs11:token=other;object=p256?module-path={}",
-            library().unwrap()
+            softhsm().unwrap()
         ))
         .unwrap(),
         ..other.clone()
@@ -278,7 +267,7 @@ fn a_token_that_was_away_is_logged_in_to_again(folder: &Path, made: &Made) {
 
     // Whoever logs out, does so for the whole process.
     let log_out = || {
-        let library = Pkcs11::new(library().unwrap()).unwrap();
+        let library = Pkcs11::new(softhsm().unwrap()).unwrap();
         let slot = library.get_slots_with_initialized_token().unwrap()[0];
         library.open_ro_session(slot).unwrap().logout().unwrap();
     };

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use openssl::x509::X509;
 
+use crate::common::{COMMAND, TEMPLATE, softhsm};
 use crate::support::{Provisioner, Site, Swarm, assert_ok, provisioner};
 
 const NODES: usize = 20;
@@ -38,14 +39,7 @@ async fn enrols(site: &Site, service: &Provisioner, hook: &str) -> X509 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_in_a_token_enrols_a_small_fleet() {
-    let places = [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib64/pkcs11/libsofthsm2.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-    ];
-    let Some(library) = places.into_iter().find(|path| Path::new(path).exists()) else {
+    let Some(library) = softhsm() else {
         // Not by `eprintln`, which is only shown of tests that fail.
         let says = b"SKIPPED: SoftHSM is not installed (apt-get install softhsm2)\n";
         std::io::stderr().write_all(says).unwrap();
@@ -113,15 +107,6 @@ fn start(dir: &Path, variable: &str, program: &str, arguments: &[&str]) -> Serve
     Server(child.unwrap_or_else(|error| panic!("{program}: {error}; see tools/conformance")))
 }
 
-/// Tells the name server what it is told.
-const COMMAND: &str = r#"
-import json, sys, urllib.request
-management, verb, name, value = sys.argv[1:]
-path, body = {"present": ("set-txt", {"host": name, "value": value}),
-              "cleanup": ("clear-txt", {"host": name})}[verb]
-urllib.request.urlopen(f"http://127.0.0.1:{management}/{path}", json.dumps(body).encode()).read()
-"#;
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs step-ca (STEP_CA) and pebble-challtestsrv"]
 async fn an_acme_server_enrols_a_small_fleet() {
@@ -162,8 +147,9 @@ async fn an_acme_server_enrols_a_small_fleet() {
     let ca = format!(
         "[ca]\nkind = \"http\"\napi = \"acme\"\nserver_ca = \"ca.pem\"\nroots = \"ca.pem\"\n\
          url = \"https://localhost:{port}/acme/acme/directory\"\nterms_of_service_agreed = true\n\
-         dns_command = [\"python3\", {:?}, \"{management}\"]\n",
-        site.path("command.py")
+         dns_command = [\"python3\", {:?}, \"{management}\", {:?}]\n",
+        site.path("command.py"),
+        site.path("names.log")
     );
     let service = Provisioner::start(&site.config_with_ca(&ca, ""));
     let leaf = enrols(&site, &service, "acme").await;
@@ -172,11 +158,3 @@ async fn an_acme_server_enrols_a_small_fleet() {
     assert!(leaf.verify(&issuer.public_key().unwrap()).unwrap());
     drop((step_ca, name_server));
 }
-
-/// Clients only.
-const TEMPLATE: &str = r#"{
-  "subject": {{ toJson .Subject }},
-  "sans": {{ toJson .SANs }},
-  "keyUsage": ["digitalSignature"],
-  "extKeyUsage": ["clientAuth"]
-}"#;

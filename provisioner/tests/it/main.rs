@@ -8,6 +8,8 @@
 )]
 
 mod authorities;
+#[path = "../common/authorities.rs"]
+mod common;
 mod enrol;
 mod faults;
 mod fleet;

@@ -19,6 +19,7 @@ use super::{
     Real, free_port, hook, private, program, reaching, ready, start, start_with, turned_away,
 };
 use crate::authority::{Authority, Signer};
+use crate::common::COMMAND;
 use crate::conformance::{Transport, everything};
 use crate::node::request_for;
 use crate::server::{Identity, Server, Speech, Upstream};
@@ -26,16 +27,6 @@ use crate::server::{Identity, Server, Speech, Upstream};
 /// The key of the account elsewhere, as such servers hand it out.
 const EAB_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 const TEN_YEARS: Duration = Duration::from_secs(3_660 * 86_400);
-
-/// Tells the name server what it is told, and notes it in `said`.
-const COMMAND: &str = r#"
-import json, sys, urllib.request
-management, log, verb, name, value = sys.argv[1:]
-print(verb, name, value, file=open(log, "a"))
-path, body = {"present": ("set-txt", {"host": name, "value": value}),
-              "cleanup": ("clear-txt", {"host": name})}[verb]
-urllib.request.urlopen(f"http://127.0.0.1:{management}/{path}", json.dumps(body).encode()).read()
-"#;
 
 /// pebble's companion: a name server that says what it is told.
 struct NameServer {

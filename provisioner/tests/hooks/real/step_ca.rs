@@ -11,6 +11,7 @@ use server_core::trust::tls;
 
 use super::{LIFE, chain, enrols, hook, private, program, reaching, ready, start, turned_away};
 use crate::authority::{Authority, Signer};
+use crate::common::TEMPLATE;
 use crate::conformance::{Transport, everything};
 use crate::node::{Key, p256};
 use crate::server::{Identity, Server, Speech, Upstream};
@@ -87,11 +88,3 @@ async fn signs_for_who_has_the_key() {
     let asked = |limit| Transport::http(&front.url(), verified(root), api(&provisioner), limit);
     everything(&front, asked).await;
 }
-
-/// What docs/hooks.md tells sites to set: clients only.
-const TEMPLATE: &str = r#"{
-  "subject": {{ toJson .Subject }},
-  "sans": {{ toJson .SANs }},
-  "keyUsage": ["digitalSignature"],
-  "extKeyUsage": ["clientAuth"]
-}"#;
