@@ -260,3 +260,21 @@ fn what_has_no_meaning_without_certificates_is_refused() {
     });
     insta::assert_snapshot!(all.join("\n"));
 }
+
+/// The provisioner looks for everybody in one collective: what all are in, wherever it stands.
+#[test]
+fn fleets_that_would_not_be_found_are_refused() {
+    let burst = include_str!("../../scenarios/provision-burst-20k.toml");
+    let dead = "behaviour = \"dead\"\n";
+    assert!(
+        burst.contains(dead),
+        "{dead} is not in the scenario any more"
+    );
+    let with = |names: &str| burst.replacen(dead, &format!("{dead}collectives = [{names}]\n"), 1);
+    let refused = said(&with("\"us\""));
+    assert!(
+        refused.contains("fleet `alive` is not in the collective `us`"),
+        "{refused}"
+    );
+    assert!(parse(Path::new("my.toml"), &with("\"us\", \"mcollective\""), &[]).is_ok());
+}
