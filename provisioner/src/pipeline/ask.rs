@@ -1,8 +1,8 @@
-//! Asking nodes: one signed request for many nodes, answers matched by request
-//! and sender.
+//! Asking nodes: one request for many nodes, answers matched by request and
+//! sender.
 //!
 //! A protocol-1 directed request names no target, so what is the same for every
-//! node is signed once per short [`Window`] and published to each. A window
+//! node is made once per short [`Window`] and published to each. A window
 //! stays open as long as any conversation that used it, and so notices a second
 //! answer in one node's name, while the work goes on.
 
@@ -25,7 +25,7 @@ use super::question::Question;
 use crate::code::{Code, Refusal};
 use crate::config::Secret;
 
-/// How long one signed request is sent to further nodes.
+/// How long one request is sent to further nodes.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Between two looks at replies that were refused.
 const LOOK: Duration = Duration::from_millis(250);
@@ -116,7 +116,7 @@ impl Asker {
     }
 }
 
-/// One signed request and those who answer it.
+/// One request and those who answer it.
 #[derive(Debug)]
 struct Window {
     request: Prepared,

@@ -49,7 +49,7 @@ impl Question {
         }
     }
 
-    /// Whether one signed request serves many nodes.
+    /// Whether one request serves many nodes.
     pub(crate) const fn is_shared(&self) -> bool {
         !matches!(
             self,

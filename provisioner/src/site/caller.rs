@@ -42,8 +42,8 @@ impl Signer {
 
 impl Site {
     /// Who signs what nodes in provisioning mode are asked. They know no authority yet and verify no
-    /// request (the original neither), so on protocol 1, where a signature costs more than all else this
-    /// service does for a node, there is none unless the configuration says `signed`.
+    /// request (the original neither), so on protocol 1, where signing was a third of what a node cost
+    /// this service, there is no signature unless the configuration says `signed`.
     pub(crate) fn provisioning_signer(&self) -> Arc<dyn RequestSigner> {
         match &*self.signer {
             Signer::Certificate(signer) if !self.config.provisioning.signed => {

@@ -71,7 +71,7 @@ impl Shared {
         Arc::clone(&SHARED)
     }
 
-    /// For a process with thousands of nodes, which exchange keys over X25519 alone.
+    /// For a process with thousands of nodes, which exchange keys without the hybrid.
     #[must_use]
     pub fn swarm(verification: Verification) -> Arc<Self> {
         Self::with(KeyExchange::Classical, verification)
