@@ -76,6 +76,12 @@ impl Watch {
             .tell(&self.identity, |seen| *seen = Seen::default());
     }
 
+    /// It announced itself where it was not: that event said nothing about it.
+    pub(crate) fn forget_return(&self) {
+        self.signals
+            .tell(&self.identity, |seen| seen.returned = false);
+    }
+
     /// Returns once something of interest was seen.
     pub(crate) async fn until(&mut self, wanted: impl FnMut(&Seen) -> bool) -> Seen {
         let seen = self.seen.wait_for(wanted).await.map(|seen| *seen);

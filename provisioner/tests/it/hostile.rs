@@ -1,5 +1,8 @@
 //! What is wrong with a node is told by its code, and the service goes on.
 
+use std::time::Duration;
+
+use serde_json::Value;
 use server_core::bus::Dialer;
 use server_core::bus::nats::NatsDialer;
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
@@ -248,6 +251,29 @@ async fn a_forged_event_changes_nothing_for_an_enrolled_node() {
         "nothing was done again"
     );
     assert_eq!(status["errors"], serde_json::json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_late_or_is_forged_takes_no_node_back_that_restarts() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    let node = "web1.example.net";
+    let dial = node_dial(&site.provisioning.url(), "forger", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    let forging = tokio::spawn(async move {
+        loop {
+            announce(link.bus.as_ref(), node).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut swarm = Swarm::new();
+    swarm.add(node, &site.token);
+    let show = service.show_when(node, |s| s["state"] == "confirmed").await;
+    forging.abort();
+    assert_eq!(show["certificate"]["certificates_for_key"], 1, "{show:#}");
+    let status = service.ask(&["status"]);
+    assert_eq!(status["errors"]["node.unconfirmed"], Value::Null);
+    assert_eq!(status["certificates_issued"], 1);
 }
 
 /// Made-up names at the gate: they cannot fill the queue, cost no more memory than
