@@ -276,6 +276,29 @@ async fn an_event_that_comes_late_or_is_forged_takes_no_node_back_that_restarts(
     assert_eq!(status["certificates_issued"], 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_back_from_its_restart_is_told_so() {
+    let site = Site::start();
+    let service = Provisioner::start(&site.config(""));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let node = "web1.example.net";
+    let manners = Manners {
+        csr: Some(csr(node)),
+        stays: true,
+        ..Manners::honest(&site, node)
+    };
+    let _stays = Impostor::start(&site, node, manners).await;
+    service.show_when(node, |s| s["step"] == "restart").await;
+    let dial = node_dial(&site.provisioning.url(), "again", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    announce(link.bus.as_ref(), node).await;
+    let back = |show: &Value| show["code"] == "node.unconfirmed";
+    let show = service.show_when(node, back).await;
+    let says = show["says"].as_str().unwrap();
+    assert!(says.contains("came back"), "{says}");
+    assert_eq!(show["step"], "confirm", "{show:#}");
+}
+
 /// Made-up names at the gate: they cannot fill the queue, cost no more memory than
 /// there are places, and an honest node is enrolled meanwhile.
 async fn flood(events: usize, names: usize, places: usize) -> (u64, u64) {
