@@ -65,6 +65,9 @@ pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confi
             context.commit(&node, Act::Confirmed { by }).await?;
             return Ok(Confirmed { node });
         }
+        if left.is_zero() {
+            return Err(unconfirmed(limit, seen.started, certain));
+        }
         let to_leave = LEAVES.saturating_sub(since.elapsed());
         if seen.returned && to_leave.is_zero() {
             if answers_on(&context.provisioning, &node).await {
@@ -72,9 +75,6 @@ pub(crate) async fn run(context: &Context, restarted: Restarted) -> Result<Confi
             }
             watch.forget_return();
             continue;
-        }
-        if left.is_zero() {
-            return Err(unconfirmed(limit, seen.started, certain));
         }
         let mut wait = if gap || seen.started {
             pause.min(left)
