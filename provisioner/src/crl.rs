@@ -148,7 +148,7 @@ impl Publisher {
                 Some(published) => published.list.next_update,
                 None => begin,
             };
-            metrics.list_until.set(until.as_second());
+            metrics.service.list_until.set(until.as_second());
             tokio::time::sleep(pause).await;
         }
     }

@@ -1,97 +1,56 @@
 //! Metrics for Prometheus: one histogram a step, setbacks by code, the queue, the hook.
 //!
 //! Steps and setbacks are counted from what the ledger has made durable, so a
-//! metric never tells of something a kill could take back.
+//! metric never tells of something a kill could take back. Counters whose labels are known
+//! beforehand are there from the start, at zero: an alert on an increase would not see the first.
 
+mod enrolment;
 mod hook;
+mod queue;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::code::Code;
-use crate::ledger::{Committed, Source};
-use crate::step::Step;
+pub use enrolment::EnrolmentMetrics;
 pub use hook::HookMetrics;
-
-/// Bucket bounds of the steps, seconds: from what a local flush takes to what a
-/// node that has to be waited for takes.
-const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
-];
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StepLabel {
-    step: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CodeLabel {
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct SourceLabel {
-    source: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct TargetLabel {
-    target: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
+pub use queue::QueueMetrics;
 
 /// Every metric of the service; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    steps: Family<StepLabel, Histogram>,
-    done: Family<StepLabel, Counter>,
-    setbacks: Family<CodeLabel, Counter>,
-    dropped: Family<CodeLabel, Counter>,
-    arrivals: Family<SourceLabel, Counter>,
-    placements: Family<TargetLabel, Counter>,
-    revocations: Family<ReasonLabel, Counter>,
+    /// What becomes of nodes.
+    pub enrolment: EnrolmentMetrics,
+    /// The nodes there are now.
+    pub queue: QueueMetrics,
+    /// What is asked of the hook.
+    pub hook: HookMetrics,
+    /// What goes on beside the enrolments.
+    pub service: ServiceMetrics,
+}
+
+/// The service itself, and what it does beside enrolling.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceMetrics {
+    /// 1 when nodes can be enrolled.
+    pub ready: Gauge,
+    /// 1 when no new node is taken up.
+    pub paused: Gauge,
+    /// 1 when this service leads the election it stands in.
+    pub leads: Gauge,
     /// Enrolled nodes that may be asked back to renew their certificates now.
     renewals_due: Gauge,
     /// Enrolled nodes whose certificates are to be renewed and that wait for a person.
     renewals_waiting: Gauge,
-    /// What is asked of the hook.
-    pub hook: HookMetrics,
     /// End of the list of revoked certificates, seconds since 1970; 0 when none is made.
     pub list_until: Gauge,
     /// Last line of the audit log that a stream was told.
     pub told: Gauge,
     /// 1 while a stream cannot be told.
     pub untold: Gauge,
-    /// 1 when this service leads the election it stands in.
-    pub leads: Gauge,
-    /// Nodes waiting for a place.
-    pub waiting: Gauge,
-    /// Nodes being enrolled or awaited.
-    pub working: Gauge,
-    /// Nodes parked.
-    pub parked: Gauge,
-    /// Nodes waiting or parked that never answered.
-    pub hearsay: Gauge,
-    /// 1 when no new node is taken up.
-    pub paused: Gauge,
-    /// How long the first in the queue has waited, seconds.
-    pub oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
-    /// 1 when ready.
-    pub ready: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -105,162 +64,17 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("provisioner");
-        let steps =
-            Family::<StepLabel, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
-        let done = Family::default();
-        let setbacks = Family::default();
-        let dropped = Family::default();
-        let arrivals = Family::default();
-        let placements = Family::default();
-        let revocations = Family::default();
-        let (renewals_due, renewals_waiting) = (Gauge::default(), Gauge::default());
-        let help = "Nodes that may be asked back to renew their certificates now";
-        registry.register("renewals_due", help, renewals_due.clone());
-        let help = "Nodes whose renewal waits for approval or for another provisioning token";
-        registry.register("renewals_waiting", help, renewals_waiting.clone());
+        let enrolment = EnrolmentMetrics::register(&mut registry);
+        let queue = QueueMetrics::register(&mut registry);
         let hook = HookMetrics::register(&mut registry);
-        let list_until = Gauge::default();
-        let (waiting, working, parked) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let (oldest, ready) = (Gauge::default(), Gauge::default());
-        let (hearsay, paused) = (Gauge::default(), Gauge::default());
-        let help = "Time an enrolment step took, from entry to entry of the ledger";
-        registry.register_with_unit("step_duration", help, Unit::Seconds, steps.clone());
-        registry.register("steps", "Enrolment steps completed", done.clone());
-        registry.register("setbacks", "Enrolments set back, by code", setbacks.clone());
-        let help = "Events and arrivals not taken in, by code";
-        registry.register("dropped", help, dropped.clone());
-        registry.register("arrivals", "Nodes heard of, by source", arrivals.clone());
-        let help = "Nodes placed with a new certificate, by target";
-        registry.register("placements", help, placements.clone());
-        let help = "Certificates revoked, by reason";
-        registry.register("revocations", help, revocations.clone());
-        let help = "When the list of revoked certificates ends, Unix time";
-        registry.register_with_unit("list_until", help, Unit::Seconds, list_until.clone());
-        registry.register(
-            "queue_waiting",
-            "Nodes waiting for a place",
-            waiting.clone(),
-        );
-        registry.register(
-            "queue_working",
-            "Nodes being enrolled or awaited",
-            working.clone(),
-        );
-        registry.register("queue_parked", "Nodes parked", parked.clone());
-        let help = "How long the first node in the queue has waited";
-        registry.register_with_unit("queue_oldest", help, Unit::Seconds, oldest.clone());
-        let help = "Nodes waiting or parked that never answered";
-        registry.register("queue_hearsay", help, hearsay.clone());
-        let help = "1 when an operator has paused the service";
-        registry.register("paused", help, paused.clone());
-        registry.register("ready", "1 when nodes can be enrolled", ready.clone());
-        let (told, untold, leads) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let help = "Last line of the audit log that the stream of events was told";
-        registry.register("events_told", help, told.clone());
-        let help = "1 while the stream of events cannot be told";
-        registry.register("events_stuck", help, untold.clone());
-        let help = "1 when the service leads the election it stands in";
-        registry.register("election_leads", help, leads.clone());
-        for step in Step::ALL {
-            let label = StepLabel {
-                step: step.as_str(),
-            };
-            drop(steps.get_or_create(&label));
-            drop(done.get_or_create(&label));
-        }
+        let service = ServiceMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
-            steps,
-            done,
-            setbacks,
-            dropped,
-            arrivals,
-            placements,
-            revocations,
-            renewals_due,
-            renewals_waiting,
+            enrolment,
+            queue,
             hook,
-            list_until,
-            told,
-            untold,
-            leads,
-            waiting,
-            working,
-            parked,
-            hearsay,
-            paused,
-            oldest,
-            ready,
+            service,
         }
-    }
-
-    /// Counts what has become durable.
-    pub fn committed(&self, batch: &[Committed]) {
-        for change in batch {
-            if let Some((step, took_us)) = change.completed {
-                let label = StepLabel {
-                    step: step.as_str(),
-                };
-                self.done.get_or_create(&label).inc();
-                if let Some(us) = took_us {
-                    // Exact for any duration below 285 years.
-                    #[expect(clippy::cast_precision_loss, reason = "see above")]
-                    let seconds = us as f64 / 1e6;
-                    self.steps.get_or_create(&label).observe(seconds);
-                }
-            }
-            if let Some(target) = &change.placed {
-                let target = target.clone();
-                self.placements.get_or_create(&TargetLabel { target }).inc();
-            }
-            for revoked in &change.revoked {
-                let label = ReasonLabel {
-                    reason: revoked.reason.as_str(),
-                };
-                self.revocations.get_or_create(&label).inc();
-            }
-            if let Some((_, _, code)) = change.setback {
-                let label = CodeLabel {
-                    code: code.as_str(),
-                };
-                self.setbacks.get_or_create(&label).inc();
-            }
-        }
-    }
-
-    /// Tells how many renewals are due, and how many wait for a person.
-    pub(crate) fn renewals(&self, due: usize, waiting: usize) {
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.renewals_due.set(count(due));
-        self.renewals_waiting.set(count(waiting));
-    }
-
-    /// Counts an event or arrival that was not taken in.
-    pub fn dropped(&self, code: Code) {
-        let label = CodeLabel {
-            code: code.as_str(),
-        };
-        self.dropped.get_or_create(&label).inc();
-    }
-
-    /// What was not taken in so far, by code.
-    #[must_use]
-    pub fn dropped_so_far(&self) -> BTreeMap<String, u64> {
-        let count = |code: &Code| {
-            let label = CodeLabel {
-                code: code.as_str(),
-            };
-            Some((code.to_string(), self.dropped.get(&label)?.get()))
-        };
-        Code::ALL.iter().filter_map(count).collect()
-    }
-
-    /// Counts a node heard of.
-    pub fn arrived(&self, source: Source) {
-        let label = SourceLabel {
-            source: source.as_str(),
-        };
-        self.arrivals.get_or_create(&label).inc();
     }
 
     /// Everything, in the `OpenMetrics` text format.
@@ -273,14 +87,50 @@ impl Metrics {
     }
 }
 
+impl ServiceMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let mut gauge = |name: &str, help: &str, gauge: &Gauge| {
+            registry.register(name, help, gauge.clone());
+        };
+        gauge("ready", "1 when nodes can be enrolled", &metrics.ready);
+        let help = "1 when an operator has paused the service";
+        gauge("paused", help, &metrics.paused);
+        let help = "1 when the service leads the election it stands in";
+        gauge("election_leads", help, &metrics.leads);
+        let help = "Nodes that may be asked back to renew their certificates now";
+        gauge("renewals_due", help, &metrics.renewals_due);
+        let help = "Nodes whose renewal waits for approval or for another provisioning token";
+        gauge("renewals_waiting", help, &metrics.renewals_waiting);
+        let help = "Last line of the audit log that the stream of events was told";
+        gauge("events_told", help, &metrics.told);
+        let help = "1 while the stream of events cannot be told";
+        gauge("events_stuck", help, &metrics.untold);
+        let (help, until) = (
+            "When the list of revoked certificates ends, Unix time",
+            metrics.list_until.clone(),
+        );
+        registry.register_with_unit("list_until", help, Unit::Seconds, until);
+        metrics
+    }
+
+    /// Tells how many renewals are due, and how many wait for a person.
+    pub(crate) fn renewals(&self, due: usize, waiting: usize) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.renewals_due.set(count(due));
+        self.renewals_waiting.set(count(waiting));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::code::Code;
     use crate::hook::{Decision, HookAnswer, HookError, Standing};
-    use crate::ledger::{Reason, Revocation};
-    use crate::step::State;
+    use crate::ledger::{Committed, Reason, Revocation, Source};
+    use crate::step::{State, Step};
 
     fn revocation() -> Revocation {
         Revocation {
@@ -296,7 +146,7 @@ mod tests {
     #[test]
     fn steps_and_setbacks_are_told_by_name() {
         let metrics = Metrics::new();
-        metrics.committed(&[
+        metrics.enrolment.committed(&[
             Committed {
                 identity: "n1".to_owned(),
                 completed: Some((Step::Csr, Some(30_000))),
@@ -318,6 +168,9 @@ mod tests {
             "provisioner_steps_total{step=\"csr\"} 1",
             "provisioner_steps_total{step=\"confirm\"} 0",
             "provisioner_setbacks_total{code=\"rpc.timeout\"} 1",
+            "provisioner_setbacks_total{code=\"key.reused\"} 0",
+            "provisioner_dropped_total{code=\"identity.banned\"} 0",
+            "provisioner_arrivals_total{source=\"sweep\"} 0",
             "provisioner_ready 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -363,9 +216,9 @@ mod tests {
         let alerts = include_str!("../../deploy/prometheus/muster-alerts.yaml");
         assert!(serde_json::from_str::<serde_json::Value>(dashboard).is_ok());
         let metrics = Metrics::new();
-        metrics.dropped(Code::EventStale);
-        metrics.arrived(Source::Startup);
-        metrics.committed(&[Committed {
+        metrics.enrolment.dropped(Code::EventStale);
+        metrics.enrolment.arrived(Source::Startup);
+        metrics.enrolment.committed(&[Committed {
             identity: "n1".to_owned(),
             completed: None,
             setback: Some((Step::Inspect, State::Parked, Code::RpcTimeout)),

@@ -159,7 +159,7 @@ pub async fn run(mut site: Site, outside: Outside, shutdown: Shutdown) -> Result
     let holds = Arc::new(Holds::default());
     holds.pause(ledger.store().pause()?.is_some());
     holds.stand_by(campaign.is_some());
-    metrics.paused.set(i64::from(holds.is_paused()));
+    metrics.service.paused.set(i64::from(holds.is_paused()));
     let telling = tell_events(&site, outside.seed, &metrics, &mut tasks);
     let desk = Desk {
         ready: Arc::clone(&ready),
@@ -320,7 +320,7 @@ async fn stand(context: &Context, campaign: Option<Arc<Campaign>>, metrics: &Met
     };
     let lead = |leads: bool| {
         context.holds.stand_by(!leads);
-        metrics.leads.set(i64::from(leads));
+        metrics.service.leads.set(i64::from(leads));
         context.queued.notify_one();
     };
     campaign.run(seed, lead).await;

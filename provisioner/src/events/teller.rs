@@ -176,7 +176,10 @@ impl Teller {
     }
 
     fn progress(&self, metrics: &Metrics, told: u64) {
-        metrics.told.set(i64::try_from(told).unwrap_or(i64::MAX));
+        metrics
+            .service
+            .told
+            .set(i64::try_from(told).unwrap_or(i64::MAX));
         self.locked().told = told;
     }
 
@@ -184,7 +187,7 @@ impl Teller {
     fn trouble(&self, metrics: &Metrics, says: Option<String>) -> bool {
         let mut telling = self.locked();
         let news = telling.trouble != says;
-        metrics.untold.set(i64::from(says.is_some()));
+        metrics.service.untold.set(i64::from(says.is_some()));
         telling.trouble = says;
         news
     }

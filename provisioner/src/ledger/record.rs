@@ -12,37 +12,23 @@ use super::revocation::{Held, ListNumber};
 use crate::code::Code;
 use crate::hook::CsrReply;
 use crate::placement::draw;
-use crate::step::{State, Step};
+use crate::step::{State, Step, words};
 
 pub use entry::{Entry, What};
 
-/// What told of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// Its `startup` event.
-    Startup,
-    /// An `alive` event: its startup was missed.
-    Alive,
-    /// It answered a sweep.
-    Sweep,
-    /// It answered a question after it was given up.
-    Late,
-    /// A parked or resumed enrolment whose time came.
-    Ledger,
-}
-
-impl Source {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Startup => "startup",
-            Self::Alive => "alive",
-            Self::Sweep => "sweep",
-            Self::Late => "late",
-            Self::Ledger => "ledger",
-        }
+words! {
+    /// What told of a node.
+    Source {
+        /// Its `startup` event.
+        Startup = "startup",
+        /// An `alive` event: its startup was missed.
+        Alive = "alive",
+        /// It answered a sweep.
+        Sweep = "sweep",
+        /// It answered a question after it was given up.
+        Late = "late",
+        /// A parked or resumed enrolment whose time came.
+        Ledger = "ledger",
     }
 }
 

@@ -44,7 +44,7 @@ impl Live for Desk {
     }
 
     fn dropped(&self) -> BTreeMap<String, u64> {
-        self.metrics.dropped_so_far()
+        self.metrics.enrolment.dropped_so_far()
     }
 
     fn members(&self) -> Vec<Member> {
@@ -102,7 +102,7 @@ impl Live for Desk {
 
     fn paused(&self, paused: bool) {
         self.holds.pause(paused);
-        self.metrics.paused.set(i64::from(paused));
+        self.metrics.service.paused.set(i64::from(paused));
         self.queued.notify_one();
     }
 }

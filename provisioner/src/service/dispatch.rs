@@ -121,16 +121,16 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 pub(super) fn gauge(metrics: &Metrics, ready: &Readiness, queue: &Mutex<Queue>, clock: &dyn Clock) {
     let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    metrics.waiting.set(count(queue.waiting()));
-    metrics.working.set(count(queue.working()));
-    metrics.parked.set(count(queue.parked()));
-    metrics.hearsay.set(count(queue.hearsay()));
+    metrics.queue.waiting.set(count(queue.waiting()));
+    metrics.queue.working.set(count(queue.working()));
+    metrics.queue.parked.set(count(queue.parked()));
+    metrics.queue.hearsay.set(count(queue.hearsay()));
     let now = crate::pipeline::now(clock);
     let oldest = queue
         .oldest()
         .map(|since| now.duration_since(since).as_secs_f64());
-    metrics.oldest.set(oldest.unwrap_or(0.0));
-    metrics.ready.set(i64::from(ready.is_ready()));
+    metrics.queue.oldest.set(oldest.unwrap_or(0.0));
+    metrics.service.ready.set(i64::from(ready.is_ready()));
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         }
         if next_look <= Instant::now() {
             look = look_through(&context, &terms).await;
-            metrics.renewals(look.due.len(), look.waiting);
+            metrics.service.renewals(look.due.len(), look.waiting);
             away.extend(look.away.drain(..));
             for node in look.unused.drain(..) {
                 unused(&context, &terms, &node).await;

@@ -213,7 +213,7 @@ impl Sources {
                     } else {
                         Code::EventParse
                     };
-                    self.metrics.dropped(code);
+                    self.metrics.enrolment.dropped(code);
                     tracing::debug!(%error, "an event was dropped");
                 }
             }
@@ -224,7 +224,7 @@ impl Sources {
         let signals = &self.context.signals;
         match heard {
             Heard::Skewed(arrival, behind) => {
-                self.metrics.dropped(Code::NodeClockSkew);
+                self.metrics.enrolment.dropped(Code::NodeClockSkew);
                 tracing::debug!(
                     node = %arrival.identity, code = %Code::NodeClockSkew, behind_s = behind,
                     "its clock is off; it is enrolled all the same"
@@ -244,7 +244,7 @@ impl Sources {
                 signals.tell(&node, |seen| seen.shutdown = true);
             }
             Heard::Dropped(code, node) => {
-                self.metrics.dropped(code);
+                self.metrics.enrolment.dropped(code);
                 tracing::debug!(%node, %code, "an event was dropped");
             }
             Heard::Nothing => {}
@@ -265,7 +265,7 @@ impl Sources {
         if let Some(known) = known.as_ref().filter(|known| is_settled(known, &arrival)) {
             if known.state.is_tombstone() {
                 let code = known.code.unwrap_or(Code::IdentityBanned);
-                self.metrics.dropped(code);
+                self.metrics.enrolment.dropped(code);
                 tracing::debug!(node = %arrival.identity, %code, "a node came back that is not enrolled again");
             }
             return Ok(());
@@ -289,7 +289,7 @@ impl Sources {
             Offer::Limited => return self.shed(&arrival, Code::EventRateLimited),
             Offer::Queued => {}
         }
-        self.metrics.arrived(arrival.source);
+        self.metrics.enrolment.arrived(arrival.source);
         let (source, version) = (arrival.source, arrival.version);
         let noted = context
             .note(&arrival.identity, Act::Arrived { source, version })
@@ -306,7 +306,7 @@ impl Sources {
 impl Sources {
     /// Does not take an arrival in; the next sweep brings the node back.
     fn shed(&self, arrival: &Arrival, code: Code) -> Result<(), LedgerError> {
-        self.metrics.dropped(code);
+        self.metrics.enrolment.dropped(code);
         tracing::debug!(node = %arrival.identity, %code, "shed");
         Ok(())
     }

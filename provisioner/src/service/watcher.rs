@@ -23,14 +23,14 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn committed(&self, batch: &[Committed]) {
-        self.metrics.committed(batch);
+        self.metrics.enrolment.committed(batch);
         if self.ready.met(Part::Ledger) {
             tracing::info!("ledger and audit log can be written");
         }
     }
 
     fn failed(&self, error: &LedgerError) {
-        self.metrics.dropped(error.code());
+        self.metrics.enrolment.dropped(error.code());
         self.ready
             .missed(Part::Ledger, format!("{}: {error}", error.code()));
     }

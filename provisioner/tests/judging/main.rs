@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod alerts;
 mod authority;
 mod certificates;
 mod commands;
