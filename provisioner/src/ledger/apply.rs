@@ -2,66 +2,27 @@
 //! give the same ledger.
 
 mod certificate;
+mod outcome;
 mod refusal;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::order::{self, Ruling};
-use super::record::{Act, Applied, Ask, Change, Enrolment, Entry, KeyRecord, Source, What};
+use super::issuance::Issuance;
+use super::order;
+use super::record::{
+    Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Setback, Source, What,
+};
 use super::renewal::Policy;
-use super::revocation::{Reason, Revocation};
+use super::revocation::Reason;
 use crate::code::Code;
+use crate::hook::CsrReply;
 use crate::step::{State, Step};
 use certificate::{keep, take_down, withheld};
 pub(super) use certificate::{placed, shipped_key};
+pub(super) use outcome::Outcome;
 use refusal::refusal;
-
-/// The outcome of one change on the records it touches.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) applied: Applied,
-    /// To be written, unless the change was refused.
-    pub(super) entry: Option<Entry>,
-    /// A step that was completed, with its duration in microseconds where the
-    /// ledger knows when it began.
-    pub(super) completed: Option<(Step, Option<u64>)>,
-    /// The key record changed.
-    pub(super) key_changed: bool,
-    /// A certificate that was not known before.
-    pub(super) new_certificate: bool,
-    /// The key's second certificate.
-    pub(super) signed_twice: bool,
-    /// Everything known of the identity is to be forgotten.
-    pub(super) forget: bool,
-    /// Certificates that may no longer be accepted.
-    pub(super) revoked: Vec<Revocation>,
-}
-
-impl Outcome {
-    pub(super) fn refused(applied: Applied) -> Self {
-        Self {
-            applied,
-            entry: None,
-            completed: None,
-            key_changed: false,
-            new_certificate: false,
-            signed_twice: false,
-            forget: false,
-            revoked: Vec::new(),
-        }
-    }
-
-    /// What an order did.
-    pub(super) fn ordered(ruling: Ruling, entry: Entry, forget: bool) -> Self {
-        Self {
-            entry: Some(entry),
-            forget,
-            ..Self::refused(Applied::Ordered(ruling))
-        }
-    }
-}
 
 impl Enrolment {
     /// A first record of an identity.
@@ -94,6 +55,57 @@ impl Enrolment {
             next_entry: 0,
         }
     }
+
+    /// Ends a step that was timed from the end of the one before.
+    fn pass(&mut self, step: Step, at: Timestamp, says: &str) -> Outcome {
+        self.complete(step, Some(self.mark), at, says)
+    }
+
+    /// Ends a step; the next one is timed from here.
+    fn complete(
+        &mut self,
+        step: Step,
+        began: Option<Timestamp>,
+        at: Timestamp,
+        says: &str,
+    ) -> Outcome {
+        let state = match step {
+            Step::Arrive => State::Queued,
+            Step::Confirm => State::Confirmed,
+            _ => State::Working,
+        };
+        enter(self, step, state, at);
+        self.mark = at;
+        let took_us = began.map(|began| micros(began, at));
+        let says = says.to_owned();
+        let entry = Entry {
+            at,
+            step,
+            took_us,
+            what: What::Done { says },
+        };
+        Outcome {
+            entry: Some(entry),
+            completed: Some((step, took_us)),
+            ..Outcome::refused(Applied::Done)
+        }
+    }
+
+    /// Nothing keeps it from going on.
+    fn forget_setbacks(&mut self) {
+        self.setbacks = 0;
+        (self.code, self.says) = (None, String::new());
+    }
+
+    /// It makes a new key, with a certificate of its own.
+    pub(super) fn drop_key(&mut self) {
+        (self.key, self.until, self.from) = (None, None, None);
+    }
+
+    /// It is enrolled no longer.
+    pub(super) fn end_enrolment(&mut self) {
+        (self.enrolled_key, self.enrolled_until, self.enrolled_from) = (None, None, None);
+    }
 }
 
 /// The key a change is about, if any.
@@ -116,52 +128,31 @@ pub(super) fn apply(
     shipped_to: Option<&str>,
     policy: Policy,
 ) -> Outcome {
-    if let Act::Ordered(order) = &change.act {
-        return order::apply(order, &change.identity, enrolment, change.at, policy);
-    }
     if let Some(refused) = refusal(change, enrolment, key.as_ref(), shipped_to, policy) {
         return withheld(change, enrolment, key.as_mut(), shipped_to, refused);
     }
     let at = change.at;
-    let (mut key_changed, mut new_certificate, mut signed_twice) = (false, false, false);
-    let mut revoked = Vec::new();
-    let done = |enrolment: &mut Enrolment, step: Step, state: State, since, says: String| {
-        let took_us = (step != Step::Arrive).then(|| micros(since, at));
-        enter(enrolment, step, state, at);
-        enrolment.mark = at;
-        (Some((step, took_us)), took_us, What::Done { says })
-    };
-    let (completed, took_us, what) = match &change.act {
+    match &change.act {
         Act::Arrived { source, version } => {
             let says = arrival(*source, version.as_deref());
-            let completed = done(enrolment, Step::Arrive, State::Queued, at, says);
+            let arrived = enrolment.complete(Step::Arrive, None, at, &says);
             enrolment.step = Step::Queue;
-            completed
+            arrived
         }
         Act::Taken { since } => {
             enrolment.attempts += 1;
             enrolment.next_try = None;
-            let completed = done(
-                enrolment,
-                Step::Queue,
-                State::Working,
-                *since,
-                String::new(),
-            );
+            let taken = enrolment.complete(Step::Queue, Some(*since), at, "");
             enrolment.step = Step::Inspect;
-            completed
+            taken
         }
-        Act::TakenOver { from, .. } => (None, None, What::TakenOver { from: from.clone() }),
+        Act::TakenOver { from, .. } => {
+            let from = from.clone();
+            Outcome::told(at, enrolment.step, What::TakenOver { from })
+        }
         Act::Inspected { says } => {
             enrolment.answered = true;
-            let since = enrolment.mark;
-            done(
-                enrolment,
-                Step::Inspect,
-                State::Working,
-                since,
-                says.clone(),
-            )
+            enrolment.pass(Step::Inspect, at, says)
         }
         Act::Requested {
             key: name,
@@ -171,179 +162,161 @@ pub(super) fn apply(
         } => {
             enrolment.token_until = presented.token_until;
             enrolment.keeps_key = presented.keeps_key.unwrap_or(enrolment.keeps_key);
-            match key {
-                // A node that kept its key: what was asked and signed for it stands, as long as
-                // that is not near its end.
-                Some(record) => {
-                    record.csr = csr.clone();
-                    if record.is_to_reissue(name, enrolment, at, policy) {
-                        record.reissue();
-                    }
-                    if let Some(issuance) = &record.issuance {
-                        enrolment.until = issuance.not_after;
-                        enrolment.from = record.begun();
-                        enrolment.target.clone_from(&issuance.target);
-                    }
-                }
-                None => {
-                    *key = Some(KeyRecord::of(&change.identity, csr.clone()));
-                }
-            }
-            key_changed = true;
-            enrolment.key = Some(name.clone());
-            let since = enrolment.mark;
-            done(enrolment, Step::Csr, State::Working, since, says.clone())
+            requested(change, enrolment, key, name, csr, policy);
+            enrolment.pass(Step::Csr, at, says).with_key(true)
         }
         Act::Asked {
             key: name,
             by,
             prepared,
         } => {
-            if let Some(record) = key {
-                record.asks.push(Ask {
-                    at,
-                    by: by.clone(),
-                    prepared: prepared.as_ref().map(|bytes| STANDARD.encode(bytes)),
-                    settled: false,
-                });
-                key_changed = true;
-            }
+            let (asked, prepared) = (key.as_mut(), prepared.as_deref());
+            let known = asked.is_some_and(|record| ask(record, at, by, prepared));
             enrolment.step = Step::Sign;
             let (by, key) = (by.clone(), name.clone());
-            (None, None, What::Asked { by, key })
+            Outcome::told(at, Step::Sign, What::Asked { by, key }).with_key(known)
         }
         Act::Declined { key: name } => {
-            key_changed = key.as_mut().is_some_and(settle);
-            (None, None, What::Declined { key: name.clone() })
+            let known = key.as_mut().is_some_and(settle);
+            let key = name.clone();
+            Outcome::told(at, Step::Sign, What::Declined { key }).with_key(known)
         }
         Act::Signed {
             key: name,
             issuance,
-        } => {
-            if let Some(record) = key {
-                (new_certificate, signed_twice) = keep(record, issuance);
-                key_changed = true;
-            }
-            revoked = take_down(enrolment, change, name, issuance);
-            enrolment.until = issuance.not_after;
-            enrolment.from = key.as_ref().and_then(KeyRecord::begun);
-            enrolment.target.clone_from(&issuance.target);
-            let says = match &issuance.target {
-                None => format!("{} {}", issuance.kind(), issuance.serial),
-                Some(target) => format!(
-                    "{} {}, placed at {target}",
-                    issuance.kind(),
-                    issuance.serial
-                ),
-            };
-            let since = enrolment.mark;
-            done(enrolment, Step::Sign, State::Working, since, says)
-        }
-        Act::Configured { says } => {
-            let since = enrolment.mark;
-            done(
-                enrolment,
-                Step::Configure,
-                State::Working,
-                since,
-                says.clone(),
-            )
-        }
-        Act::Restarted { by } => {
-            let since = enrolment.mark;
-            done(
-                enrolment,
-                Step::Restart,
-                State::Working,
-                since,
-                by.says().to_owned(),
-            )
-        }
-        Act::Confirmed { by } => {
-            enrolment.enrolled_key = enrolment.key.take();
-            enrolment.enrolled_until = enrolment.until.take();
-            enrolment.enrolled_from = enrolment.from.take();
-            enrolment.renewal = None;
-            // Those it had before stood until now (rule 38), one for the same key too.
-            let now = enrolment.current();
-            revoked = enrolment.revoke(&change.identity, Reason::Superseded, at, |held| {
-                now.as_ref() != Some(&held.serial)
-            });
-            (enrolment.setbacks, enrolment.approved) = (0, false);
-            (enrolment.code, enrolment.says) = (None, String::new());
-            let since = enrolment.mark;
-            done(
-                enrolment,
-                Step::Confirm,
-                State::Confirmed,
-                since,
-                by.says().to_owned(),
-            )
-        }
+        } => signed(change, enrolment, key.as_mut(), name, issuance),
+        Act::Configured { says } => enrolment.pass(Step::Configure, at, says),
+        Act::Restarted { by } => enrolment.pass(Step::Restart, at, by.says()),
+        Act::Confirmed { by } => confirmed(change, enrolment, *by),
         Act::StillEnrolled => {
             enter(enrolment, Step::Confirm, State::Confirmed, at);
             enrolment.mark = at;
-            enrolment.setbacks = 0;
-            (enrolment.code, enrolment.says) = (None, String::new());
-            let says = "it is enrolled and answers on the production network".to_owned();
-            (None, None, What::Done { says })
+            enrolment.forget_setbacks();
+            // Found out while it was asked, and no step done.
+            Outcome::told(at, Step::Inspect, What::StillEnrolled)
         }
         Act::RenewalAsked { closes } => {
             enrolment.ask_back(at, *closes);
-            (None, None, What::RenewalAsked { closes: *closes })
+            let closes = *closes;
+            Outcome::told(at, enrolment.step, What::RenewalAsked { closes })
         }
         Act::RenewalLapsed(lapse) => {
             enrolment.lapse(lapse);
-            (None, None, What::RenewalLapsed(lapse.clone()))
+            Outcome::told(at, enrolment.step, What::RenewalLapsed(lapse.clone()))
         }
-        Act::SetBack(setback) => {
-            enter(enrolment, setback.step, setback.state, at);
-            enrolment.setbacks += 1;
-            enrolment.code = Some(setback.code);
-            enrolment.says.clone_from(&setback.says);
-            enrolment.next_try = setback.next_try;
-            if setback.new_key {
-                enrolment.key = None;
+        Act::SetBack(setback) => set_back(change, enrolment, setback),
+        Act::Ordered(order) => order::apply(order, &change.identity, enrolment, at, policy),
+    }
+}
+
+/// Takes down the key a node came with.
+fn requested(
+    change: &Change,
+    enrolment: &mut Enrolment,
+    key: &mut Option<KeyRecord>,
+    name: &str,
+    csr: &CsrReply,
+    policy: Policy,
+) {
+    enrolment.drop_key();
+    match key {
+        // A node that kept its key: what was asked and signed for it stands, as long as
+        // that is not near its end.
+        Some(record) => {
+            record.csr = csr.clone();
+            if record.is_to_reissue(name, enrolment, change.at, policy) {
+                record.reissue();
             }
-            let what = What::SetBack {
-                state: setback.state,
-                code: setback.code,
-                says: setback.says.clone(),
-                next_try: setback.next_try,
-            };
-            (None, None, what)
+            if let Some(issuance) = &record.issuance {
+                enrolment.until = issuance.not_after;
+                enrolment.from = record.begun();
+                enrolment.target.clone_from(&issuance.target);
+            }
         }
-        Act::Ordered(_) => return Outcome::refused(Applied::Unknown),
-    };
-    let step = match &change.act {
-        Act::SetBack(setback) => setback.step,
-        Act::Asked { .. } | Act::Declined { .. } => Step::Sign,
-        // Found out while it was asked, and no step done.
-        Act::StillEnrolled => Step::Inspect,
-        _ => completed.map_or(enrolment.step, |(step, _)| step),
-    };
+        None => *key = Some(KeyRecord::of(&change.identity, csr.clone())),
+    }
+    enrolment.key = Some(name.to_owned());
+}
+
+/// Takes down that an authority is about to be asked.
+fn ask(record: &mut KeyRecord, at: Timestamp, by: &str, prepared: Option<&[u8]>) -> bool {
+    record.asks.push(Ask {
+        at,
+        by: by.to_owned(),
+        prepared: prepared.map(|bytes| STANDARD.encode(bytes)),
+        settled: false,
+    });
+    true
+}
+
+fn signed(
+    change: &Change,
+    enrolment: &mut Enrolment,
+    mut key: Option<&mut KeyRecord>,
+    name: &str,
+    issuance: &Issuance,
+) -> Outcome {
+    let kept = key.as_deref_mut().map(|record| keep(record, issuance));
+    let (new_certificate, signed_twice) = kept.unwrap_or_default();
+    let revoked = take_down(enrolment, change, name, issuance);
+    enrolment.until = issuance.not_after;
+    enrolment.from = key.as_deref().and_then(KeyRecord::begun);
+    enrolment.target.clone_from(&issuance.target);
+    let mut says = format!("{} {}", issuance.kind(), issuance.serial);
+    if let Some(target) = &issuance.target {
+        says += &format!(", placed at {target}");
+    }
     Outcome {
-        applied: Applied::Done,
-        entry: Some(Entry {
-            at,
-            step,
-            took_us,
-            what,
-        }),
-        completed,
-        key_changed,
         new_certificate,
         signed_twice,
-        forget: is_forgettable(change, enrolment),
         revoked,
+        key_changed: kept.is_some(),
+        ..enrolment.pass(Step::Sign, change.at, &says)
+    }
+}
+
+fn confirmed(change: &Change, enrolment: &mut Enrolment, by: Evidence) -> Outcome {
+    enrolment.enrolled_key = enrolment.key.take();
+    enrolment.enrolled_until = enrolment.until.take();
+    enrolment.enrolled_from = enrolment.from.take();
+    enrolment.renewal = None;
+    enrolment.approved = false;
+    enrolment.forget_setbacks();
+    // Those it had before stood until now (rule 38), one for the same key too.
+    let now = enrolment.current();
+    let (identity, at) = (&change.identity, change.at);
+    let revoked = enrolment.revoke(identity, Reason::Superseded, at, |held| {
+        now.as_ref() != Some(&held.serial)
+    });
+    Outcome {
+        revoked,
+        ..enrolment.pass(Step::Confirm, at, by.says())
+    }
+}
+
+fn set_back(change: &Change, enrolment: &mut Enrolment, setback: &Setback) -> Outcome {
+    enter(enrolment, setback.step, setback.state, change.at);
+    enrolment.setbacks += 1;
+    enrolment.code = Some(setback.code);
+    enrolment.says.clone_from(&setback.says);
+    enrolment.next_try = setback.next_try;
+    if setback.new_key {
+        enrolment.drop_key();
+    }
+    let what = What::SetBack {
+        state: setback.state,
+        code: setback.code,
+        says: setback.says.clone(),
+        next_try: setback.next_try,
+    };
+    Outcome {
+        forget: is_forgettable(setback, enrolment),
+        ..Outcome::told(change.at, setback.step, what)
     }
 }
 
 /// A name that never answered, holds nothing and is given up: most likely nobody has it.
-fn is_forgettable(change: &Change, enrolment: &Enrolment) -> bool {
-    let Act::SetBack(setback) = &change.act else {
-        return false;
-    };
+fn is_forgettable(setback: &Setback, enrolment: &Enrolment) -> bool {
     let given_up = setback.state == State::Parked && setback.next_try.is_none();
     let holds_nothing = enrolment.key.is_none() && enrolment.enrolled_key.is_none();
     setback.code == Code::RpcTimeout && given_up && !enrolment.answered && holds_nothing

@@ -333,9 +333,9 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
             enrolment.setbacks = 0;
             enrolment.approved = enrolment.enrolled_key.is_some();
             // What it holds now was in question: it makes a new key.
-            enrolment.key = None;
+            enrolment.drop_key();
         }
-        Verb::Evict => (enrolment.enrolled_key, enrolment.enrolled_until) = (None, None),
+        Verb::Evict => enrolment.end_enrolment(),
         _ => {}
     }
     // Its place is free again.
@@ -344,8 +344,8 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
     }
     // With what is revoked it is enrolled no longer, and its key is not used again.
     if order.revokes().is_some() {
-        (enrolment.key, enrolment.until) = (None, None);
-        (enrolment.enrolled_key, enrolment.enrolled_until) = (None, None);
+        enrolment.drop_key();
+        enrolment.end_enrolment();
     }
     // An eviction explains a parked node only; whatever else a node is, is explained already.
     if order.verb == Verb::Evict && state != State::Parked {

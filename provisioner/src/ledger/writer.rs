@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use super::apply::{Outcome, placed};
 use super::record::{Applied, Change};
 use super::renewal::Policy;
 use super::revocation::Revocation;
@@ -22,7 +23,7 @@ use crate::audit::{self, Anchor, Audit, Event};
 use crate::code::Code;
 use crate::step::{State, Step};
 use batch::Batch;
-pub(super) use batch::HISTORY;
+pub(super) use batch::{HISTORY, micros};
 
 /// Changes in one transaction.
 const BATCH: usize = 2_048;
@@ -73,6 +74,19 @@ pub struct Committed {
 }
 
 impl Committed {
+    /// What a change did that left the node in this state.
+    pub(super) fn of(change: &Change, state: State, outcome: &Outcome) -> Self {
+        let told = outcome.entry.as_ref();
+        let setback = told.and_then(|entry| Some((entry.step, state, entry.code()?)));
+        Self {
+            identity: change.identity.clone(),
+            completed: outcome.completed,
+            setback,
+            placed: placed(&change.act, outcome),
+            revoked: outcome.revoked.clone(),
+        }
+    }
+
     /// Nothing but revocations.
     pub(super) fn withheld(identity: &str, revoked: &[Revocation]) -> Self {
         Self {

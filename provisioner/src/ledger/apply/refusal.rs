@@ -6,7 +6,7 @@ use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
 use super::super::renewal::Policy;
 use crate::step::State;
 
-/// The rules only the ledger can know.
+/// The rules only the ledger can know. What a person decides has rules of its own (`order`).
 pub(super) fn refusal(
     change: &Change,
     enrolment: &Enrolment,
@@ -14,6 +14,9 @@ pub(super) fn refusal(
     shipped_to: Option<&str>,
     policy: Policy,
 ) -> Option<Applied> {
+    if matches!(change.act, Act::Ordered(_)) {
+        return None;
+    }
     if is_held(enrolment.state, &change.act) {
         return Some(Applied::NotNow(enrolment.state));
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::order::Verb;
-use super::super::renewal::Lapse;
+use super::super::renewal::{self, Lapse};
 use crate::code::Code;
 use crate::step::{State, Step};
 
@@ -22,6 +22,27 @@ pub struct Entry {
     pub what: What,
 }
 
+impl Entry {
+    /// The counter of the ledger that it belongs to.
+    pub(in super::super) fn counter(&self) -> Option<String> {
+        match &self.what {
+            What::Done { .. } => Some(format!("done.{}", self.step)),
+            What::RenewalAsked { .. } => Some(renewal::COUNTER.to_owned()),
+            _ => self.code().map(|code| format!("code.{code}")),
+        }
+    }
+
+    /// Why the node does not go on, where this says so.
+    pub(in super::super) fn code(&self) -> Option<Code> {
+        match &self.what {
+            What::SetBack { code, .. } => Some(*code),
+            What::Ordered { verb, .. } => verb.code(),
+            What::RenewalLapsed(lapse) => Some(lapse.code),
+            _ => None,
+        }
+    }
+}
+
 /// What an entry tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -31,6 +52,8 @@ pub enum What {
         /// What was seen.
         says: String,
     },
+    /// It was taken up though it is enrolled, and answers on the production network.
+    StillEnrolled,
     /// Another member of the group goes on with it.
     TakenOver {
         /// The member that is gone.

@@ -11,8 +11,9 @@ use super::super::standing::Pause;
 use super::super::store::{
     COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, Store,
 };
-use super::super::writer::{HISTORY, LONGEST_US};
+use super::super::writer::{HISTORY, LONGEST_US, micros};
 use crate::audit::Anchor;
+use crate::step::Step;
 
 use super::bucket::{Broker, BucketError, News};
 use super::turn::Current;
@@ -228,7 +229,14 @@ impl Tables<'_> {
                 let old = (identity, old);
                 self.entries.remove(old).map_err(self.store.failed())?;
             }
-            if let (What::Done { .. }, Some(took)) = (&entry.what, entry.took_us) {
+            let What::Done { .. } = &entry.what else {
+                continue;
+            };
+            if entry.step == Step::Confirm {
+                let last = micros(entry.at);
+                self.mark("last_confirm_us", last, |found| last > found)?;
+            }
+            if let Some(took) = entry.took_us {
                 let bucket = self.scale.highest_equivalent(took.clamp(1, LONGEST_US));
                 *self.timed.entry((entry.step.index(), bucket)).or_default() += 1;
             }
@@ -244,13 +252,8 @@ impl Tables<'_> {
         for (name, n) in before.map(Value::counts).unwrap_or_default() {
             *self.counted.entry(name).or_default() -= signed(n);
         }
-        let micros = |at: jiff::Timestamp| u64::try_from(at.as_microsecond()).unwrap_or(0);
         let first = micros(value.enrolment.first_seen);
         self.mark("first_event_us", first, |found| first < found)?;
-        if value.enrolment.state == crate::step::State::Confirmed {
-            let last = micros(value.enrolment.since);
-            self.mark("last_confirm_us", last, |found| last > found)?;
-        }
         Ok(())
     }
 

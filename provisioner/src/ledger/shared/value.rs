@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::apply::{apply, key_of, placed};
-use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord, What};
-use super::super::renewal::{self, Policy};
+use super::super::apply::{apply, key_of};
+use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord};
+use super::super::renewal::Policy;
 use super::super::revocation::{self, Revocation};
 use super::super::store::{state_counter, step_counter, target_counter};
 use super::super::writer::Committed;
@@ -106,7 +106,7 @@ impl Value {
     /// Counts the first entries and lets go of them.
     fn count_entries(&mut self, surplus: usize) {
         for entry in self.entries.drain(..surplus) {
-            if let Some(name) = counter_of(&entry) {
+            if let Some(name) = entry.counter() {
                 *self.older.entry(name).or_default() += 1;
             }
         }
@@ -122,7 +122,7 @@ impl Value {
         let mut counts = self.older.clone();
         let mut count = |name: String, by: u64| *counts.entry(name).or_default() += by;
         for entry in &self.entries {
-            if let Some(name) = counter_of(entry) {
+            if let Some(name) = entry.counter() {
                 count(name, 1);
             }
         }
@@ -187,18 +187,6 @@ fn retire(key: &mut KeyRecord) {
     key.asks.drain(..key.asks.len().saturating_sub(1));
     for ask in &mut key.asks {
         (ask.prepared, ask.settled) = (None, false);
-    }
-}
-
-/// The counter an entry belongs to.
-fn counter_of(entry: &Entry) -> Option<String> {
-    match &entry.what {
-        What::Done { .. } => Some(format!("done.{}", entry.step)),
-        What::SetBack { code, .. } => Some(format!("code.{code}")),
-        What::Ordered { verb, .. } => verb.code().map(|code| format!("code.{code}")),
-        What::RenewalLapsed(lapse) => Some(format!("code.{}", lapse.code)),
-        What::RenewalAsked { .. } => Some(renewal::COUNTER.to_owned()),
-        _ => None,
     }
 }
 
@@ -274,22 +262,8 @@ pub(super) fn change(
     if outcome.forget {
         next.forget();
     }
-    let (state, step) = (next.enrolment.state, next.enrolment.step);
+    let committed = Committed::of(change, next.enrolment.state, &outcome);
     *value = Some(next);
-    let setback = match &change.act {
-        Act::SetBack(s) => Some((s.step, s.state, s.code)),
-        Act::Ordered(order) => order.verb.code().map(|code| (step, state, code)),
-        Act::RenewalLapsed(lapse) => Some((step, state, lapse.code)),
-        _ => None,
-    };
-    let placed = placed(&change.act, &outcome);
-    let committed = Committed {
-        identity: change.identity.clone(),
-        completed: outcome.completed,
-        setback,
-        placed,
-        revoked: outcome.revoked,
-    };
     (outcome.applied, Some(committed))
 }
 

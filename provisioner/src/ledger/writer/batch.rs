@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 
-use super::super::apply::{Outcome, apply, key_of, placed};
-use super::super::record::{Act, Applied, Change, Enrolment, KeyRecord};
-use super::super::renewal::{self, Policy};
+use super::super::apply::{Outcome, apply, key_of};
+use super::super::record::{Act, Applied, Change, Enrolment, Entry, KeyRecord};
+use super::super::renewal::Policy;
 use super::super::revocation::{self, Revocation};
 use super::super::store::{
     COUNTERS, ENROLMENTS, ENTRIES, KEYS, LATENCIES, LedgerError, REVOKED, SERIALS, Store, TOKENS,
@@ -119,8 +119,8 @@ impl<'t> Batch<'t> {
         self.count_target(target.as_ref(), now);
         if outcome.forget {
             self.forget(&change.identity, &enrolment, before)?;
-            let place = (enrolment.state, enrolment.step);
-            let committed = self.count_code(change, place, &outcome);
+            let committed = Committed::of(change, enrolment.state, &outcome);
+            self.count_entry(outcome.entry.as_ref());
             return Ok((outcome.applied, Some(committed)));
         }
         if let (Some(name), Some(record), true) = (key_name, &key, outcome.key_changed) {
@@ -154,7 +154,9 @@ impl<'t> Batch<'t> {
         let now = (enrolment.state, enrolment.step);
         self.read
             .insert(change.identity.clone(), (enrolment, before));
-        self.count_change(change, &outcome, before, now)
+        self.count_change(change, &outcome, before, now)?;
+        let committed = Committed::of(change, now.0, &outcome);
+        Ok((outcome.applied, Some(committed)))
     }
 
     fn count_change(
@@ -163,7 +165,7 @@ impl<'t> Batch<'t> {
         outcome: &Outcome,
         before: Option<Place>,
         now: Place,
-    ) -> Result<(Applied, Option<Committed>), LedgerError> {
+    ) -> Result<(), LedgerError> {
         if before != Some(now) {
             self.count_place(now, 1);
             if let Some(before) = before {
@@ -173,16 +175,21 @@ impl<'t> Batch<'t> {
                 *seen = Some(now);
             }
         }
+        self.count_entry(outcome.entry.as_ref());
         if let Some((step, took_us)) = outcome.completed {
-            self.count(format!("done.{step}"), 1);
             if let Some(took) = took_us {
                 let bucket = self.scale.highest_equivalent(took.clamp(1, LONGEST_US));
                 *self.timed.entry((step.index(), bucket)).or_default() += 1;
             }
             self.mark_time(step, change)?;
         }
-        let committed = self.count_code(change, now, outcome);
-        Ok((outcome.applied.clone(), Some(committed)))
+        Ok(())
+    }
+
+    fn count_entry(&mut self, entry: Option<&Entry>) {
+        if let Some(name) = entry.and_then(Entry::counter) {
+            self.count(name, 1);
+        }
     }
 
     fn count_certificates(&mut self, outcome: &Outcome) {
@@ -221,30 +228,6 @@ impl<'t> Batch<'t> {
     pub(super) fn number(&self, at: Timestamp) -> Result<Applied, LedgerError> {
         let number = self.store.next_list(self.transaction, at)?;
         Ok(Applied::Numbered(number))
-    }
-
-    /// Counts what set a node back or was decided about it.
-    fn count_code(&mut self, change: &Change, now: Place, outcome: &Outcome) -> Committed {
-        let ordered = |code| (now.1, now.0, code);
-        let setback = match &change.act {
-            Act::SetBack(s) => Some((s.step, s.state, s.code)),
-            Act::Ordered(order) => order.verb.code().map(ordered),
-            Act::RenewalLapsed(lapse) => Some(ordered(lapse.code)),
-            _ => None,
-        };
-        if let Some((_, _, code)) = setback {
-            self.count(format!("code.{code}"), 1);
-        }
-        if matches!(change.act, Act::RenewalAsked { .. }) {
-            self.count(renewal::COUNTER.to_owned(), 1);
-        }
-        Committed {
-            identity: change.identity.clone(),
-            completed: outcome.completed,
-            setback,
-            placed: placed(&change.act, outcome),
-            revoked: outcome.revoked.clone(),
-        }
     }
 
     /// Removes what is known of an identity. What was signed for its keys stays
@@ -370,6 +353,6 @@ impl<'t> Batch<'t> {
 }
 
 /// Microseconds since 1970.
-fn micros(at: Timestamp) -> u64 {
+pub(in crate::ledger) fn micros(at: Timestamp) -> u64 {
     u64::try_from(at.as_microsecond()).unwrap_or(0)
 }
