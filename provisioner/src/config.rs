@@ -24,7 +24,9 @@ use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 use crate::placement::Placement;
 
-pub use ca::{AcmeConfig, Backend, Ca, CaKey, CaKind, Crl, Dns, Helper, Http, HttpApi, Passphrase};
+pub use ca::{
+    AcmeConfig, Backend, Ca, CaKey, CaKind, Contract, Crl, Dns, Helper, Http, HttpApi, Passphrase,
+};
 pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};

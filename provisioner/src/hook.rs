@@ -2,12 +2,12 @@
 //!
 //! One trait, several transports: [`builtin`] signs with an authority of its own, [`exec`] runs a
 //! helper program for each node, [`pool`] keeps helpers running and asks them line by line, [`http`]
-//! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract ([`choria`]) or ours
-//! ([`contract`]; [`answerer`] is its other side). All but
-//! the first stand behind a [`guard`], which keeps the pace they can bear and leaves them alone
-//! while they fail; `watched` counts for the metrics what becomes of each question. Whatever a hook answers is only a proposal: each certificate goes through
-//! [`crate::ca::judgement`] and each configuration through [`crate::judge::configuration`] before
-//! a node sees it.
+//! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract
+//! ([`choria`]) or ours ([`contract`]; [`answerer`] is its other side). Those that ask somebody else
+//! stand behind a [`guard`], which keeps the pace they can bear and leaves them alone while they
+//! fail; `watched` counts for the metrics what becomes of each question. Whatever a hook answers is
+//! only a proposal: each certificate goes through [`crate::ca::judgement`] and each configuration
+//! through [`crate::judge::configuration`] before a node sees it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

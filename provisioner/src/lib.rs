@@ -11,10 +11,12 @@
 //! - [`hook`]: who decides about a node: the built-in authority or a helper
 //! - [`template`]: what a node is sent
 //! - [`site`]: everything the configuration names, loaded
+//! - [`placement`]: which target a node goes to
 //! - [`step`]: the words of an enrolment: its eight steps and its states
 //! - [`audit`]: what was decided, in a chain that shows every change
 //! - [`ledger`]: what was decided, signed, delivered and confirmed, on disk
 //! - [`pipeline`]: the road of a node, one module a step
+//! - [`crl`]: the list of revoked certificates, always a fresh one
 //! - [`service`]: the running service, where everything is wired up
 //! - [`ready`], [`metrics`], `http`: how the service is watched
 //! - [`events`]: what was decided, told to a stream for others
@@ -22,6 +24,7 @@
 //! - [`jetstream`]: brokers that keep something
 //! - [`report`]: what the service tells about itself
 //! - [`control`]: asking it from another process
+//! - `whole`: files that are there as a whole or not at all
 //! - [`untrusted`]: every parser of bytes somebody else wrote, for fuzzing
 //! - [`cli`], [`command`]: what a person meets on the command line
 

@@ -9,7 +9,7 @@
 //!   "service": "running",
 //!   "ready": true,
 //!   "http": "127.0.0.1:9464",
-//!   "states": { "queued": 0, "working": 12, "parked": 1, "quarantined": 0, "refused": 0, "confirmed": 987, "banned": 0 },
+//!   "states": { "queued": 0, "working": 12, "parked": 1, "quarantined": 0, "refused": 0, "confirmed": 987, "banned": 0, "decommissioned": 0 },
 //!   "confirmed": 987,
 //!   "certificates_issued": 999,
 //!   "keys_signed_twice": 0,
@@ -19,7 +19,7 @@
 //!     "arrive": { "count": 1000, "now": 0, "latency_us": { "p50": null, "p90": null, "p99": null, "max": null }, "hist": null },
 //!     "queue":  { "count": 1000, "now": 0, "latency_us": { "p50": 310, "p90": 2100, "p99": 4000, "max": 5200 }, "hist": "HISTFAAA…" }
 //!   },
-//!   "errors": { "node.silent": 3 }
+//!   "errors": { "rpc.timeout": 3 }
 //! }
 //! ```
 //!

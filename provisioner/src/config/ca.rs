@@ -51,10 +51,8 @@ pub enum CaKind {
     Exec {
         /// The helper.
         helper: Helper,
-        /// Whether it speaks our contract rather than Choria's.
-        ours: bool,
-        /// Whether the authority behind it may make a node's key.
-        makes_keys: bool,
+        /// What it speaks.
+        contract: Contract,
         /// How it may be asked.
         backend: Backend,
     },
@@ -73,6 +71,18 @@ pub enum CaKind {
     },
     /// A server.
     Http(Box<Http>),
+}
+
+/// What a helper that runs once a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// That of Choria's provisioner.
+    Choria {
+        /// Whether the authority behind it may make a node's key: ours has no word for it.
+        makes_keys: bool,
+    },
+    /// Ours.
+    Muster,
 }
 
 /// Where the authority's private key is.

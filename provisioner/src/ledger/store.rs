@@ -34,7 +34,7 @@ pub(super) const SERIALS: TableDefinition<'_, &str, &str> = TableDefinition::new
 pub(super) const TOKENS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("tokens");
 /// Revoked certificates by serial number.
 pub(super) const REVOKED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("revoked");
-/// Counters by name: `state.parked`, `code.node.silent`, `certificates`, ….
+/// Counters by name: `state.parked`, `code.rpc.timeout`, `certificates`, ….
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// What concerns the whole service, by name: `pause`.
 pub(super) const SERVICE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("service");

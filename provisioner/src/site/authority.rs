@@ -9,8 +9,8 @@ use super::{Certificates, Issues, Loader};
 use crate::ca::pkcs11::{Pin, TokenSettings};
 use crate::ca::{Authority, CertificatePolicy, KeySource, TrustStore};
 use crate::config::{
-    AcmeConfig, Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, Secret,
-    SecretSource,
+    AcmeConfig, Backend, CaKey, CaKind, Config, Contract, Helper, Http, HttpApi, Passphrase,
+    Secret, SecretSource,
 };
 use crate::hook::exec::Program;
 use crate::hook::http::{
@@ -50,20 +50,16 @@ impl Loader {
             CaKind::Granted => Some(Arc::new(GrantHook)),
             CaKind::Exec {
                 helper,
-                ours,
-                makes_keys,
+                contract,
                 backend,
             } => {
                 let profile = helper.profile.clone();
                 let hook = ExecHook::new(ExecSettings {
                     program: program(helper),
                     timeout: helper.timeout,
-                    contract: if *ours {
-                        HelperContract::Muster { profile }
-                    } else {
-                        HelperContract::Choria {
-                            makes_keys: *makes_keys,
-                        }
+                    contract: match *contract {
+                        Contract::Choria { makes_keys } => HelperContract::Choria { makes_keys },
+                        Contract::Muster => HelperContract::Muster { profile },
                     },
                 });
                 Some(guarded(hook, backend))

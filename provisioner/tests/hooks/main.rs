@@ -19,4 +19,6 @@ mod real;
 mod record;
 mod secure;
 mod server;
+#[path = "../common/soon.rs"]
+mod soon;
 mod token;

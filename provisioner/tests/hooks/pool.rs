@@ -9,6 +9,7 @@ use provisioner::hook::{Decision, Hook, HookAnswer, HookError, PoolHook, PoolSet
 use serde_json::Value;
 
 use crate::node::request;
+use crate::soon::soon;
 
 /// Puts every node off, or does what the first word of its name says.
 const HELPER: &str = r#"
@@ -113,14 +114,6 @@ fn running(mark: &str) -> usize {
         .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
         .filter(|line| String::from_utf8_lossy(line).contains(mark))
         .count()
-}
-
-async fn soon(what: &str, mut state: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !state() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
@@ -270,7 +263,7 @@ async fn a_hanging_helper_is_replaced_with_its_children_after_the_others_had_the
         let pool = Arc::clone(&pool);
         tokio::spawn(async move { ask(&pool, "hangs").await })
     };
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    soon("it was asked", || running("sleep\x0086501") == 1).await;
     assert_eq!(works(&pool).await, before, "it answers others meanwhile");
     let error = hanging.await.unwrap().unwrap_err();
     assert_eq!(error.code, Code::HookTimeout);

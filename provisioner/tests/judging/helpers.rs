@@ -13,6 +13,8 @@ use provisioner::hook::{
 use provisioner::judge::{RequestPolicy, judge};
 use serde_json::{Value, json};
 
+use crate::soon::soon;
+
 const CASES: [&str; 6] = [
     "defer",
     "shutdown",
@@ -246,15 +248,6 @@ fn zombies() -> usize {
             fields.first() == Some(&"Z") && fields.get(1) == Some(&me.to_string().as_str())
         })
         .count()
-}
-
-/// Waits for a state, with a limit.
-async fn soon(what: &str, mut state: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !state() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]

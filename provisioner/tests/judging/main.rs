@@ -23,4 +23,6 @@ mod requests;
 mod revoked;
 mod rules;
 mod site;
+#[path = "../common/soon.rs"]
+mod soon;
 mod untrusted;

@@ -9,7 +9,7 @@ use super::{DAY, SECOND, located, needed_path, secret};
 use crate::ca::pkcs11::KeyUri;
 use crate::config::reader::Section;
 use crate::config::{
-    Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret,
+    Backend, Ca, CaKey, CaKind, Contract, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret,
     SecretSource,
 };
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
@@ -31,8 +31,7 @@ pub(super) fn read(section: Section<'_, '_>, tokens: bool) -> Ca {
     let kind = match section.word("kind", &KINDS, "built-in").as_str() {
         "built-in" if tokens => CaKind::Granted,
         "exec" => CaKind::Exec {
-            ours: section.word("contract", &["choria", "muster"], "choria") == "muster",
-            makes_keys: makes_keys(&section, tokens),
+            contract: contract(&section, tokens),
             helper: helper(&section),
             backend: backend(&section),
         },
@@ -168,16 +167,24 @@ fn passphrase(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Pas
     }
 }
 
-/// Whether keys may come from the authority, which only Choria's contract has a word for.
-fn makes_keys(section: &Section<'_, '_>, tokens: bool) -> bool {
+fn contract(section: &Section<'_, '_>, tokens: bool) -> Contract {
+    let ours = section.word("contract", &["choria", "muster"], "choria") == "muster";
+    let makes_keys = makes_keys(section, !ours && !tokens);
+    match ours {
+        true => Contract::Muster,
+        false => Contract::Choria { makes_keys },
+    }
+}
+
+/// Whether keys come from the authority, where they may.
+fn makes_keys(section: &Section<'_, '_>, may: bool) -> bool {
     let keys = section.text("keys", "\"node\" (or \"authority\")");
     let Some(keys) = keys else {
         return false;
     };
-    let ours = section.word("contract", &["choria", "muster"], "choria") == "muster";
     match keys.value.as_str() {
         "node" => false,
-        "authority" if !ours && !tokens => true,
+        "authority" if may => true,
         "authority" => {
             section.report(
                 &keys,
