@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
-use provisioner::hook::CsrReply;
+use provisioner::judge::CsrReply;
 use provisioner::ledger::{
     Act, Change, Committed, Evidence, Issuance, Ledger, Rules, Source, Store,
 };

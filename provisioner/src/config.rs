@@ -13,7 +13,6 @@ mod placement;
 mod read;
 mod reader;
 mod renewal;
-mod secret;
 mod streams;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +22,7 @@ use crate::audit;
 use crate::judge::RequestPolicy;
 use crate::ledger::{Reprovision, Rules};
 use crate::placement::Placement;
+use crate::secret::Secret;
 
 pub use ca::{
     AcmeConfig, Backend, Ca, CaKey, CaKind, Contract, Crl, Dns, Helper, Http, HttpApi, Passphrase,
@@ -31,7 +31,6 @@ pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};
 pub use renewal::Renewal;
-pub use secret::Secret;
 pub use streams::{Election, Events, Through};
 
 /// Where the configuration is looked for when no `--config` is given.

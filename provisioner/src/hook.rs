@@ -5,7 +5,7 @@
 //! asks a webhook or a certificate authority. A helper speaks the Choria provisioner's contract
 //! ([`choria`]) or ours ([`contract`]; [`answerer`] is its other side). Those that ask somebody else
 //! stand behind a [`guard`], which keeps the pace they can bear and leaves them alone while they
-//! fail; `watched` counts for the metrics what becomes of each question. Whatever a hook answers is
+//! fail. Whatever a hook answers is
 //! only a proposal: each certificate goes through [`crate::ca::judgement`] and each configuration
 //! through [`crate::judge::configuration`] before a node sees it.
 
@@ -15,12 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rand::RngCore;
-use serde::{Deserialize, Serialize};
 
 use crate::ca::ToBeSigned;
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
-use crate::judge::JudgedRequest;
+use crate::judge::{CsrReply, JudgedRequest};
+use crate::secret::Secret;
 
 pub mod answerer;
 mod breaker;
@@ -36,7 +35,6 @@ pub mod pool;
 mod process;
 mod program;
 mod redact;
-mod watched;
 
 pub use breaker::Standing;
 pub use builtin::BuiltinHook;
@@ -46,7 +44,6 @@ pub use grant::GrantHook;
 pub use guard::{Guarded, Pace};
 pub use http::HttpHook;
 pub use pool::{PoolHook, PoolSettings};
-pub(crate) use watched::Watched;
 
 /// Everything a hook may know about a node. Never a private key, never the raw token.
 #[derive(Clone, Debug)]
@@ -65,33 +62,6 @@ pub struct HookRequest {
     pub renewal: u32,
     /// The time of the decision.
     pub now: Timestamp,
-}
-
-/// What a node answered when it was asked to make a key: to `choria_provision#gencsr`, where nodes get certificates.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CsrReply {
-    /// The request, PEM.
-    pub csr: String,
-    /// The public key, PEM as the node wrote it (the original labels PKCS#1 as `PUBLIC KEY`).
-    pub public_key: String,
-    /// The directory in which the node keeps its TLS files.
-    pub ssldir: String,
-    /// Its reply to `gen25519` instead, where nodes get server tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ed25519: Option<Ed25519Reply>,
-}
-
-/// What a node answered to `choria_provision#gen25519`, and what it was asked with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ed25519Reply {
-    /// Its public key, 64 hexadecimal digits.
-    pub public_key: String,
-    /// The directory of its configuration, where it keeps the seed and awaits the token.
-    pub directory: String,
-    /// Its signature over the nonce's text, 128 hexadecimal digits.
-    pub signature: String,
-    /// The nonce.
-    pub nonce: String,
 }
 
 /// A hook's answer: the decision and, in the hook's words, why.

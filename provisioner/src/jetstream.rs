@@ -11,7 +11,7 @@ use server_core::bus::nats;
 use server_core::trust::jwt::Credential;
 use server_core::words::causes;
 
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::site::Attachment;
 
 /// How long the broker may take to acknowledge one write.

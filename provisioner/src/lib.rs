@@ -4,6 +4,7 @@
 //! In reading order:
 //!
 //! - [`code`]: the stable codes of everything that can keep a node out
+//! - [`secret`]: values that must never be printed
 //! - [`config`]: `provisioner.toml`, read strictly
 //! - [`judge`]: requests, tokens and settings, judged by pure functions
 //! - [`ca`]: the built-in authority, and the judgement of every certificate
@@ -49,6 +50,7 @@ pub mod pipeline;
 pub mod placement;
 pub mod ready;
 pub mod report;
+pub mod secret;
 pub mod service;
 pub mod site;
 pub mod step;

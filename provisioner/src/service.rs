@@ -13,7 +13,7 @@ mod dispatch;
 mod hook;
 mod renewals;
 mod roll_call;
-pub(crate) mod shared;
+mod shared;
 mod sources;
 mod watcher;
 

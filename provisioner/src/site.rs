@@ -17,9 +17,10 @@ use server_core::words::{CallerId, Collective, Identity, subject};
 use zeroize::Zeroizing;
 
 use crate::ca::{Authority, CertificatePolicy, TrustStore};
-use crate::config::{Caller, Config, Located, Mistake, Mistakes, Place, Secret, SecretSource, Tls};
+use crate::config::{Caller, Config, Located, Mistake, Mistakes, Place, SecretSource, Tls};
 use crate::hook::Hook;
 use crate::issuer::TokenIssuer;
+use crate::secret::Secret;
 use crate::template::{self, Templates};
 use authority::Signing;
 pub use caller::Signer;

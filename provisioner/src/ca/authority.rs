@@ -26,9 +26,9 @@ use leaf::{PublicKey, params};
 use super::key::{AuthorityKey, KeySource};
 use super::trust::{TrustStore, certificates, to_pem};
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
 use crate::judge::request::sha256;
 use crate::judge::{JudgedRequest, KeyKind};
+use crate::secret::Secret;
 
 /// How far a certificate's start lies before now, for nodes whose clock is behind.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);

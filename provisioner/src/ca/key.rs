@@ -8,7 +8,7 @@ use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
 use super::keyfile;
 use super::pkcs11::{KeyUri, Pin, TokenKey, TokenSettings};
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Where the private key of an authority is.
 #[derive(Clone, Debug)]

@@ -26,9 +26,9 @@ pub use make::{MadeKey, find_or_make};
 use sessions::Sessions;
 pub use uri::KeyUri;
 
-use crate::config::Secret;
 use crate::judge::KeyKind;
 use crate::judge::key::PublicKey;
+use crate::secret::Secret;
 
 /// What is signed to see that a key in a token is a certificate's. It is no certificate.
 const PROBE: &[u8] = b"muster: whether this private key belongs to its certificate";

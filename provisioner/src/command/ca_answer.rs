@@ -11,9 +11,9 @@ use rand::RngCore;
 
 use super::{Exit, PinArgs};
 use crate::ca::{Authority, KeySource};
-use crate::config::Secret;
 use crate::hook::answerer::Answerer;
 use crate::judge::RequestPolicy;
+use crate::secret::Secret;
 
 /// A question longer than this is none: requests and inventories are far shorter.
 const LONGEST: u64 = 4 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::ca::pkcs11::Pin;
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Where the PIN of a token is
 #[derive(Clone, Debug, Default, clap::Args)]

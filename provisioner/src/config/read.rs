@@ -10,10 +10,10 @@ use super::mistake::{Located, Mistakes};
 use super::reader::{Document, Section};
 use crate::judge::policy::Oid;
 use crate::judge::{KeyKind, RequestPolicy};
+use crate::secret::Secret;
 
 use super::{
-    Caller, Config, Csr, NodeFiles, Production, Provisioning, Secret, SecretSource, Tls, Token,
-    TokenKey,
+    Caller, Config, Csr, NodeFiles, Production, Provisioning, SecretSource, Tls, Token, TokenKey,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

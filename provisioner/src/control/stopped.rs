@@ -10,8 +10,7 @@ use tokio::runtime::Builder;
 use super::{Command, ControlError, Told, person, tell};
 use crate::config::{Config, Ledger as Kind};
 use crate::crl::Publisher;
-use crate::ledger::{Broker, Committed, Ledger, Pair, Store, read_bucket};
-use crate::service::shared::member;
+use crate::ledger::{Broker, Committed, Group, Ledger, Pair, Store, read_bucket};
 use crate::site::Site;
 
 /// How long all of it may take.
@@ -84,7 +83,7 @@ async fn in_bucket(
     command: &Command,
 ) -> Result<Told, ControlError> {
     let seed = Seed::from_os();
-    let me = member("operator", seed);
+    let me = Group::member("operator", seed);
     let client = broker.connect().await;
     let client = client.map_err(|error| failed(config, &error))?;
     let bucket = broker.open(&client, false).await;

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::redact::{quoted, shown};
 use super::{Decision, HookAnswer, HookError, HookRequest, Issued};
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// What may be in an answer beside its decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

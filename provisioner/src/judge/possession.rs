@@ -5,12 +5,12 @@ use server_core::trust::jwt::OrganizationKey;
 use server_core::trust::possession;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
+use super::Ed25519Reply;
 use super::identity::judge_name;
 use super::key::PublicKey;
 use super::request::{JudgedRequest, sha256};
 use super::{proof, weak};
 use crate::code::{Code, Refusal};
-use crate::hook::Ed25519Reply;
 
 /// Judges whether a node has the key of its request now: it signed a nonce that nobody was asked with
 /// before. The request itself may have been overheard long ago.

@@ -17,7 +17,7 @@ use super::record::{
 use super::renewal::Policy;
 use super::revocation::Reason;
 use crate::code::Code;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::step::{State, Step};
 use certificate::{keep, take_down, withheld};
 pub(super) use certificate::{placed, shipped_key};

@@ -10,7 +10,7 @@ use super::order::{Order, Ruling};
 use super::renewal::{Lapse, Renewal};
 use super::revocation::{Held, ListNumber};
 use crate::code::Code;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::placement::draw;
 use crate::step::{State, Step, words};
 

@@ -16,7 +16,7 @@ use super::{
     Reprovision, Rules, Setback, Source, Store, TokenUse, Verb,
 };
 use crate::code::Code;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::step::{State, Step};
 
 fn at(ms: i64) -> Timestamp {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::question::Question;
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// How long one request is sent to further nodes.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use super::sign::Signed;
 use super::signals::Watch;
 use super::{Context, Stop};
 use crate::code::{Code, Refusal};
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::judge::configuration::{self, JudgedConfiguration};
 use crate::ledger::{Act, Evidence, Issuance};
 use crate::placement::Target;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use server_core::client::{Call, ClientError};
 
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq)]

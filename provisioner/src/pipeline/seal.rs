@@ -4,9 +4,9 @@ use server_core::trust::ecdh::{NodeSecret, encrypt_pem};
 
 use super::inspect::Inspected;
 use crate::code::{Code, Refusal};
-use crate::config::Secret;
 use crate::judge::{JudgedRequest, RequestPolicy, judge_shipped};
 use crate::ledger::{Issuance, SealedKey};
+use crate::secret::Secret;
 
 /// Encrypts a key for the node that is being enrolled; what its certificate has to be for comes along.
 pub(super) fn seal(

@@ -1,13 +1,16 @@
 //! The hook, as the service has it: counted, and tested before any node is asked for anything.
 
+mod watched;
+
 use std::sync::Arc;
 
 use super::SELF_TEST;
 use crate::code::Code;
-use crate::hook::{HookError, Watched};
+use crate::hook::HookError;
 use crate::metrics::Metrics;
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
+pub(super) use watched::Watched;
 
 /// Has everything that is asked of the hook counted.
 pub(super) fn watched(site: &mut Site, metrics: &Metrics) -> Arc<Watched> {

@@ -55,13 +55,7 @@ fn name(config: &Config, seed: Seed) -> String {
             name
         }
     };
-    member(&configured.unwrap_or_else(host), seed)
-}
-
-/// The name of a member, of its own for each seed.
-pub(crate) fn member(name: &str, seed: Seed) -> String {
-    let epoch = seed.stream(1).next_u32();
-    format!("{name}.{epoch:08x}")
+    Group::member(&configured.unwrap_or_else(host), seed)
 }
 
 /// Which ledger it is, in words that are equal for two services exactly when the ledger is one.

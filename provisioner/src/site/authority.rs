@@ -10,7 +10,7 @@ use crate::ca::pkcs11::{Pin, TokenSettings};
 use crate::ca::{Authority, CertificatePolicy, KeySource, TrustStore};
 use crate::config::{
     AcmeConfig, Backend, CaKey, CaKind, Config, Contract, Helper, Http, HttpApi, Passphrase,
-    Secret, SecretSource,
+    SecretSource,
 };
 use crate::hook::exec::Program;
 use crate::hook::http::{
@@ -21,6 +21,7 @@ use crate::hook::{
     BuiltinHook, ExecHook, ExecSettings, GrantHook, Guarded, HelperContract, Hook, HttpHook,
     PoolHook, PoolSettings,
 };
+use crate::secret::Secret;
 
 /// The account at an ACME server, in the state folder.
 const ACCOUNT: &str = "acme-account.json";

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provisioner::config::Secret;
 use provisioner::hook::exec::Program;
 use provisioner::hook::http::{Acme, AcmeSettings, Api, Cfssl, StepCa, Vault, Webhook};
 use provisioner::hook::{ExecHook, ExecSettings, HelperContract, Hook, PoolHook, PoolSettings};
+use provisioner::secret::Secret;
 use server_core::trust::tls;
 
 use crate::authority::Authority;

@@ -10,7 +10,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509NameBuilder, X509ReqBuilder};
-use provisioner::hook::{CsrReply, HookRequest};
+use provisioner::hook::HookRequest;
+use provisioner::judge::CsrReply;
 use provisioner::judge::{RequestPolicy, judge};
 use serde_json::json;
 

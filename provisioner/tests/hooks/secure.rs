@@ -8,9 +8,9 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer as Mac;
 use provisioner::code::Code;
-use provisioner::config::Secret;
 use provisioner::hook::http::{HttpClient, Target, Webhook};
 use provisioner::hook::{Hook, HookError, HttpHook};
+use provisioner::secret::Secret;
 use server_core::trust::tls;
 
 use crate::authority::{Authority, Signer};

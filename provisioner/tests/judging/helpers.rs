@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use provisioner::code::{Class, Code};
 use provisioner::hook::{
-    CsrReply, Decision, ExecHook, ExecSettings, Hook, HookAnswer, HookError, HookRequest, Issued,
+    Decision, ExecHook, ExecSettings, Hook, HookAnswer, HookError, HookRequest, Issued,
 };
-use provisioner::judge::{RequestPolicy, judge};
+use provisioner::judge::{CsrReply, RequestPolicy, judge};
 use serde_json::{Value, json};
 
 use crate::soon::soon;

@@ -8,11 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use provisioner::code::Code;
 use provisioner::config::Config;
-use provisioner::hook::{
-    CsrReply, Decision, Ed25519Reply, ExecHook, ExecSettings, Hook, HookRequest,
-};
+use provisioner::hook::{Decision, ExecHook, ExecSettings, Hook, HookRequest};
 use provisioner::issuer::{Holder, TokenIssuer};
-use provisioner::judge::judge_possession;
+use provisioner::judge::{CsrReply, Ed25519Reply, judge_possession};
 use provisioner::site::{Issues, Site};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

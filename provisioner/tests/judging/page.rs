@@ -6,10 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use provisioner::code::Code;
 use provisioner::hook::{
-    CsrReply, Decision, ExecHook, ExecSettings, HelperContract, Hook, HookError, HookRequest,
-    Issued,
+    Decision, ExecHook, ExecSettings, HelperContract, Hook, HookError, HookRequest, Issued,
 };
-use provisioner::judge::judge_possession;
+use provisioner::judge::{CsrReply, judge_possession};
 use serde_json::{Value, json};
 
 use crate::{helpers, issuer};

@@ -9,12 +9,13 @@ use super::{DAY, SECOND, located, needed_path, secret};
 use crate::ca::pkcs11::KeyUri;
 use crate::config::reader::Section;
 use crate::config::{
-    Backend, Ca, CaKey, CaKind, Contract, Crl, Helper, Http, HttpApi, Located, Passphrase, Secret,
+    Backend, Ca, CaKey, CaKind, Contract, Crl, Helper, Http, HttpApi, Located, Passphrase,
     SecretSource,
 };
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
 use crate::hook::http::Target;
+use crate::secret::Secret;
 
 /// The longest life of a list of revoked certificates.
 const LONGEST_LIST: Duration = Duration::from_secs(30 * 86_400);

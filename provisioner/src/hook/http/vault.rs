@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::reply::Reply;
 use super::{Api, HttpClient, issue, names, seconds};
-use crate::config::Secret;
 use crate::hook::{HookAnswer, HookError, HookRequest};
+use crate::secret::Secret;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");

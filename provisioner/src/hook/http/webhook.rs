@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use super::reply::Reply;
 use super::{Api, HttpClient};
 use crate::code::Code;
-use crate::config::Secret;
 use crate::hook::contract::{self, Question};
 use crate::hook::{HookAnswer, HookError, HookRequest};
 use crate::judge::request::sha256;
+use crate::secret::Secret;
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-muster-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-muster-signature");

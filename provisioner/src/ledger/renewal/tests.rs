@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::record::Ask;
 use super::*;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 
 const POLICY: Policy = Policy {
     reprovision: Reprovision::Approval,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
+use rand::RngCore as _;
+use server_core::words::Seed;
 use tokio::sync::{Notify, watch};
 
 use super::roll::{Beat, Roll};
@@ -54,6 +56,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The name of a member, of its own for each seed.
+    pub(crate) fn member(name: &str, seed: Seed) -> String {
+        let epoch = seed.stream(1).next_u32();
+        format!("{name}.{epoch:08x}")
+    }
+
     pub(in crate::ledger) fn new(me: &str, pair: Pair) -> Self {
         Self {
             me: me.to_owned(),

@@ -27,7 +27,7 @@ use super::writer::{With, Writer};
 use super::{replica, value};
 use crate::audit::Audit;
 use crate::code::Code;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::step::{State, Step};
 
 /// Values by key, with their revisions.

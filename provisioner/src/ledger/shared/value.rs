@@ -11,7 +11,7 @@ use super::super::renewal::Policy;
 use super::super::revocation::{self, Revocation};
 use super::super::store::{state_counter, step_counter, target_counter};
 use super::super::writer::Committed;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 use crate::step::State;
 
 /// Entries of the history that a value keeps; older ones are only counted.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provisioner::code::Code;
-use provisioner::config::Secret;
 use provisioner::hook::http::Vault;
+use provisioner::secret::Secret;
 use server_core::trust::tls;
 
 use super::{LIFE, chain, enrols, hook, private, program, ready, start, turned_away};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use provisioner::ca::{CertificatePolicy, TrustStore, judge_chain};
 use provisioner::code::Code;
-use provisioner::config::Secret;
 use provisioner::hook::exec::Program;
 use provisioner::hook::http::{Acme, AcmeSettings, DnsCommand, ExternalAccount};
 use provisioner::hook::{Decision, Hook, HookError};
+use provisioner::secret::Secret;
 use server_core::trust::tls;
 
 use super::{

@@ -13,9 +13,9 @@ use super::transport::Transport;
 use super::{AcmeSettings, problem};
 use crate::ca::{read_secret, write_secret};
 use crate::code::Code;
-use crate::config::Secret;
 use crate::hook::HookError;
 use crate::hook::http::HttpClient;
+use crate::secret::Secret;
 
 /// An account that the server's people know otherwise, and that a new one is bound to (RFC 8555
 /// §7.3.4).

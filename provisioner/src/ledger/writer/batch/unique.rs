@@ -6,7 +6,7 @@ use super::super::super::apply::shipped_key;
 use super::super::super::record::{Act, Change, KeyRecord, TokenUse};
 use super::super::super::store::LedgerError;
 use super::Batch;
-use crate::hook::CsrReply;
+use crate::judge::CsrReply;
 
 impl Batch<'_> {
     /// Takes down the serial number of a new certificate; false where another

@@ -6,8 +6,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use rand::RngCore;
 
-use super::{Hook, HookAnswer, HookError, HookRequest, Standing};
 use crate::ca::ToBeSigned;
+use crate::hook::{Hook, HookAnswer, HookError, HookRequest, Standing};
 use crate::metrics::HookMetrics;
 
 /// Whichever hook it is, with its metrics.
