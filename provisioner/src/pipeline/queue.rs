@@ -3,8 +3,10 @@
 //!
 //! An identity is in here at most once, so at most one enrolment of it is under
 //! way. Each source has a lane and the lanes take turns, so a flood from one
-//! source delays the others by one place at most. Parked identities wait here
-//! for their time. The number of identities waiting and parked is bounded; what
+//! source delays the others by one place at most. Whoever was silent when it was
+//! asked last has a lane beside those: it is asked again when nobody else waits,
+//! and now and then while others do, so that dead nodes keep no living one
+//! waiting. Parked identities wait here for their time. The number of identities waiting and parked is bounded; what
 //! does not fit is shed, said so, and brought back by the next sweep. Nodes that
 //! never answered have three quarters of the places: made-up names cannot fill it.
 
@@ -23,6 +25,11 @@ const LANES: [Source; 4] = [
     Source::Sweep,
     Source::Alive,
 ];
+
+/// The lane of those that were silent.
+const SILENT: usize = LANES.len();
+/// One of them is taken after so many others.
+const PASSES: usize = 15;
 
 /// A place in the work: its holder may enrol this identity, and must give it
 /// back with [`Queue::park`] or [`Queue::leave`].
@@ -49,11 +56,22 @@ pub enum Offer {
     Limited,
 }
 
+/// What an identity is parked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parking {
+    /// It waits for its time.
+    Firm,
+    /// Hearing of it earlier is reason enough to try earlier.
+    Eager,
+    /// The same, and it was silent when it was asked.
+    Silent,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Waiting { lane: usize },
     Working,
-    Parked { until: Timestamp, eager: bool },
+    Parked { until: Timestamp, parking: Parking },
 }
 
 /// Where an identity is, and what is known of it.
@@ -65,6 +83,22 @@ struct Seat {
     hearsay: bool,
 }
 
+impl Seat {
+    /// What it is parked for, if it is.
+    const fn parking(&self) -> Option<Parking> {
+        match self.place {
+            Place::Parked { parking, .. } => Some(parking),
+            _ => None,
+        }
+    }
+
+    /// It is parked, and tried as soon as it is heard of.
+    fn is_eager(&self) -> bool {
+        self.parking()
+            .is_some_and(|parking| parking != Parking::Firm)
+    }
+}
+
 /// The queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -74,8 +108,10 @@ pub struct Queue {
     working: usize,
     /// Identities waiting or parked that never answered.
     hearsay: usize,
-    lanes: [VecDeque<Ticket>; LANES.len()],
+    lanes: [VecDeque<Ticket>; LANES.len() + 1],
     turn: usize,
+    /// How many were taken since one of the silent was.
+    passes: usize,
     parked: BTreeSet<(Timestamp, Identity)>,
 }
 
@@ -91,13 +127,14 @@ impl Queue {
             hearsay: 0,
             lanes: Default::default(),
             turn: 0,
+            passes: 0,
             parked: BTreeSet::new(),
         }
     }
 
     /// Takes an arrival in. A parked identity that was only silent is queued at
-    /// once when it is heard of again. One that waits among those of whom only
-    /// events tell goes to another lane once it answers.
+    /// once when it is heard of again, and goes before others that were silent. One that waits among
+    /// those of whom only events tell goes to another lane once it answers.
     pub fn offer(&mut self, arrival: &Arrival) -> Offer {
         let answered = answers(arrival.source);
         let Some(seat) = self.places.get(&arrival.identity).copied() else {
@@ -111,11 +148,17 @@ impl Queue {
             return Offer::Queued;
         };
         let hearsay = seat.hearsay && !answered;
+        let is_news = arrival.source != Source::Alive;
         match seat.place {
-            Place::Parked { eager: true, .. } if arrival.source != Source::Alive => {
+            Place::Parked { .. } if is_news && seat.is_eager() => {
                 self.leave(&arrival.identity);
                 self.enqueue(ticket(arrival), hearsay);
                 Offer::Queued
+            }
+            Place::Waiting { lane: SILENT } if is_news => {
+                self.leave(&arrival.identity);
+                self.enqueue(ticket(arrival), hearsay);
+                Offer::Known
             }
             Place::Waiting { .. } if hearsay != seat.hearsay => {
                 self.leave(&arrival.identity);
@@ -128,34 +171,50 @@ impl Queue {
 
     /// The next identity to work on.
     pub fn take(&mut self) -> Option<Ticket> {
-        for step in 0..LANES.len() {
-            let lane = (self.turn + step) % LANES.len();
-            while let Some(ticket) = self.lanes[lane].pop_front() {
-                // Some have left, or wait in another lane by now.
-                let Some(seat) = self.places.get_mut(&ticket.identity) else {
-                    continue;
-                };
-                if seat.place != (Place::Waiting { lane }) {
-                    continue;
+        let turn = self.turn;
+        let turns = (0..LANES.len()).map(|step| (turn + step) % LANES.len());
+        let silent_first = (self.passes >= PASSES).then_some(SILENT);
+        let order = silent_first.into_iter().chain(turns).chain([SILENT]);
+        for lane in order {
+            let Some(ticket) = self.take_from(lane) else {
+                continue;
+            };
+            match lane {
+                SILENT => self.passes = 0,
+                _ => {
+                    self.passes += 1;
+                    self.turn = (lane + 1) % LANES.len();
                 }
-                seat.place = Place::Working;
-                self.hearsay -= usize::from(seat.hearsay);
-                self.waiting -= 1;
-                self.working += 1;
-                self.turn = (lane + 1) % LANES.len();
-                return Some(ticket);
             }
+            return Some(ticket);
         }
         None
     }
 
-    /// Gives an identity back that is to be tried again at a time. `eager` when
-    /// hearing of it earlier is reason enough to try earlier.
-    pub fn park(&mut self, identity: &Identity, until: Timestamp, eager: bool) {
+    fn take_from(&mut self, lane: usize) -> Option<Ticket> {
+        while let Some(ticket) = self.lanes[lane].pop_front() {
+            // Some have left, or wait in another lane by now.
+            let Some(seat) = self.places.get_mut(&ticket.identity) else {
+                continue;
+            };
+            if seat.place != (Place::Waiting { lane }) {
+                continue;
+            }
+            seat.place = Place::Working;
+            self.hearsay -= usize::from(seat.hearsay);
+            self.waiting -= 1;
+            self.working += 1;
+            return Some(ticket);
+        }
+        None
+    }
+
+    /// Gives an identity back that is to be tried again at a time.
+    pub fn park(&mut self, identity: &Identity, until: Timestamp, parking: Parking) {
         let before = self.places.get(identity);
-        let hearsay = eager && before.is_some_and(|seat| seat.hearsay);
+        let hearsay = parking != Parking::Firm && before.is_some_and(|seat| seat.hearsay);
         self.leave(identity);
-        let place = Place::Parked { until, eager };
+        let place = Place::Parked { until, parking };
         self.places
             .insert(identity.clone(), Seat { place, hearsay });
         self.hearsay += usize::from(hearsay);
@@ -171,7 +230,7 @@ impl Queue {
         }
         let offer = self.offer(arrival);
         if offer == Offer::Queued {
-            self.park(identity, until, false);
+            self.park(identity, until, Parking::Firm);
             if !answers(arrival.source) {
                 self.doubt(identity);
             }
@@ -228,8 +287,8 @@ impl Queue {
     /// Queues a parked identity of which hearing is reason enough to try it earlier; says whether
     /// it was one.
     pub fn rouse(&mut self, identity: &Identity, now: Timestamp) -> bool {
-        let place = self.places.get(identity).map(|seat| seat.place);
-        matches!(place, Some(Place::Parked { eager: true, .. })) && self.hasten(identity, now)
+        let seat = self.places.get(identity);
+        seat.is_some_and(Seat::is_eager) && self.hasten(identity, now)
     }
 
     /// The clock was set by this much: whoever is parked waits as long as before.
@@ -262,14 +321,19 @@ impl Queue {
             if until > now {
                 break;
             }
-            let hearsay = self.places.get(&identity).is_some_and(|s| s.hearsay);
+            let seat = self.places.get(&identity).copied();
+            let hearsay = seat.is_some_and(|seat| seat.hearsay);
+            let parking = seat.and_then(|seat| seat.parking());
             self.leave(&identity);
             let ticket = Ticket {
                 identity,
                 source: Source::Ledger,
                 since: until,
             };
-            self.enqueue(ticket, hearsay);
+            match parking {
+                Some(Parking::Silent) => self.enqueue_in(SILENT, ticket, hearsay),
+                _ => self.enqueue(ticket, hearsay),
+            }
             woken += 1;
         }
         woken
@@ -305,14 +369,15 @@ impl Queue {
         self.working
     }
 
-    /// Since when the longest-waiting identity waits.
+    /// Since when the longest-waiting identity waits, those that were silent left out.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
         let waits = |(lane, ticket): (usize, &Ticket)| {
             let seat = self.places.get(&ticket.identity)?;
             (seat.place == Place::Waiting { lane }).then_some(ticket.since)
         };
-        let fronts = self.lanes.iter().map(VecDeque::front).enumerate();
+        let lanes = self.lanes.iter().take(LANES.len());
+        let fronts = lanes.map(VecDeque::front).enumerate();
         fronts
             .filter_map(|(lane, front)| waits((lane, front?)))
             .min()
@@ -326,6 +391,10 @@ impl Queue {
 
     fn enqueue(&mut self, ticket: Ticket, hearsay: bool) {
         let lane = LANES.iter().position(|l| *l == ticket.source).unwrap_or(0);
+        self.enqueue_in(lane, ticket, hearsay);
+    }
+
+    fn enqueue_in(&mut self, lane: usize, ticket: Ticket, hearsay: bool) {
         let place = Place::Waiting { lane };
         self.places
             .insert(ticket.identity.clone(), Seat { place, hearsay });
@@ -355,6 +424,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const PARKINGS: [Parking; 3] = [Parking::Firm, Parking::Eager, Parking::Silent];
 
     fn at(s: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s)
@@ -397,8 +468,8 @@ mod tests {
             queue.offer(&arrival(name, Source::Startup));
             queue.take();
         }
-        queue.park(&id("a"), at(5), false);
-        queue.park(&id("b"), at(9), false);
+        queue.park(&id("a"), at(5), Parking::Firm);
+        queue.park(&id("b"), at(9), Parking::Firm);
         queue.shift(SignedDuration::from_hours(-1));
         assert_eq!(queue.next_due(), Some(at(5 - 3_600)));
         assert_eq!(queue.wake(at(6 - 3_600)), 1);
@@ -416,8 +487,8 @@ mod tests {
             queue.offer(&arrival(name, Source::Startup));
             queue.take();
         }
-        queue.park(&id("silent"), at(90), true);
-        queue.park(&id("refused"), at(90), false);
+        queue.park(&id("silent"), at(90), Parking::Eager);
+        queue.park(&id("refused"), at(90), Parking::Firm);
         let roused = ["silent", "refused", "stranger", "silent"].map(|name| {
             let name = id(name);
             queue.rouse(&name, at(1))
@@ -435,6 +506,31 @@ mod tests {
         queue.offer(&arrival("w1", Source::Sweep));
         queue.offer(&arrival("l1", Source::Alive));
         assert_eq!(taken(&mut queue), ["s1", "w1", "l1", "s2", "s3"]);
+    }
+
+    #[test]
+    fn whoever_was_silent_is_asked_after_the_others_but_not_never() {
+        let mut queue = Queue::new(100);
+        for name in ["dead1", "dead2", "back"] {
+            queue.offer(&arrival(name, Source::Startup));
+            queue.take();
+            queue.park(&id(name), at(5), Parking::Silent);
+        }
+        queue.wake(at(5));
+        for n in 0..20 {
+            queue.offer(&arrival(&format!("n{n}"), Source::Startup));
+        }
+        queue.offer(&arrival("back", Source::Startup));
+        let order = taken(&mut queue);
+        let turn = |name: &str| order.iter().position(|taken| taken == name);
+        assert_eq!(
+            turn("dead1"),
+            Some(PASSES - 3),
+            "three had been taken before"
+        );
+        assert_eq!(turn("n0"), Some(0));
+        assert_eq!(turn("back"), Some(21), "it was heard of again");
+        assert_eq!(turn("dead2"), Some(22), "nobody else waits");
     }
 
     #[test]
@@ -467,7 +563,7 @@ mod tests {
         );
         // Parked and woken, they are still no more than hearsay.
         for n in 0..5 {
-            queue.park(&id(&format!("f{n}")), at(10), true);
+            queue.park(&id(&format!("f{n}")), at(10), Parking::Eager);
         }
         assert_eq!(queue.hearsay(), 5);
         queue.wake(at(10));
@@ -483,9 +579,9 @@ mod tests {
             queue.offer(&arrival(name, Source::Startup));
             queue.take();
         }
-        queue.park(&id("a"), at(10), true);
-        queue.park(&id("b"), at(20), true);
-        queue.park(&id("c"), at(30), false);
+        queue.park(&id("a"), at(10), Parking::Eager);
+        queue.park(&id("b"), at(20), Parking::Eager);
+        queue.park(&id("c"), at(30), Parking::Firm);
         assert_eq!(queue.next_due(), Some(at(10)));
         assert_eq!(queue.wake(at(9)), 0);
         assert_eq!(queue.wake(at(10)), 1);
@@ -512,7 +608,7 @@ mod tests {
                         prop_assert!(working.insert(ticket.identity), "taken twice");
                     },
                     3 => if working.remove(&id(&name)) {
-                        queue.park(&id(&name), at(clock + 3), clock % 2 == 0);
+                        queue.park(&id(&name), at(clock + 3), PARKINGS[clock as usize % 3]);
                     },
                     4 => if working.remove(&id(&name)) { queue.leave(&id(&name)); },
                     _ => { queue.wake(at(clock)); }

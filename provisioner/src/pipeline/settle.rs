@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use server_core::words::Identity;
 
 use super::confirm::Confirmed;
+use super::queue::Parking;
 use super::{Context, retry};
 use crate::code::{Class, Code, Refusal};
 use crate::ledger::{Act, Enrolment, LedgerError, Reprovision, Setback};
@@ -86,7 +87,7 @@ pub(crate) async fn settle(
         Err((step, Stop::Ledger(error))) => {
             tracing::error!(%node, %step, %error, code = %error.code(), "nothing is decided");
             let until = after(context.now(), context.site.config.retry.first);
-            context.with_queue(|queue| queue.park(node, until, false));
+            context.with_queue(|queue| queue.park(node, until, Parking::Firm));
         }
         Err((_, Stop::Ended)) => context.with_queue(|queue| queue.leave(node)),
     }
@@ -99,7 +100,7 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), &refusal));
     let pause = pause.flatten();
     let next_try = pause.map(|pause| after(context.now(), pause));
-    let eager = is_absence(refusal.code);
+    let parking = parking(refusal.code);
     tracing::warn!(
         %node, %step, code = %refusal.code, %state,
         next_try = next_try.map(|at| at.to_string()), "{}", refusal.message
@@ -116,7 +117,7 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     let recorded = context.insist(node.as_str(), Act::SetBack(setback)).await;
     match (recorded, next_try) {
         (Ok(_), Some(until)) => {
-            context.with_queue(|queue| queue.park(node, until, eager));
+            context.with_queue(|queue| queue.park(node, until, parking));
             hasten_if_wanted(context, node);
         }
         (Err(Stop::Held(state)), _) => held(context, node, step, state),
@@ -185,12 +186,13 @@ fn until_expiry(context: &Context, known: Option<&Enrolment>) -> Option<Duration
     Some(left.max(context.site.config.retry.first))
 }
 
-/// Codes that hearing of the node again makes worth another try at once.
-fn is_absence(code: Code) -> bool {
-    matches!(
-        code,
-        Code::RpcTimeout | Code::NodeGone | Code::NodeUnconfirmed | Code::BrokerDown
-    )
+/// What a node is parked for that was set back with this code.
+pub(crate) const fn parking(code: Code) -> Parking {
+    match code {
+        Code::RpcTimeout => Parking::Silent,
+        Code::NodeGone | Code::NodeUnconfirmed | Code::BrokerDown => Parking::Eager,
+        _ => Parking::Firm,
+    }
 }
 
 /// This much later, or the last moment there is.

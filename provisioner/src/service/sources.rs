@@ -21,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::pipeline::Context;
 use crate::pipeline::arrive::{Arrival, Heard, Listener};
 use crate::pipeline::ask::Late;
-use crate::pipeline::queue::Offer;
+use crate::pipeline::queue::{Offer, Parking};
+use crate::pipeline::settle;
 use crate::step::State;
 
 /// Events that may wait to be read.
@@ -131,8 +132,9 @@ impl Sources {
                     queued += 1;
                 }
                 (State::Parked, Some(until)) => {
+                    let parking = enrolment.code.map_or(Parking::Eager, settle::parking);
                     context.with_queue(|queue| {
-                        queue.park(&identity, until, true);
+                        queue.park(&identity, until, parking);
                         if !enrolment.answered {
                             queue.doubt(&identity);
                         }
