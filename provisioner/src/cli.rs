@@ -195,7 +195,14 @@ impl Cli {
         let named = self.config.as_deref();
         let mut rng = ChaCha20Rng::from_os_rng();
         match self.command {
-            Command::Run(args) => args.run(Config::load(named)?),
+            Command::Run(args) => match Config::load(named) {
+                Ok(config) => args.run(config),
+                Err(ConfigError::Mistakes(mistakes)) => {
+                    eprintln!("{mistakes}");
+                    Ok(Exit::Negative)
+                }
+                Err(error) => Err(error.into()),
+            },
             Command::Check(args) => match Config::load(named) {
                 Ok(config) => args.run(config, out),
                 Err(ConfigError::Mistakes(mistakes)) => {

@@ -128,7 +128,10 @@ pub enum ControlError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// A service runs and does not answer.
-    #[error("{}: {source}", socket.display())]
+    #[error(
+        "a service runs behind {} and did not answer: {source}; see its log, or try again",
+        socket.display()
+    )]
     Socket {
         /// The socket.
         socket: PathBuf,
@@ -136,7 +139,9 @@ pub enum ControlError {
         source: io::Error,
     },
     /// Whoever runs the command is not whose service it is.
-    #[error("{0} may not tell this service what to do: only its own user and root may")]
+    #[error(
+        "{0} may neither ask nor tell this service anything: only its own user and root may (sudo)"
+    )]
     NotAllowed(String),
     /// The command could not be carried out on a stopped service's ledger.
     #[error("the ledger cannot be written here: {0}")]
@@ -222,6 +227,10 @@ fn ask_service(state_dir: &Path, line: &Line) -> Result<Option<Value>, ControlEr
         Ok(_) if text.is_empty() => Ok(None),
         Ok(_) => Ok(Some(serde_json::from_slice(&text)?)),
         Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let says = format!("nothing within {}", humantime::format_duration(LIMIT));
+            Err(failed(io::Error::new(io::ErrorKind::TimedOut, says)))
+        }
         Err(error) => Err(failed(error)),
     }
 }

@@ -253,6 +253,9 @@ pub struct Show {
     /// The target it is placed at.
     #[serde(default)]
     pub target: Option<String>,
+    /// What it is enrolled with, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled: Option<Enrolled>,
     /// It is enrolled and may enrol once more with another key.
     #[serde(default)]
     pub approved: bool,
@@ -269,6 +272,15 @@ pub struct Show {
     pub server_token_until: Option<Timestamp>,
     /// What was signed for it last, if anything.
     pub certificate: Option<Certificate>,
+}
+
+/// What a node is enrolled with, in `provisioner show IDENTITY --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// SHA-256 of the public key (SPKI), hexadecimal.
+    pub key: String,
+    /// End of its certificate or server token.
+    pub until: Option<Timestamp>,
 }
 
 /// A certificate in `provisioner show IDENTITY --json`.

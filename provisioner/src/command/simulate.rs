@@ -17,12 +17,14 @@ mod told;
 use super::Exit;
 use crate::code::{Class, Code, Refusal};
 use crate::config::Config;
-use crate::control;
+use crate::control::{self, ControlError};
 use crate::hook::{Decision, HookAnswer, HookRequest, Issued};
 use crate::issuer::Holder;
-use crate::judge::{self, configuration};
-use crate::judge::{CsrReply, Ed25519Reply};
+use crate::judge::{self, CsrReply, Ed25519Reply, JudgedRequest, configuration};
+use crate::ledger::{LedgerError, Reprovision};
+use crate::pipeline::csr::exists;
 use crate::placement::{Candidate, Target, nowhere};
+use crate::report::Show;
 use crate::site::{Issues, Site};
 use crate::step::{State, Step};
 use crate::template::Scope;
@@ -39,7 +41,8 @@ Examples:
   provisioner simulate web17.example.net --csr node.csr --token provisioning.jwt --json | jq .config
 
 Asks the hook with dry_run, so it needs one that can be asked so: the built-in authority, or a
-helper of our own contract. What the ledger knows of the node counts where there is a ledger.
+helper of our own contract. Where there is a ledger, it counts what was decided about the node and
+whether it may enrol with this key; not whether the key is another node's, or a token is used up.
 Exit status: 0 it would be enrolled, 1 it would not, 2 it cannot be said")]
 pub struct SimulateArgs {
     /// The node
@@ -70,13 +73,7 @@ impl SimulateArgs {
     /// # Errors
     /// A file cannot be read, the configuration is wrong, or the hook can only be asked in earnest.
     pub fn run(&self, config: Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let site = match Site::load(config) {
-            Ok(site) => site,
-            Err(mistakes) => {
-                writeln!(out, "{mistakes}")?;
-                return Ok(Exit::Negative);
-            }
-        };
+        let site = Site::load(config)?;
         let simulated = match self.simulate(&site)? {
             Ok(simulated) => simulated,
             Err((step, refusal)) => Simulated {
@@ -112,8 +109,8 @@ impl SimulateArgs {
         };
         let token = self.token.as_deref().map(read).transpose()?;
         let now = Timestamp::now();
-        let judged = self
-            .held(site)?
+        let known = self.known(site)?;
+        let judged = held(known.as_ref())
             .and_then(|()| {
                 let token = token.as_ref().map(|token| token.as_slice());
                 claims(site, token, now, &self.identity, &inventory)
@@ -124,7 +121,10 @@ impl SimulateArgs {
                     Some(reply) => judge::judge_possession(reply, &self.identity, policy.punycode),
                     None => judge::judge(asked.csr.as_bytes(), &self.identity, policy),
                 };
-                Ok((claims, request.map_err(at(Step::Csr))?))
+                let request = request.map_err(at(Step::Csr))?;
+                let reprovision = site.config.reprovision;
+                enrolled(known.as_ref(), &request, reprovision, now)?;
+                Ok((claims, request))
             });
         let (claims, request) = match judged {
             Ok(judged) => judged,
@@ -150,7 +150,7 @@ impl SimulateArgs {
             ),
             Err(error) => return Ok(Err((Step::Sign, error.into()))),
         };
-        Ok(self.answered(site, &question, answer))
+        Ok(self.answered(site, &question, answer, known.as_ref()))
     }
 
     /// What the node would answer when it is asked for a key. Where nodes get tokens that is any key:
@@ -185,20 +185,12 @@ impl SimulateArgs {
         }
     }
 
-    /// What the ledger knows that keeps the node out.
-    fn held(&self, site: &Site) -> anyhow::Result<Result<(), Stopped>> {
-        let config = &site.config;
-        // Without a ledger nothing is known of any node.
-        let Ok(Some(show)) = control::show(config, &self.identity) else {
-            return Ok(Ok(()));
-        };
-        let node = show.node;
-        let held = node.state.is_tombstone() || node.state == State::Quarantined;
-        let code = node.code.unwrap_or(Code::IdentityBanned);
-        Ok(match held {
-            true => Err((node.step, Refusal::new(code, node.says))),
-            false => Ok(()),
-        })
+    /// What the ledger knows of the node. Without a ledger nothing is known of any.
+    fn known(&self, site: &Site) -> anyhow::Result<Option<Show>> {
+        match control::show(&site.config, &self.identity) {
+            Err(ControlError::Ledger(LedgerError::Missing(_))) => Ok(None),
+            known => Ok(known?),
+        }
     }
 
     fn answered(
@@ -206,6 +198,7 @@ impl SimulateArgs {
         site: &Site,
         question: &HookRequest,
         answer: HookAnswer,
+        known: Option<&Show>,
     ) -> Result<Simulated, Stopped> {
         let (decision, reason_code) = match &answer.decision {
             Decision::Issue(_) => ("issue", None),
@@ -231,7 +224,7 @@ impl SimulateArgs {
                 ssldir: issued.ssldir.as_deref().unwrap_or(&self.ssldir),
                 inventory: &question.inventory,
                 claims: &question.claims,
-                target: self.place(site, question, issued.placement.as_deref())?,
+                target: self.place(site, question, issued.placement.as_deref(), known)?,
             };
             let stopped = at(Step::Configure);
             let settings = match issued.configuration {
@@ -293,6 +286,7 @@ impl SimulateArgs {
         site: &'s Site,
         question: &HookRequest,
         by_hook: Option<&str>,
+        known: Option<&Show>,
     ) -> Result<Option<&'s Target>, Stopped> {
         let placement = &site.config.placement;
         if let Some(name) = by_hook {
@@ -303,16 +297,49 @@ impl SimulateArgs {
         }
         let placed = control::status(&site.config).map(|status| status.targets);
         let placed = placed.unwrap_or_default();
-        let before = control::show(&site.config, &self.identity).ok().flatten();
         let candidate = Candidate {
             identity: &self.identity,
             inventory: &question.inventory,
             claims: &question.claims,
-            before: before.as_ref().and_then(|show| show.target.as_deref()),
+            before: known.and_then(|show| show.target.as_deref()),
         };
         let count = |target: &str| placed.get(target).copied().unwrap_or(0);
         let chosen = placement.choose(candidate, count);
         chosen.map(Some).ok_or_else(|| (Step::Sign, nowhere()))
+    }
+}
+
+/// What was decided about the node that keeps it out.
+fn held(known: Option<&Show>) -> Result<(), Stopped> {
+    let Some(Show { node, .. }) = known else {
+        return Ok(());
+    };
+    let held = node.state.is_tombstone() || node.state == State::Quarantined;
+    let code = node.code.unwrap_or(Code::IdentityBanned);
+    match held {
+        true => Err((node.step, Refusal::new(code, node.says.clone()))),
+        false => Ok(()),
+    }
+}
+
+/// Whether the node may enrol with this key, where it is enrolled already (rule 38). One that was
+/// asked back to renew its certificate may.
+fn enrolled(
+    known: Option<&Show>,
+    request: &JudgedRequest,
+    policy: Reprovision,
+    now: Timestamp,
+) -> Result<(), Stopped> {
+    let Some((show, enrolled)) = known.and_then(|show| Some((show, show.enrolled.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let same = enrolled.key == request.spki_sha256_hex();
+    let passes =
+        (show.renewal.is_some() && same) || policy.passes(same, show.approved, enrolled.until, now);
+    match passes {
+        true => Ok(()),
+        false => Err((Step::Csr, exists(&enrolled.key, policy))),
     }
 }
 

@@ -118,16 +118,21 @@ words! {
 }
 
 impl Reprovision {
-    /// Whether an enrolled node may go on with the key its request is for.
-    pub(super) fn passes(self, enrolment: &Enrolment, same_key: bool, now: Timestamp) -> bool {
+    /// Whether an enrolled node may go on with the key its request is for. It was `approved` by a
+    /// person or not, and what it is enrolled with ends at `until`.
+    pub(crate) fn passes(
+        self,
+        same_key: bool,
+        approved: bool,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
         match self {
             Self::Never => false,
             _ if same_key => true,
             Self::SameKey => false,
-            Self::Approval => enrolment.approved,
-            Self::AfterExpiry => {
-                enrolment.approved || enrolment.enrolled_until.is_some_and(|end| end <= now)
-            }
+            Self::Approval => approved,
+            Self::AfterExpiry => approved || until.is_some_and(|end| end <= now),
         }
     }
 

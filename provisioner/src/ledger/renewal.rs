@@ -111,7 +111,10 @@ impl Policy {
         match &enrolment.renewal {
             Some(_) if same => true,
             Some(renewal) if self.new_key && (let_in || renewal.is_open(now)) => true,
-            _ => self.reprovision.passes(enrolment, same, now),
+            _ => {
+                let (approved, until) = (enrolment.approved, enrolment.enrolled_until);
+                self.reprovision.passes(same, approved, until, now)
+            }
         }
     }
 

@@ -45,13 +45,19 @@ pub(super) const LATENCIES: TableDefinition<'_, (u8, u64), u64> = TableDefinitio
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// Another process has it open.
-    #[error("{} is in use by another process", .0.display())]
+    #[error(
+        "{} is in use by another process, most likely a service of this folder; stop that one first",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// There is none yet.
     #[error("{} is not there: no service has run with this configuration yet", .0.display())]
     Missing(PathBuf),
     /// It was written by a later version.
-    #[error("{} has format {found}; this version knows {FORMAT}", file.display())]
+    #[error(
+        "{} has format {found}, and this version knows {FORMAT}: a later version wrote it; run that",
+        file.display()
+    )]
     Format {
         /// The file.
         file: PathBuf,

@@ -484,9 +484,7 @@ async fn approval_frees_one_new_key() {
 #[test]
 fn reprovisioning_is_by_policy() {
     use Reprovision::{AfterExpiry, Approval, Never, SameKey};
-    let mut record = super::Enrolment::newcomer(at(0));
-    record.enrolled_key = Some("k1".to_owned());
-    record.enrolled_until = Some(at(1_000));
+    let until = Some(at(1_000));
     // (policy, same key, other key before expiry, after it, approved)
     for (policy, wanted) in [
         (Never, [false, false, false, false]),
@@ -494,10 +492,7 @@ fn reprovisioning_is_by_policy() {
         (Approval, [true, false, false, true]),
         (AfterExpiry, [true, false, true, true]),
     ] {
-        let mut passes = |same, ms, approved| {
-            record.approved = approved;
-            policy.passes(&record, same, at(ms))
-        };
+        let passes = |same, ms, approved| policy.passes(same, approved, until, at(ms));
         let found = [
             passes(true, 0, false),
             passes(false, 0, false),

@@ -13,9 +13,10 @@ use crate::ledger::{Committed, Reason, Source};
 use crate::step::Step;
 
 /// Bucket bounds of the steps, seconds: from what a local flush takes to what a
-/// node that has to be waited for takes.
-const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+/// node takes that has to be waited for, or waits itself among a hundred thousand.
+const BUCKETS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 120.0,
+    300.0, 900.0, 3_600.0,
 ];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -63,7 +63,8 @@ pub(crate) async fn run(
             return Err(reused(context, &other, Step::Csr, says).await?);
         }
         Applied::EnrolledWith(enrolled) => {
-            return Err(exists(&enrolled, context.site.config.reprovision));
+            let refusal = exists(&enrolled, context.site.config.reprovision);
+            return Err(Stop::with_new_key(refusal));
         }
         Applied::TokenHeldBy(other) => return Err(used(&other)),
         // These are answers to others than a request, or stopped it before.
@@ -290,7 +291,7 @@ pub(super) async fn reused(
 }
 
 /// It is enrolled, and policy does not let it in; what would.
-fn exists(enrolled: &str, policy: Reprovision) -> Stop {
+pub(crate) fn exists(enrolled: &str, policy: Reprovision) -> Refusal {
     let short = enrolled.get(..16).unwrap_or(enrolled);
     let who = "Is this a re-installed node, or a second one with the same name?";
     let says = match policy {
@@ -311,7 +312,7 @@ fn exists(enrolled: &str, policy: Reprovision) -> Stop {
              certificate has expired or somebody approves. {who} (rule 38)"
         ),
     };
-    Stop::with_new_key(Refusal::new(policy.code(), says))
+    Refusal::new(policy.code(), says)
 }
 
 /// It is enrolled, and the node that is answers where it belongs.

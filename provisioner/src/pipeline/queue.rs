@@ -10,26 +10,16 @@
 //! does not fit is shed, said so, and brought back by the next sweep. Nodes that
 //! never answered have three quarters of the places: made-up names cannot fill it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod lanes;
+
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use server_core::words::Identity;
 
 use super::arrive::Arrival;
 use crate::ledger::Source;
-
-/// The lanes, in the order of their turns.
-const LANES: [Source; 4] = [
-    Source::Startup,
-    Source::Ledger,
-    Source::Sweep,
-    Source::Alive,
-];
-
-/// The lane of those that were silent.
-const SILENT: usize = LANES.len();
-/// One of them is taken after so many others.
-const PASSES: usize = 15;
+use lanes::{Lanes, SILENT, lane_of};
 
 /// A place in the work: its holder may enrol this identity, and must give it
 /// back with [`Queue::park`] or [`Queue::leave`].
@@ -108,10 +98,7 @@ pub struct Queue {
     working: usize,
     /// Identities waiting or parked that never answered.
     hearsay: usize,
-    lanes: [VecDeque<Ticket>; LANES.len() + 1],
-    turn: usize,
-    /// How many were taken since one of the silent was.
-    passes: usize,
+    lanes: Lanes,
     parked: BTreeSet<(Timestamp, Identity)>,
 }
 
@@ -125,9 +112,7 @@ impl Queue {
             waiting: 0,
             working: 0,
             hearsay: 0,
-            lanes: Default::default(),
-            turn: 0,
-            passes: 0,
+            lanes: Lanes::default(),
             parked: BTreeSet::new(),
         }
     }
@@ -171,42 +156,18 @@ impl Queue {
 
     /// The next identity to work on.
     pub fn take(&mut self) -> Option<Ticket> {
-        let turn = self.turn;
-        let turns = (0..LANES.len()).map(|step| (turn + step) % LANES.len());
-        let silent_first = (self.passes >= PASSES).then_some(SILENT);
-        let order = silent_first.into_iter().chain(turns).chain([SILENT]);
-        for lane in order {
-            let Some(ticket) = self.take_from(lane) else {
-                continue;
-            };
-            match lane {
-                SILENT => self.passes = 0,
-                _ => {
-                    self.passes += 1;
-                    self.turn = (lane + 1) % LANES.len();
-                }
-            }
-            return Some(ticket);
-        }
-        None
-    }
-
-    fn take_from(&mut self, lane: usize) -> Option<Ticket> {
-        while let Some(ticket) = self.lanes[lane].pop_front() {
-            // Some have left, or wait in another lane by now.
-            let Some(seat) = self.places.get_mut(&ticket.identity) else {
-                continue;
-            };
-            if seat.place != (Place::Waiting { lane }) {
-                continue;
-            }
-            seat.place = Place::Working;
-            self.hearsay -= usize::from(seat.hearsay);
-            self.waiting -= 1;
-            self.working += 1;
-            return Some(ticket);
-        }
-        None
+        // Some have left, or wait in another lane by now.
+        let waits = |ticket: &Ticket, lane| {
+            let seat = self.places.get(&ticket.identity);
+            seat.is_some_and(|seat| seat.place == Place::Waiting { lane })
+        };
+        let ticket = self.lanes.take(waits)?;
+        let seat = self.places.get_mut(&ticket.identity)?;
+        seat.place = Place::Working;
+        self.hearsay -= usize::from(seat.hearsay);
+        self.waiting -= 1;
+        self.working += 1;
+        Some(ticket)
     }
 
     /// Gives an identity back that is to be tried again at a time.
@@ -376,11 +337,7 @@ impl Queue {
             let seat = self.places.get(&ticket.identity)?;
             (seat.place == Place::Waiting { lane }).then_some(ticket.since)
         };
-        let lanes = self.lanes.iter().take(LANES.len());
-        let fronts = lanes.map(VecDeque::front).enumerate();
-        fronts
-            .filter_map(|(lane, front)| waits((lane, front?)))
-            .min()
+        self.lanes.fronts().filter_map(waits).min()
     }
 
     /// Places for those of whom only events tell: three quarters. The rest is
@@ -390,8 +347,7 @@ impl Queue {
     }
 
     fn enqueue(&mut self, ticket: Ticket, hearsay: bool) {
-        let lane = LANES.iter().position(|l| *l == ticket.source).unwrap_or(0);
-        self.enqueue_in(lane, ticket, hearsay);
+        self.enqueue_in(lane_of(ticket.source), ticket, hearsay);
     }
 
     fn enqueue_in(&mut self, lane: usize, ticket: Ticket, hearsay: bool) {
@@ -400,7 +356,7 @@ impl Queue {
             .insert(ticket.identity.clone(), Seat { place, hearsay });
         self.waiting += 1;
         self.hearsay += usize::from(hearsay);
-        self.lanes[lane].push_back(ticket);
+        self.lanes.push(lane, ticket);
     }
 }
 
@@ -423,6 +379,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::lanes::PASSES;
     use super::*;
 
     const PARKINGS: [Parking; 3] = [Parking::Firm, Parking::Eager, Parking::Silent];

@@ -6,7 +6,9 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use jiff::Timestamp;
 
-use super::{Certificate, Latency, Node, SCHEMA, Service, Show, Status, StepReport, Steps};
+use super::{
+    Certificate, Enrolled, Latency, Node, SCHEMA, Service, Show, Status, StepReport, Steps,
+};
 use crate::ledger::{Enrolment, LONGEST_US, LedgerError, RenewalTerms, Store};
 use crate::step::{State, Step};
 
@@ -107,6 +109,10 @@ pub fn show(
         first_seen: enrolment.first_seen,
         attempts: enrolment.attempts,
         target: enrolment.target.clone(),
+        enrolled: enrolment.enrolled_key.clone().map(|key| Enrolled {
+            key,
+            until: enrolment.enrolled_until,
+        }),
         approved: enrolment.approved,
         renews: renewed.map(|(terms, now)| enrolment.turn(identity, terms, now)),
         renewal: enrolment.renewal.clone(),

@@ -43,6 +43,8 @@ const AT_HAND: usize = 4_096;
 struct Look {
     /// Who may be asked, the most urgent first.
     due: VecDeque<(Timestamp, Identity)>,
+    /// How many there are, taken down or not.
+    all_due: usize,
     /// Who was asked and is not enrolled again yet: by a service before this one, too.
     away: Vec<Identity>,
     /// Who was asked and did not come.
@@ -72,7 +74,7 @@ pub(super) async fn run(context: Arc<Context>, metrics: Metrics) {
         }
         if next_look <= Instant::now() {
             look = look_through(&context, &terms).await;
-            metrics.service.renewals(look.due.len(), look.waiting);
+            metrics.service.renewals(look.all_due, look.waiting);
             away.extend(look.away.drain(..));
             for node in look.unused.drain(..) {
                 unused(&context, &terms, &node).await;
@@ -173,7 +175,10 @@ fn look(context: &Context, terms: &RenewalTerms) -> Result<Look, LedgerError> {
             return true;
         }
         match enrolment.turn(name, terms, now) {
-            Turn::Due { until } => due.push((until, node)),
+            Turn::Due { until } => {
+                look.all_due += 1;
+                due.push((until, node));
+            }
             Turn::Unused => look.unused.push(node),
             Turn::Waits { .. } => look.waiting += 1,
             Turn::Open | Turn::Later(_) | Turn::Never => {}

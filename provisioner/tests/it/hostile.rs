@@ -238,8 +238,9 @@ async fn a_forged_event_changes_nothing_for_an_enrolled_node() {
     announce(link.bus.as_ref(), node).await;
     let found = |show: &serde_json::Value| {
         let entries = show["history"].as_array().map_or(&[][..], Vec::as_slice);
-        let last = entries.last().map(|entry| entry["says"].clone());
-        last == Some("it is enrolled and answers on the production network".into())
+        entries
+            .last()
+            .is_some_and(|entry| entry["what"] == "still_enrolled")
     };
     let show = service.show_when(node, found).await;
     assert_eq!(show["state"], "confirmed", "{show:#}");

@@ -1,5 +1,6 @@
 //! What operators decide, told to a service that runs and to one that is stopped.
 
+use serde_json::Value;
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
 
 use crate::support::{Provisioner, Site, Swarm};
@@ -79,28 +80,35 @@ async fn decisions_hold_while_it_runs_and_after() {
 
     // What would become of one that asks for more than its name is said without asking anybody.
     let key = KeyPair::generate(KeyAlgorithm::P256).unwrap();
-    let csr = site.path("node.csr");
-    std::fs::write(&csr, key.csr(NODE, &CsrSubject::default()).unwrap()).unwrap();
-    let simulate = |node: &str| service.ask(&["simulate", node, "--csr", csr.to_str().unwrap()]);
-    let would = simulate(NODE);
+    let simulate = |named: &str, node: &str| {
+        let csr = site.path("node.csr");
+        std::fs::write(&csr, key.csr(named, &CsrSubject::default()).unwrap()).unwrap();
+        service.ask(&["simulate", node, "--csr", csr.to_str().unwrap()])
+    };
+    let would = simulate("db1.example.net", "db1.example.net");
     assert_eq!(would["decision"], "issue", "{would:#}");
     assert_eq!(would["config"]["plugin.choria.server.provision"], "false");
-    let other = simulate("db1.example.net");
+    let kept_out = |would: &Value| (would["decision"].clone(), would["reason_code"].clone());
+    let other = simulate(NODE, "db1.example.net");
     assert_eq!(
-        (&other["decision"], &other["reason_code"]),
-        (&"refuse".into(), &"csr.identity_mismatch".into())
+        kept_out(&other),
+        ("refuse".into(), "csr.identity_mismatch".into())
+    );
+    let enrolled = simulate(NODE, NODE);
+    assert_eq!(
+        kept_out(&enrolled),
+        ("quarantine".into(), "identity.exists".into()),
+        "it is enrolled with another key"
     );
 
     // Banned, it is no longer heard.
     drop(swarm);
     assert_eq!(service.ask(&["ban", NODE])["state"], "banned");
-    assert_eq!(simulate(NODE)["reason_code"], "identity.banned");
+    assert_eq!(simulate(NODE, NODE)["reason_code"], "identity.banned");
     let mut swarm = Swarm::new();
     swarm.add(NODE, &site.token);
-    let banned = |text: &str| {
-        let line = "provisioner_dropped_total{code=\"identity.banned\"}";
-        text.lines().any(|l| l.starts_with(line))
-    };
+    let banned =
+        |text: &str| !text.contains("provisioner_dropped_total{code=\"identity.banned\"} 0\n");
     service.metrics_when(banned).await;
     assert_eq!(service.ask(&["show", NODE])["state"], "banned");
     assert_eq!(service.ask(&["status"])["certificates_issued"], 2);
@@ -157,7 +165,9 @@ async fn without_audit_nothing_is_issued() {
         .await;
     assert_eq!(status["ready"], false);
     service
-        .metrics_when(|text| text.contains("provisioner_dropped_total{code=\"audit.unavailable\"}"))
+        .metrics_when(|text| {
+            !text.contains("provisioner_dropped_total{code=\"audit.unavailable\"} 0\n")
+        })
         .await;
     assert_eq!(service.ask(&["status"])["certificates_issued"], 0);
     assert_eq!(service.stop().await, 0);

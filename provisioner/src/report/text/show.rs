@@ -18,7 +18,13 @@ pub fn print_show(out: &mut dyn Write, show: &Show, now: Timestamp) -> io::Resul
     let node = &show.node;
     let next = outlook(show, now);
     writeln!(out, "{}     {}{next}", node.identity, node.state)?;
+    let mut day = String::new();
     for entry in &show.history {
+        let today = entry.at.strftime("%Y-%m-%d UTC").to_string();
+        if today != day {
+            writeln!(out, "  {today}")?;
+            day = today;
+        }
         let at = entry.at.strftime("%H:%M:%S%.3f");
         let took = entry.took_us.map(micros).unwrap_or_default();
         let Told { title, says, why } = told(entry);
@@ -76,7 +82,7 @@ fn told(entry: &Entry) -> Told {
         What::Declined { .. } => "no certificate".to_owned(),
         What::RenewalAsked { closes } => {
             told.title = "renewal";
-            let until = closes.strftime("%H:%M:%S");
+            let until = closes.strftime("%Y-%m-%d %H:%M UTC");
             format!("asked back for another certificate, expected until {until}")
         }
         What::RenewalLapsed(lapse) => {
