@@ -45,6 +45,7 @@ pub use record::{
     Act, Applied, Ask, Change, Enrolment, Entry, Evidence, KeyRecord, Presented, Setback, Source,
     TokenUse, What,
 };
+pub(crate) use renewal::Holding;
 pub use renewal::{LEFT, Lapse, Policy, Renewal, SPREAD, Terms as RenewalTerms, Turn};
 pub use revocation::{Held, ListNumber, Reason, Revocation};
 pub use shared::{Broker, BucketError, Duty, Group, JetStream, Pair, read as read_bucket};

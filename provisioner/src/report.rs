@@ -281,6 +281,9 @@ pub struct Enrolled {
     pub key: String,
     /// End of its certificate or server token.
     pub until: Option<Timestamp>,
+    /// The key it is on its way with, hexadecimal like the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coming: Option<String>,
 }
 
 /// A certificate in `provisioner show IDENTITY --json`.

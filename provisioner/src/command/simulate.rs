@@ -1,6 +1,7 @@
 //! `provisioner simulate`: what would become of a node, with nothing asked of it and
 //! nothing signed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,7 @@ use crate::control::{self, ControlError};
 use crate::hook::{Decision, HookAnswer, HookRequest, Issued};
 use crate::issuer::Holder;
 use crate::judge::{self, CsrReply, Ed25519Reply, JudgedRequest, configuration};
-use crate::ledger::{LedgerError, Reprovision};
-use crate::pipeline::csr::exists;
+use crate::ledger::{Holding, LedgerError, Policy};
 use crate::placement::{Candidate, Target, nowhere};
 use crate::report::Show;
 use crate::site::{Issues, Site};
@@ -42,7 +42,8 @@ Examples:
 
 Asks the hook with dry_run, so it needs one that can be asked so: the built-in authority, or a
 helper of our own contract. Where there is a ledger, it counts what was decided about the node and
-whether it may enrol with this key; not whether the key is another node's, or a token is used up.
+whether it may enrol with this key (where nodes get server tokens: with a new one); not whether the
+key is another node's, or a token is used up.
 Exit status: 0 it would be enrolled, 1 it would not, 2 it cannot be said")]
 pub struct SimulateArgs {
     /// The node
@@ -62,6 +63,15 @@ pub struct SimulateArgs {
     /// Answer with one JSON object: the decision as hooks write it
     #[arg(long)]
     json: bool,
+}
+
+/// What the ledger knows.
+#[derive(Default)]
+struct Known {
+    /// Of the node.
+    show: Option<Show>,
+    /// How many nodes are at each target.
+    placed: BTreeMap<String, u64>,
 }
 
 /// Where it ended before an answer, and why.
@@ -110,7 +120,8 @@ impl SimulateArgs {
         let token = self.token.as_deref().map(read).transpose()?;
         let now = Timestamp::now();
         let known = self.known(site)?;
-        let judged = held(known.as_ref())
+        let judged = known
+            .held()
             .and_then(|()| {
                 let token = token.as_ref().map(|token| token.as_slice());
                 claims(site, token, now, &self.identity, &inventory)
@@ -122,8 +133,7 @@ impl SimulateArgs {
                     None => judge::judge(asked.csr.as_bytes(), &self.identity, policy),
                 };
                 let request = request.map_err(at(Step::Csr))?;
-                let reprovision = site.config.reprovision;
-                enrolled(known.as_ref(), &request, reprovision, now)?;
+                known.admits(&request, site.config.policy(), now)?;
                 Ok((claims, request))
             });
         let (claims, request) = match judged {
@@ -150,11 +160,11 @@ impl SimulateArgs {
             ),
             Err(error) => return Ok(Err((Step::Sign, error.into()))),
         };
-        Ok(self.answered(site, &question, answer, known.as_ref()))
+        Ok(self.answered(site, &question, answer, &known))
     }
 
-    /// What the node would answer when it is asked for a key. Where nodes get tokens that is any key:
-    /// no decision rests on which.
+    /// What the node would answer when it is asked for a key. Where nodes get tokens that is a new
+    /// key: only to a node that is enrolled it matters which.
     fn asked(&self, site: &Site) -> anyhow::Result<CsrReply> {
         match (&site.issues, &self.csr) {
             (Issues::Certificates(_), Some(csr)) => Ok(CsrReply {
@@ -185,12 +195,18 @@ impl SimulateArgs {
         }
     }
 
-    /// What the ledger knows of the node. Without a ledger nothing is known of any.
-    fn known(&self, site: &Site) -> anyhow::Result<Option<Show>> {
-        match control::show(&site.config, &self.identity) {
-            Err(ControlError::Ledger(LedgerError::Missing(_))) => Ok(None),
-            known => Ok(known?),
-        }
+    /// What the ledger knows. Where there is none, nothing.
+    fn known(&self, site: &Site) -> anyhow::Result<Known> {
+        let config = &site.config;
+        let show = match control::show(config, &self.identity) {
+            Err(ControlError::Ledger(LedgerError::Missing(_))) => return Ok(Known::default()),
+            show => show?,
+        };
+        let placed = match config.placement.is_used() {
+            true => control::status(config)?.targets,
+            false => BTreeMap::new(),
+        };
+        Ok(Known { show, placed })
     }
 
     fn answered(
@@ -198,7 +214,7 @@ impl SimulateArgs {
         site: &Site,
         question: &HookRequest,
         answer: HookAnswer,
-        known: Option<&Show>,
+        known: &Known,
     ) -> Result<Simulated, Stopped> {
         let (decision, reason_code) = match &answer.decision {
             Decision::Issue(_) => ("issue", None),
@@ -286,7 +302,7 @@ impl SimulateArgs {
         site: &'s Site,
         question: &HookRequest,
         by_hook: Option<&str>,
-        known: Option<&Show>,
+        known: &Known,
     ) -> Result<Option<&'s Target>, Stopped> {
         let placement = &site.config.placement;
         if let Some(name) = by_hook {
@@ -295,51 +311,57 @@ impl SimulateArgs {
         if !placement.is_used() {
             return Ok(None);
         }
-        let placed = control::status(&site.config).map(|status| status.targets);
-        let placed = placed.unwrap_or_default();
+        let before = known.show.as_ref().and_then(|show| show.target.as_deref());
         let candidate = Candidate {
             identity: &self.identity,
             inventory: &question.inventory,
             claims: &question.claims,
-            before: known.and_then(|show| show.target.as_deref()),
+            before,
         };
-        let count = |target: &str| placed.get(target).copied().unwrap_or(0);
+        let count = |target: &str| known.placed.get(target).copied().unwrap_or(0);
         let chosen = placement.choose(candidate, count);
         chosen.map(Some).ok_or_else(|| (Step::Sign, nowhere()))
     }
 }
 
-/// What was decided about the node that keeps it out.
-fn held(known: Option<&Show>) -> Result<(), Stopped> {
-    let Some(Show { node, .. }) = known else {
-        return Ok(());
-    };
-    let held = node.state.is_tombstone() || node.state == State::Quarantined;
-    let code = node.code.unwrap_or(Code::IdentityBanned);
-    match held {
-        true => Err((node.step, Refusal::new(code, node.says.clone()))),
-        false => Ok(()),
+impl Known {
+    /// What was decided about the node that keeps it out.
+    fn held(&self) -> Result<(), Stopped> {
+        let Some(Show { node, .. }) = &self.show else {
+            return Ok(());
+        };
+        let held = node.state.is_tombstone() || node.state == State::Quarantined;
+        let code = node.code.unwrap_or(Code::IdentityBanned);
+        match held {
+            true => Err((node.step, Refusal::new(code, node.says.clone()))),
+            false => Ok(()),
+        }
     }
-}
 
-/// Whether the node may enrol with this key, where it is enrolled already (rule 38). One that was
-/// asked back to renew its certificate may.
-fn enrolled(
-    known: Option<&Show>,
-    request: &JudgedRequest,
-    policy: Reprovision,
-    now: Timestamp,
-) -> Result<(), Stopped> {
-    let Some((show, enrolled)) = known.and_then(|show| Some((show, show.enrolled.as_ref()?)))
-    else {
-        return Ok(());
-    };
-    let same = enrolled.key == request.spki_sha256_hex();
-    let passes =
-        (show.renewal.is_some() && same) || policy.passes(same, show.approved, enrolled.until, now);
-    match passes {
-        true => Ok(()),
-        false => Err((Step::Csr, exists(&enrolled.key, policy))),
+    /// Whether the node may enrol with this key, where it is enrolled already (rule 38).
+    fn admits(
+        &self,
+        request: &JudgedRequest,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<(), Stopped> {
+        let Some(show) = &self.show else {
+            return Ok(());
+        };
+        let Some(enrolled) = &show.enrolled else {
+            return Ok(());
+        };
+        let holding = Holding {
+            enrolled: Some(&enrolled.key),
+            until: enrolled.until,
+            coming: enrolled.coming.as_deref(),
+            approved: show.approved,
+            renewal: show.renewal.as_ref(),
+        };
+        match policy.passes(holding, &request.spki_sha256_hex(), now) {
+            true => Ok(()),
+            false => Err((Step::Csr, policy.reprovision.keeps_out(&enrolled.key))),
+        }
     }
 }
 

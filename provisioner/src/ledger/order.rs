@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{Outcome, enter};
 use super::record::{Applied, Enrolment, Entry, What};
-use super::renewal::Policy;
+use super::renewal::{Holding, Policy};
 use super::revocation::{Reason, Revocation};
-use crate::code::{Class, Code};
+use crate::code::{Class, Code, Refusal};
 use crate::step::{State, Step, words};
 
 words! {
@@ -118,21 +118,14 @@ words! {
 }
 
 impl Reprovision {
-    /// Whether an enrolled node may go on with the key its request is for. It was `approved` by a
-    /// person or not, and what it is enrolled with ends at `until`.
-    pub(crate) fn passes(
-        self,
-        same_key: bool,
-        approved: bool,
-        until: Option<Timestamp>,
-        now: Timestamp,
-    ) -> bool {
+    /// Whether an enrolled node may go on with the key its request is for.
+    pub(super) fn passes(self, holding: Holding<'_>, same_key: bool, now: Timestamp) -> bool {
         match self {
             Self::Never => false,
             _ if same_key => true,
             Self::SameKey => false,
-            Self::Approval => approved,
-            Self::AfterExpiry => approved || until.is_some_and(|end| end <= now),
+            Self::Approval => holding.approved,
+            Self::AfterExpiry => holding.approved || holding.until.is_some_and(|end| end <= now),
         }
     }
 
@@ -145,6 +138,31 @@ impl Reprovision {
             Self::Approval => Code::IdentityExists,
             Self::AfterExpiry => Code::IdentityUnexpired,
         }
+    }
+
+    /// What a node is told that it keeps out, and what would let it in. It is enrolled with this key.
+    pub(crate) fn keeps_out(self, enrolled: &str) -> Refusal {
+        let short = enrolled.get(..16).unwrap_or(enrolled);
+        let who = "Is this a re-installed node, or a second one with the same name?";
+        let says = match self {
+            Self::Never => format!(
+                "this identity is enrolled (key SHA-256 {short}…), and [reprovision] policy = \
+                 \"{self}\" lets nobody enrol twice; evict it first. {who} (rule 38)"
+            ),
+            Self::SameKey => format!(
+                "this identity is enrolled with another key (SHA-256 {short}…), and [reprovision] \
+                 policy = \"{self}\" lets it have no other; evict it first. {who} (rule 38)"
+            ),
+            Self::Approval => format!(
+                "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until \
+                 somebody approves. {who} (rule 38)"
+            ),
+            Self::AfterExpiry => format!(
+                "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until its \
+                 certificate has expired or somebody approves. {who} (rule 38)"
+            ),
+        };
+        Refusal::new(self.code(), says)
     }
 
     /// Whether a person may let an enrolled node in with another key.

@@ -60,6 +60,19 @@ pub struct Lapse {
     pub next_try: Option<Timestamp>,
 }
 
+impl Enrolment {
+    /// What decides whether the node may enrol again.
+    pub(super) fn holding(&self) -> Holding<'_> {
+        Holding {
+            enrolled: self.enrolled_key.as_deref(),
+            until: self.enrolled_until,
+            coming: self.key.as_deref(),
+            approved: self.approved,
+            renewal: self.renewal.as_ref(),
+        }
+    }
+}
+
 impl Renewal {
     /// Whether the node is expected now.
     #[must_use]
@@ -102,19 +115,31 @@ impl From<Reprovision> for Policy {
     }
 }
 
+/// What an enrolled node has and was told, as far as it decides whether it may enrol again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holding<'a> {
+    /// The key it is enrolled with.
+    pub(crate) enrolled: Option<&'a str>,
+    /// End of what it is enrolled with.
+    pub(crate) until: Option<Timestamp>,
+    /// The key it is on its way with.
+    pub(crate) coming: Option<&'a str>,
+    /// A person let it in once with another key.
+    pub(crate) approved: bool,
+    /// It was asked back.
+    pub(crate) renewal: Option<&'a Renewal>,
+}
+
 impl Policy {
     /// Whether an enrolled node may go on with this key.
-    pub(super) fn passes(self, enrolment: &Enrolment, key: &str, now: Timestamp) -> bool {
-        let same = enrolment.enrolled_key.as_deref() == Some(key);
+    pub(crate) fn passes(self, holding: Holding<'_>, key: &str, now: Timestamp) -> bool {
+        let same = holding.enrolled == Some(key);
         // Let in while the window was open: its node left production for this and has nothing else.
-        let let_in = enrolment.key.as_deref() == Some(key);
-        match &enrolment.renewal {
+        let let_in = holding.coming == Some(key);
+        match holding.renewal {
             Some(_) if same => true,
             Some(renewal) if self.new_key && (let_in || renewal.is_open(now)) => true,
-            _ => {
-                let (approved, until) = (enrolment.approved, enrolment.enrolled_until);
-                self.reprovision.passes(same, approved, until, now)
-            }
+            _ => self.reprovision.passes(holding, same, now),
         }
     }
 

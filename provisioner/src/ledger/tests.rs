@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Holding;
 use super::{
     Act, Applied, Change, Evidence, Issuance, Lapse, Ledger, LedgerError, Order, Pause, Reason,
     Reprovision, Rules, Setback, Source, Store, TokenUse, Verb,
@@ -492,7 +493,16 @@ fn reprovisioning_is_by_policy() {
         (Approval, [true, false, false, true]),
         (AfterExpiry, [true, false, true, true]),
     ] {
-        let passes = |same, ms, approved| policy.passes(same, approved, until, at(ms));
+        let passes = |same, ms, approved| {
+            let holding = Holding {
+                enrolled: Some("k1"),
+                until,
+                coming: None,
+                approved,
+                renewal: None,
+            };
+            policy.passes(holding, same, at(ms))
+        };
         let found = [
             passes(true, 0, false),
             passes(false, 0, false),

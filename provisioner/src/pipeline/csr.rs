@@ -63,8 +63,8 @@ pub(crate) async fn run(
             return Err(reused(context, &other, Step::Csr, says).await?);
         }
         Applied::EnrolledWith(enrolled) => {
-            let refusal = exists(&enrolled, context.site.config.reprovision);
-            return Err(Stop::with_new_key(refusal));
+            let policy = context.site.config.reprovision;
+            return Err(Stop::with_new_key(policy.keeps_out(&enrolled)));
         }
         Applied::TokenHeldBy(other) => return Err(used(&other)),
         // These are answers to others than a request, or stopped it before.
@@ -288,31 +288,6 @@ pub(super) async fn reused(
         Err(stop) => return Err(stop),
     }
     Ok(Refusal::new(Code::KeyReused, says).into())
-}
-
-/// It is enrolled, and policy does not let it in; what would.
-pub(crate) fn exists(enrolled: &str, policy: Reprovision) -> Refusal {
-    let short = enrolled.get(..16).unwrap_or(enrolled);
-    let who = "Is this a re-installed node, or a second one with the same name?";
-    let says = match policy {
-        Reprovision::Never => format!(
-            "this identity is enrolled (key SHA-256 {short}…), and [reprovision] policy = \
-             \"{policy}\" lets nobody enrol twice; evict it first. {who} (rule 38)"
-        ),
-        Reprovision::SameKey => format!(
-            "this identity is enrolled with another key (SHA-256 {short}…), and [reprovision] \
-             policy = \"{policy}\" lets it have no other; evict it first. {who} (rule 38)"
-        ),
-        Reprovision::Approval => format!(
-            "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until \
-             somebody approves. {who} (rule 38)"
-        ),
-        Reprovision::AfterExpiry => format!(
-            "this identity is enrolled with another key (SHA-256 {short}…) and keeps it until its \
-             certificate has expired or somebody approves. {who} (rule 38)"
-        ),
-    };
-    Refusal::new(policy.code(), says)
 }
 
 /// It is enrolled, and the node that is answers where it belongs.

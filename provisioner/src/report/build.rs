@@ -112,6 +112,7 @@ pub fn show(
         enrolled: enrolment.enrolled_key.clone().map(|key| Enrolled {
             key,
             until: enrolment.enrolled_until,
+            coming: enrolment.key.clone(),
         }),
         approved: enrolment.approved,
         renews: renewed.map(|(terms, now)| enrolment.turn(identity, terms, now)),

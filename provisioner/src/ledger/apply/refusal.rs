@@ -32,7 +32,7 @@ pub(super) fn refusal(
         return Some(Applied::KeyHeldBy(record.identity.clone()));
     }
     let enrolled = enrolment.enrolled_key.as_ref()?;
-    let passes = policy.passes(enrolment, name, change.at);
+    let passes = policy.passes(enrolment.holding(), name, change.at);
     (!passes).then(|| Applied::EnrolledWith(enrolled.clone()))
 }
 

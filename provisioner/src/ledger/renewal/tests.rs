@@ -177,32 +177,41 @@ fn an_open_renewal_lets_in_the_same_key_and_no_other() {
             reprovision,
             ..POLICY
         };
-        let before = policy.passes(&node, "k2", at(0));
+        let before = policy.passes(node.holding(), "k2", at(0));
         node.renewal = Some(Renewal {
             asked: at(0),
             closes: at(5),
             tries: 0,
             lapsed: None,
         });
-        assert!(policy.passes(&node, "k1", at(1)), "{reprovision}");
+        assert!(policy.passes(node.holding(), "k1", at(1)), "{reprovision}");
         assert!(
-            policy.passes(&node, "k1", at(9)),
+            policy.passes(node.holding(), "k1", at(9)),
             "{reprovision}: late is not too late"
         );
         assert!(
-            !before && !policy.passes(&node, "k2", at(1)),
+            !before && !policy.passes(node.holding(), "k2", at(1)),
             "{reprovision}"
         );
         let accepting = Policy {
             new_key: true,
             ..policy
         };
-        assert!(accepting.passes(&node, "k2", at(1)));
-        assert!(!accepting.passes(&node, "k2", at(5)), "the window is over");
+        assert!(accepting.passes(node.holding(), "k2", at(1)));
+        assert!(
+            !accepting.passes(node.holding(), "k2", at(5)),
+            "the window is over"
+        );
         node.key = Some("k2".to_owned());
-        assert!(accepting.passes(&node, "k2", at(5)), "it was let in before");
-        assert!(!accepting.passes(&node, "k3", at(5)), "and nobody else");
-        assert!(!policy.passes(&node, "k2", at(5)), "{reprovision}");
+        assert!(
+            accepting.passes(node.holding(), "k2", at(5)),
+            "it was let in before"
+        );
+        assert!(
+            !accepting.passes(node.holding(), "k3", at(5)),
+            "and nobody else"
+        );
+        assert!(!policy.passes(node.holding(), "k2", at(5)), "{reprovision}");
         node.key = None;
     }
 }
