@@ -170,11 +170,12 @@ pub(super) fn apply(
             by,
             prepared,
         } => {
-            let (asked, prepared) = (key.as_mut(), prepared.as_deref());
-            let known = asked.is_some_and(|record| ask(record, at, by, prepared));
+            if let Some(record) = key {
+                record.asks.push(asked(at, by, prepared.as_deref()));
+            }
             enrolment.step = Step::Sign;
-            let (by, key) = (by.clone(), name.clone());
-            Outcome::told(at, Step::Sign, What::Asked { by, key }).with_key(known)
+            let (by, name) = (by.clone(), name.clone());
+            Outcome::told(at, Step::Sign, What::Asked { by, key: name }).with_key(key.is_some())
         }
         Act::Declined { key: name } => {
             let known = key.as_mut().is_some_and(settle);
@@ -238,15 +239,13 @@ fn requested(
     enrolment.key = Some(name.to_owned());
 }
 
-/// Takes down that an authority is about to be asked.
-fn ask(record: &mut KeyRecord, at: Timestamp, by: &str, prepared: Option<&[u8]>) -> bool {
-    record.asks.push(Ask {
+fn asked(at: Timestamp, by: &str, prepared: Option<&[u8]>) -> Ask {
+    Ask {
         at,
         by: by.to_owned(),
         prepared: prepared.map(|bytes| STANDARD.encode(bytes)),
         settled: false,
-    });
-    true
+    }
 }
 
 fn signed(
