@@ -24,9 +24,7 @@ use crate::ledger::{Reprovision, Rules};
 use crate::placement::Placement;
 use crate::secret::Secret;
 
-pub use ca::{
-    AcmeConfig, Backend, Ca, CaKey, CaKind, Contract, Crl, Dns, Helper, Http, HttpApi, Passphrase,
-};
+pub use ca::{AcmeConfig, Backend, Ca, CaKey, CaKind, Crl, Dns, Helper, Http, HttpApi, Passphrase};
 pub use issuer::{Chain, Issuer};
 pub use ledger::{Ledger, Shared};
 pub use mistake::{Located, Mistake, Mistakes, Place};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Limits, Located, SecretSource};
 use crate::ca::pkcs11::KeyUri;
+use crate::hook::HelperContract;
 use crate::hook::guard::{BreakerSettings, Pace};
 
 /// `[ca]`.
@@ -52,7 +53,7 @@ pub enum CaKind {
         /// The helper.
         helper: Helper,
         /// What it speaks.
-        contract: Contract,
+        contract: HelperContract,
         /// How it may be asked.
         backend: Backend,
     },
@@ -71,18 +72,6 @@ pub enum CaKind {
     },
     /// A server.
     Http(Box<Http>),
-}
-
-/// What a helper that runs once a node speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contract {
-    /// That of Choria's provisioner.
-    Choria {
-        /// Whether the authority behind it may make a node's key: ours has no word for it.
-        makes_keys: bool,
-    },
-    /// Ours.
-    Muster,
 }
 
 /// Where the authority's private key is.

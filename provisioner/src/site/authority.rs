@@ -9,8 +9,7 @@ use super::{Certificates, Issues, Loader};
 use crate::ca::pkcs11::{Pin, TokenSettings};
 use crate::ca::{Authority, CertificatePolicy, KeySource, TrustStore};
 use crate::config::{
-    AcmeConfig, Backend, CaKey, CaKind, Config, Contract, Helper, Http, HttpApi, Passphrase,
-    SecretSource,
+    AcmeConfig, Backend, CaKey, CaKind, Config, Helper, Http, HttpApi, Passphrase, SecretSource,
 };
 use crate::hook::exec::Program;
 use crate::hook::http::{
@@ -18,8 +17,7 @@ use crate::hook::http::{
     Webhook,
 };
 use crate::hook::{
-    BuiltinHook, ExecHook, ExecSettings, GrantHook, Guarded, HelperContract, Hook, HttpHook,
-    PoolHook, PoolSettings,
+    BuiltinHook, ExecHook, ExecSettings, GrantHook, Guarded, Hook, HttpHook, PoolHook, PoolSettings,
 };
 use crate::secret::Secret;
 
@@ -54,14 +52,10 @@ impl Loader {
                 contract,
                 backend,
             } => {
-                let profile = helper.profile.clone();
                 let hook = ExecHook::new(ExecSettings {
                     program: program(helper),
                     timeout: helper.timeout,
-                    contract: match *contract {
-                        Contract::Choria { makes_keys } => HelperContract::Choria { makes_keys },
-                        Contract::Muster => HelperContract::Muster { profile },
-                    },
+                    contract: contract.clone(),
                 });
                 Some(guarded(hook, backend))
             }

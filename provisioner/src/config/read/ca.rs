@@ -9,9 +9,9 @@ use super::{DAY, SECOND, located, needed_path, secret};
 use crate::ca::pkcs11::KeyUri;
 use crate::config::reader::Section;
 use crate::config::{
-    Backend, Ca, CaKey, CaKind, Contract, Crl, Helper, Http, HttpApi, Located, Passphrase,
-    SecretSource,
+    Backend, Ca, CaKey, CaKind, Crl, Helper, Http, HttpApi, Located, Passphrase, SecretSource,
 };
+use crate::hook::HelperContract;
 use crate::hook::exec::DEFAULT_ENVIRONMENT;
 use crate::hook::guard::{BreakerSettings, Pace};
 use crate::hook::http::Target;
@@ -31,11 +31,14 @@ pub(super) fn read(section: Section<'_, '_>, tokens: bool) -> Ca {
     }
     let kind = match section.word("kind", &KINDS, "built-in").as_str() {
         "built-in" if tokens => CaKind::Granted,
-        "exec" => CaKind::Exec {
-            contract: contract(&section, tokens),
-            helper: helper(&section),
-            backend: backend(&section),
-        },
+        "exec" => {
+            let helper = helper(&section);
+            CaKind::Exec {
+                contract: contract(&section, tokens, &helper.profile),
+                helper,
+                backend: backend(&section),
+            }
+        }
         "pool" => CaKind::Pool {
             helper: helper(&section),
             helpers: section.number("helpers", 2, 1..257),
@@ -168,12 +171,14 @@ fn passphrase(section: &Section<'_, '_>, key: &str, example: &str) -> Option<Pas
     }
 }
 
-fn contract(section: &Section<'_, '_>, tokens: bool) -> Contract {
+fn contract(section: &Section<'_, '_>, tokens: bool, profile: &str) -> HelperContract {
     let ours = section.word("contract", &["choria", "muster"], "choria") == "muster";
     let makes_keys = makes_keys(section, !ours && !tokens);
     match ours {
-        true => Contract::Muster,
-        false => Contract::Choria { makes_keys },
+        true => HelperContract::Muster {
+            profile: profile.to_owned(),
+        },
+        false => HelperContract::Choria { makes_keys },
     }
 }
 
