@@ -1,7 +1,6 @@
 //! `provisioner simulate`: what would become of a node, with nothing asked of it and
 //! nothing signed.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
@@ -13,21 +12,20 @@ use serde_json::{Value, json};
 use server_core::trust::{KeyAlgorithm, KeyPair};
 use zeroize::Zeroizing;
 
+mod known;
 mod told;
 
 use super::Exit;
 use crate::code::{Class, Code, Refusal};
 use crate::config::Config;
-use crate::control::{self, ControlError};
 use crate::hook::{Decision, HookAnswer, HookRequest, Issued};
 use crate::issuer::Holder;
-use crate::judge::{self, CsrReply, Ed25519Reply, JudgedRequest, configuration};
-use crate::ledger::{Holding, LedgerError, Policy};
+use crate::judge::{self, CsrReply, Ed25519Reply, configuration};
 use crate::placement::{Candidate, Target, nowhere};
-use crate::report::Show;
 use crate::site::{Issues, Site};
-use crate::step::{State, Step};
+use crate::step::Step;
 use crate::template::Scope;
+use known::Known;
 use told::{Simulated, TokenClaims, print};
 
 /// More than this is not read of a file.
@@ -63,15 +61,6 @@ pub struct SimulateArgs {
     /// Answer with one JSON object: the decision as hooks write it
     #[arg(long)]
     json: bool,
-}
-
-/// What the ledger knows.
-#[derive(Default)]
-struct Known {
-    /// Of the node.
-    show: Option<Show>,
-    /// How many nodes are at each target.
-    placed: BTreeMap<String, u64>,
 }
 
 /// Where it ended before an answer, and why.
@@ -119,7 +108,7 @@ impl SimulateArgs {
         };
         let token = self.token.as_deref().map(read).transpose()?;
         let now = Timestamp::now();
-        let known = self.known(site)?;
+        let known = Known::of(&site.config, &self.identity)?;
         let judged = known
             .held()
             .and_then(|()| {
@@ -193,20 +182,6 @@ impl SimulateArgs {
                 })
             }
         }
-    }
-
-    /// What the ledger knows. Where there is none, nothing.
-    fn known(&self, site: &Site) -> anyhow::Result<Known> {
-        let config = &site.config;
-        let show = match control::show(config, &self.identity) {
-            Err(ControlError::Ledger(LedgerError::Missing(_))) => return Ok(Known::default()),
-            show => show?,
-        };
-        let placed = match config.placement.is_used() {
-            true => control::status(config)?.targets,
-            false => BTreeMap::new(),
-        };
-        Ok(Known { show, placed })
     }
 
     fn answered(
@@ -321,47 +296,6 @@ impl SimulateArgs {
         let count = |target: &str| known.placed.get(target).copied().unwrap_or(0);
         let chosen = placement.choose(candidate, count);
         chosen.map(Some).ok_or_else(|| (Step::Sign, nowhere()))
-    }
-}
-
-impl Known {
-    /// What was decided about the node that keeps it out.
-    fn held(&self) -> Result<(), Stopped> {
-        let Some(Show { node, .. }) = &self.show else {
-            return Ok(());
-        };
-        let held = node.state.is_tombstone() || node.state == State::Quarantined;
-        let code = node.code.unwrap_or(Code::IdentityBanned);
-        match held {
-            true => Err((node.step, Refusal::new(code, node.says.clone()))),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether the node may enrol with this key, where it is enrolled already (rule 38).
-    fn admits(
-        &self,
-        request: &JudgedRequest,
-        policy: Policy,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        let Some(show) = &self.show else {
-            return Ok(());
-        };
-        let Some(enrolled) = &show.enrolled else {
-            return Ok(());
-        };
-        let holding = Holding {
-            enrolled: Some(&enrolled.key),
-            until: enrolled.until,
-            coming: enrolled.coming.as_deref(),
-            approved: show.approved,
-            renewal: show.renewal.as_ref(),
-        };
-        match policy.passes(holding, &request.spki_sha256_hex(), now) {
-            true => Ok(()),
-            false => Err((Step::Csr, policy.reprovision.keeps_out(&enrolled.key))),
-        }
     }
 }
 
