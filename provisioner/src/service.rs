@@ -40,6 +40,7 @@ use crate::pipeline::{Context, Holds, Places, PromisedPlaces};
 use crate::ready::Readiness;
 use crate::site::Site;
 use desk::Desk;
+use hook::Watched;
 use watcher::Watcher;
 
 /// How long the last service may take to let go of the ledger.
@@ -138,8 +139,9 @@ pub async fn run(mut site: Site, outside: Outside, shutdown: Shutdown) -> Result
         refresh: {
             let (metrics, ready) = (metrics.clone(), Arc::clone(&ready));
             let (queue, clock) = (Arc::clone(&queue), Arc::clone(&outside.clock));
+            let told = Arc::clone(&hook);
             Arc::new(move || {
-                hook.gauge();
+                told.gauge();
                 dispatch::gauge(&metrics, &ready, &queue, clock.as_ref());
             })
         },
@@ -178,6 +180,7 @@ pub async fn run(mut site: Site, outside: Outside, shutdown: Shutdown) -> Result
     let shared = Shared {
         ledger,
         joining,
+        hook,
         metrics,
         ready,
         queue,
@@ -208,6 +211,7 @@ pub async fn run(mut site: Site, outside: Outside, shutdown: Shutdown) -> Result
 struct Shared {
     ledger: Ledger,
     joining: Option<Joining>,
+    hook: Arc<Watched>,
     metrics: Metrics,
     ready: Arc<Readiness>,
     queue: Arc<Mutex<Queue>>,
@@ -221,6 +225,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
     let Shared {
         ledger,
         joining,
+        hook,
         metrics,
         ready,
         queue,
@@ -229,7 +234,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         campaign,
     } = shared;
     let seed = outside.seed;
-    hook::self_test(&site, &ready).await;
+    hook::self_test(&hook, &ready).await;
     if joining.is_none() {
         durable(&ledger).await;
     }
@@ -272,6 +277,7 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
         () = call.answer() => Ok(()),
         () = shared::watch(bucket.as_ref(), &ready) => Ok(()),
         () = shared::pauses(&context) => Ok(()),
+        () = hook::watch(&hook, &ready) => Ok(()),
         () = dispatch::run(Arc::clone(&context)) => Ok(()),
         () = connect::watch(&clients, &ready) => Ok(()),
         () = keep_signed(&context) => Ok(()),

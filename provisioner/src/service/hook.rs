@@ -1,4 +1,5 @@
-//! The hook, as the service has it: counted, and tested before any node is asked for anything.
+//! The hook, as the service has it: counted, tested before any node is asked for anything, and
+//! tested again whenever an answer of it puts our own configuration in doubt.
 
 mod watched;
 
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use super::SELF_TEST;
 use crate::code::Code;
-use crate::hook::HookError;
+use crate::hook::{Hook, HookError};
 use crate::metrics::Metrics;
 use crate::ready::{Part, Readiness};
 use crate::site::Site;
@@ -20,17 +21,9 @@ pub(super) fn watched(site: &mut Site, metrics: &Metrics) -> Arc<Watched> {
 }
 
 /// Waits until the hook can work; a node is not asked for anything before.
-pub(super) async fn self_test(site: &Site, ready: &Readiness) {
+pub(super) async fn self_test(hook: &Arc<Watched>, ready: &Readiness) {
     loop {
-        // Looks at files and maybe at a token, which takes as long as it takes.
-        let hook = Arc::clone(&site.hook);
-        let tested = tokio::task::spawn_blocking(move || hook.self_test()).await;
-        let healthy = match tested {
-            Ok(Ok(())) => site.hook.health().await,
-            Ok(Err(error)) => Err(error),
-            Err(failed) => Err(HookError::new(Code::HookUnavailable, failed.to_string())),
-        };
-        match healthy {
+        match tested(hook).await {
             Ok(()) => {
                 ready.met(Part::Hook);
                 return;
@@ -42,5 +35,28 @@ pub(super) async fn self_test(site: &Site, ready: &Readiness) {
                 tokio::time::sleep(SELF_TEST).await;
             }
         }
+    }
+}
+
+/// Keeps readiness true to the hook while nodes are enrolled.
+///
+/// One answer does not decide it: a single node may have provoked that, and a member of a group
+/// that is not ready loses its nodes to the others. The test decides.
+pub(super) async fn watch(hook: &Arc<Watched>, ready: &Readiness) {
+    loop {
+        hook.doubted().await;
+        self_test(hook, ready).await;
+        // However many nodes meet the same fault, the backend is not tested for each.
+        tokio::time::sleep(SELF_TEST).await;
+    }
+}
+
+async fn tested(hook: &Arc<Watched>) -> Result<(), HookError> {
+    // Looks at files and maybe at a token, which takes as long as it takes.
+    let blocking = Arc::clone(hook);
+    match tokio::task::spawn_blocking(move || blocking.self_test()).await {
+        Ok(Ok(())) => hook.health().await,
+        Ok(Err(error)) => Err(error),
+        Err(failed) => Err(HookError::new(Code::HookUnavailable, failed.to_string())),
     }
 }

@@ -92,6 +92,46 @@ async fn a_kill_while_a_helper_is_asked_costs_the_key_and_no_more() {
     assert_eq!(count(&show, "what", "asked"), 2, "{show:#}");
 }
 
+/// A helper that goes missing while the service runs makes it not ready, one that is back ready
+/// again, and the node that had to wait is enrolled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_goes_missing_makes_the_service_not_ready_until_it_is_back() {
+    const NODE: &str = "web1.example.net";
+    let site = Site::start();
+    let (helper, away) = (site.path("helper.py"), site.path("away.py"));
+    std::fs::write(&helper, HELPER).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(site.path("production.url"), site.production.url()).unwrap();
+    let ca = "[ca]\nkind = \"exec\"\ncommand = [\"./helper.py\"]\nroots = \"ca.pem\"\n\
+              timeout = \"15s\"\n";
+    let config = site.config_with_ca(ca, "");
+    let service = Provisioner::start(&config);
+    service
+        .status_when("ready", |status| status["ready"] == true)
+        .await;
+    std::fs::rename(&helper, &away).unwrap();
+    let mut swarm = Swarm::new();
+    swarm.add(NODE, &site.token);
+
+    let parked = |show: &serde_json::Value| show["history"].to_string().contains("hook.config");
+    service.show_when(NODE, parked).await;
+    let status = service
+        .status_when("not ready", |status| status["ready"] == false)
+        .await;
+    let missing = status["missing"].to_string();
+    assert!(missing.contains("hook: "), "{status:#}");
+    assert!(missing.contains("helper.py"), "{status:#}");
+
+    std::fs::rename(&away, &helper).unwrap();
+    service
+        .status_when("ready again", |status| status["ready"] == true)
+        .await;
+    service.ask(&["retry", NODE]);
+    service
+        .show_when(NODE, |show| show["state"] == "confirmed")
+        .await;
+}
+
 /// An authority may make keys where the configuration says so: each goes to its node encrypted, and
 /// one that a kill kept from it is lost with its certificate.
 #[tokio::test(flavor = "multi_thread")]

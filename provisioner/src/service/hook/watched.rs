@@ -1,12 +1,15 @@
-//! A hook that is counted: every question, answer and refusal to ask goes into the metrics.
+//! A hook that is counted: every question, answer and refusal to ask goes into the metrics,
+//! and an answer that lays the fault on our own configuration is told to whoever tests the hook.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use rand::RngCore;
+use tokio::sync::Notify;
 
 use crate::ca::ToBeSigned;
+use crate::code::Class;
 use crate::hook::{Hook, HookAnswer, HookError, HookRequest, Standing};
 use crate::metrics::HookMetrics;
 
@@ -15,11 +18,21 @@ use crate::metrics::HookMetrics;
 pub(crate) struct Watched {
     hook: Arc<dyn Hook>,
     metrics: HookMetrics,
+    doubted: Notify,
 }
 
 impl Watched {
     pub(crate) fn new(hook: Arc<dyn Hook>, metrics: HookMetrics) -> Self {
-        Self { hook, metrics }
+        Self {
+            hook,
+            metrics,
+            doubted: Notify::new(),
+        }
+    }
+
+    /// Returns once an answer laid the fault on our own configuration.
+    pub(crate) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     /// Tells how the backend stands now.
@@ -77,6 +90,11 @@ impl Hook for Watched {
         let begin = Instant::now();
         let answer = self.hook.decide(request, prepared).await;
         self.metrics.answered(self.kind(), &answer, begin.elapsed());
+        if let Err(error) = &answer
+            && error.code.class() == Class::Fatal
+        {
+            self.doubted.notify_one();
+        }
         answer
     }
 
