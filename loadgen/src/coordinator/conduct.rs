@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assert::AbortWatch;
 use crate::control::crew::Member;
-use crate::formation::monitor::{Monitor, Varz};
+use crate::formation::monitor::Monitor;
 use crate::measure::{BrokerSample, BrokerView, FaultView, PhaseView, Stage, Totals};
 use crate::message::WorkerProgress;
 use crate::provisioner::{NodeReport, Status};
@@ -20,12 +20,12 @@ use crate::results::Ending;
 use super::board::Board;
 use super::drive::Drive;
 use super::faults::{Away, Faults, Means};
-use super::ledger::{self, Expected};
+use super::ledger::Expected;
 use super::machine::{Effect, Input, Machine, PhaseRules};
 use super::outcomes::Outcomes;
 use super::roll::Roll;
 use super::usage::UsageWatch;
-use super::views::{broker_views, phase_views};
+use super::views::{Look, broker_views, phase_views, show_broker};
 use super::watch::{BrokerSeen, brokers, ledger as watch_ledger, nodes as watch_nodes};
 use super::workers::WorkerSeen;
 
@@ -56,7 +56,8 @@ pub(super) struct Conductor<'a> {
     pub(super) settling: Arc<AtomicBool>,
     pub(super) broker_looks: mpsc::Receiver<Vec<BrokerSeen>>,
     pub(super) brokers: Vec<BrokerView>,
-    pub(super) varz: BTreeMap<String, Varz>,
+    /// What every broker said of itself last.
+    pub(super) looks: BTreeMap<String, Look>,
     pub(super) usage: UsageWatch,
     pub(super) expected: Expected,
     pub(super) ending: Option<Ending>,
@@ -129,7 +130,7 @@ impl<'a> Conductor<'a> {
             settling,
             broker_looks: brokers(monitors, beside.clone()),
             brokers: broker_views(drive.site),
-            varz: BTreeMap::new(),
+            looks: BTreeMap::new(),
             usage: UsageWatch::default(),
             expected: Expected::of(&drive.plan),
             ending: None,
@@ -188,15 +189,17 @@ impl<'a> Conductor<'a> {
 
     fn look(&mut self, seen: Vec<BrokerSeen>) {
         let (phase, at_us) = (self.phase_name(), self.drive.clock.now_us());
+        let mut connections = 0;
         for seen in seen {
             let view = self.brokers.iter_mut().find(|view| view.name == seen.name);
             let Some(view) = view else { continue };
-            let Some(varz) = seen.varz else {
+            let Some(look) = seen.look else {
                 view.state = self.away.get(&seen.name).unwrap_or(&"down").to_string();
                 continue;
             };
-            let before = self.varz.get(&seen.name);
-            ledger::show_broker(view, &varz, before);
+            show_broker(view, &look, self.looks.get(&seen.name));
+            let varz = &look.varz;
+            connections += varz.connections;
             if let Some(word) = self.away.get(&seen.name) {
                 view.state = (*word).to_owned();
             }
@@ -211,10 +214,10 @@ impl<'a> Conductor<'a> {
             self.drive
                 .chronicle
                 .broker(at_us, &phase, &seen.name, &sample);
-            self.varz.insert(seen.name, varz);
+            self.looks.insert(seen.name, look);
         }
         let pids = self.drive.site.pids();
-        self.usage.beside(&pids, &self.varz);
+        self.usage.beside(&pids, connections);
     }
 }
 

@@ -1,9 +1,8 @@
 //! What the provisioner's ledger says and what our own nodes say, put side by side.
 
-use crate::formation::monitor::Varz;
 use crate::measure::{
-    BrokerView, ConnectTotals, Enrolment, FleetCounts, Hist, NodeState, OpKey, PhaseView, Series,
-    StepLatency, Totals,
+    ConnectTotals, Enrolment, FleetCounts, Hist, NodeState, OpKey, PhaseView, Series, StepLatency,
+    Totals,
 };
 use crate::message::{Tally, WorkerProgress};
 use crate::plan::Plan;
@@ -313,23 +312,6 @@ pub fn connect(plan: &Plan, tally: &Tally) -> Option<ConnectTotals> {
             .map(|(first, last)| last.saturating_sub(first)),
         attempts: Some(tally.first_dials),
     })
-}
-
-/// Brings a broker's row up to date.
-pub fn show_broker(view: &mut BrokerView, varz: &Varz, before: Option<&Varz>) {
-    /// Time between two looks; the rates are for people.
-    const SECONDS: f64 = 2.0;
-    let per_s = |pick: fn(&Varz) -> u64| {
-        before.map(|before| pick(varz).saturating_sub(pick(before)) as f64 / SECONDS)
-    };
-    view.state = "up".to_owned();
-    view.connections = Some(varz.connections);
-    view.subscriptions = Some(varz.subscriptions);
-    view.in_per_s = per_s(|varz| varz.in_msgs);
-    view.out_per_s = per_s(|varz| varz.out_msgs);
-    view.slow_consumers = Some(varz.slow_consumers);
-    view.mem_bytes = Some(varz.mem);
-    view.cpu_pct = Some(varz.cpu);
 }
 
 /// Brings a running phase's bar up to date: towards its barrier, through its rounds, or through

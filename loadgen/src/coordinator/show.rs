@@ -152,7 +152,11 @@ impl Conductor<'_> {
             wrong,
             phases: self.phases,
             brokers: self.brokers,
-            varz: self.varz,
+            varz: self
+                .looks
+                .into_iter()
+                .map(|(name, look)| (name, look.varz))
+                .collect(),
             workers: self.workers,
             members: self.members,
             lost: self.roll.lost().clone(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::formation::monitor::Varz;
 use crate::measure::{Totals, WorkerHealth};
 use crate::resources::Usage;
 
@@ -49,7 +48,9 @@ impl UsageWatch {
     }
 
     /// Takes note of the processes beside the workers.
-    pub fn beside(&mut self, pids: &[Pid], varz: &BTreeMap<String, Varz>) {
+    ///
+    /// `connections` are those of the brokers that are up: one that is away has no memory either.
+    pub fn beside(&mut self, pids: &[Pid], connections: u64) {
         let mut brokers = Usage::default();
         let mut provisioners = Usage::default();
         for process in pids {
@@ -66,7 +67,6 @@ impl UsageWatch {
         }
         self.brokers_rss = self.brokers_rss.max(brokers.rss_bytes);
         self.provisioners_rss = self.provisioners_rss.max(provisioners.rss_bytes);
-        let connections: u64 = varz.values().map(|varz| varz.connections).sum();
         // Few connections tell of the broker's own size, not of theirs; and a broker gives memory
         // back long after its connections are gone.
         if connections >= self.connections.max(100)

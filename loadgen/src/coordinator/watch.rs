@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::formation::monitor::{Monitor, Varz};
+use crate::formation::monitor::Monitor;
 use crate::provisioner::{NodeReport, Status, StatusCommand};
+
+use super::views::Look;
 
 /// How often the ledger is looked at.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
@@ -79,15 +81,15 @@ pub fn nodes(
 
 /// What one broker said of itself; nothing while it is away.
 #[derive(Clone, Debug)]
-pub struct BrokerSeen {
+pub(super) struct BrokerSeen {
     /// The broker's name.
     pub name: String,
-    /// Its counters.
-    pub varz: Option<Varz>,
+    /// Its counters, and when they were told.
+    pub look: Option<Look>,
 }
 
 /// Asks every broker for its counters, over and over.
-pub fn brokers(
+pub(super) fn brokers(
     monitors: Vec<(String, Monitor)>,
     stop: CancellationToken,
 ) -> mpsc::Receiver<Vec<BrokerSeen>> {
@@ -103,7 +105,10 @@ pub fn brokers(
             let asking = monitors.iter().map(|(name, monitor)| async move {
                 BrokerSeen {
                     name: name.clone(),
-                    varz: monitor.varz().await.ok(),
+                    look: monitor.varz().await.ok().map(|varz| Look {
+                        at: Instant::now(),
+                        varz,
+                    }),
                 }
             });
             let seen = futures::future::join_all(asking).await;
