@@ -25,5 +25,5 @@ pub use policy::RequestPolicy;
 pub use possession::judge_possession;
 pub(crate) use possession::judge_proof;
 pub use reply::{CsrReply, Ed25519Reply};
-pub use request::{JudgedRequest, judge};
+pub use request::{JudgedRequest, judge, judge_beside};
 pub use shipped::judge_shipped;

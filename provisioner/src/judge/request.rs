@@ -74,11 +74,42 @@ impl JudgedRequest {
     }
 }
 
+/// The most that a node may send in a text beside its request.
+const MAX_BESIDE: usize = 16 * 1024;
+
 /// Whether the bytes hold a private key in PEM. Whoever received them should wipe them.
 #[must_use]
 pub fn holds_private_key(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"PRIVATE KEY";
     bytes.windows(MARK.len()).any(|window| window == MARK)
+}
+
+fn leaked() -> Refusal {
+    Refusal::new(
+        Code::CsrPrivateKeyLeaked,
+        "a private key was sent with the request; it was not kept, and the node must discard \
+             it and make a new one (rule 14)",
+    )
+}
+
+/// Judges what a node sends beside its request, which is kept and goes to a helper as it is.
+///
+/// # Errors
+/// `csr.private_key_leaked`; `csr.too_large` for more than 16 KiB in one text.
+pub fn judge_beside(texts: &[&str]) -> Result<(), Refusal> {
+    for text in texts {
+        if holds_private_key(text.as_bytes()) {
+            return Err(leaked());
+        }
+        if text.len() > MAX_BESIDE {
+            let says = format!(
+                "{} bytes were sent beside the request; {MAX_BESIDE} are the most",
+                text.len()
+            );
+            return Err(Refusal::new(Code::CsrTooLarge, says));
+        }
+    }
+    Ok(())
 }
 
 /// Judges the request `pem` of the node `identity`.
@@ -87,11 +118,7 @@ pub fn holds_private_key(bytes: &[u8]) -> bool {
 /// The first rule that is broken, as `csr.*`, `key.*` or `identity.syntax`.
 pub fn judge(pem: &[u8], identity: &str, policy: &RequestPolicy) -> Result<JudgedRequest, Refusal> {
     if holds_private_key(pem) {
-        return Err(Refusal::new(
-            Code::CsrPrivateKeyLeaked,
-            "a private key was sent with the request; it was not kept, and the node must discard \
-             it and make a new one (rule 14)",
-        ));
+        return Err(leaked());
     }
     let der = pem::request_der(pem)?;
     let request = decode(&der)?;
@@ -238,4 +265,23 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_beside_a_request_is_short_and_no_private_key() {
+        let code = |texts: &[&str]| judge_beside(texts).err().map(|refusal| refusal.code);
+        let public = "-----BEGIN PUBLIC KEY-----";
+        assert_eq!(code(&[public, "/etc/choria/ssl"]), None);
+        let private = "-----BEGIN RSA PRIVATE KEY-----";
+        let leaked = Some(Code::CsrPrivateKeyLeaked);
+        assert_eq!(code(&[private, "/etc"]), leaked);
+        assert_eq!(code(&[public, private]), leaked);
+        let long = "x".repeat(MAX_BESIDE + 1);
+        assert_eq!(code(&[public, &long]), Some(Code::CsrTooLarge));
+        assert_eq!(code(&[&long[1..], ""]), None);
+    }
 }

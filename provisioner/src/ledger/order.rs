@@ -349,7 +349,8 @@ fn settle(order: &Order, enrolment: &mut Enrolment, state: State, at: Timestamp)
     };
     enter(enrolment, step, state, at);
     enrolment.next_try = None;
-    enrolment.approved = false;
+    // What was approved stays so when it is only tried again.
+    enrolment.approved &= order.verb == Verb::Retry;
     match order.verb {
         Verb::Retry => enrolment.setbacks = 0,
         Verb::Approve => {

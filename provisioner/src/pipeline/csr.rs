@@ -167,6 +167,7 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Told, Stop>
         ssldir: text("ssldir"),
         ed25519: None,
     };
+    judge::judge_beside(&[&csr.public_key, &csr.ssldir]).map_err(Stop::with_new_key)?;
     Ok(Told {
         csr,
         says: "a new request",
@@ -210,10 +211,11 @@ async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<Csr
 }
 
 /// Whether a node that would keep its key has to make another: somebody approved that, what it was
-/// enrolled with is over, or was revoked.
+/// enrolled with is over, or was revoked, or nobody knows whether its key was certified.
 fn wants_new_key(known: &Enrolment) -> bool {
     let over = known.enrolled_key.is_none() && !known.certificates.is_empty();
-    known.approved || over || known.code == Some(Code::KeyRevoked)
+    let spoilt = matches!(known.code, Some(Code::KeyRevoked | Code::CaUnknownOutcome));
+    known.approved || over || spoilt
 }
 
 /// Whether the key is one the node has or had a certificate for. A node that makes new keys never

@@ -166,8 +166,11 @@ fn pause(context: &Context, known: Option<&Enrolment>, refusal: &Refusal) -> Opt
         return None;
     }
     match (code, code.class(), refusal.retry_after) {
-        // The answer to this one is a new key, and the node is there.
-        (Code::CaUnknownOutcome, _, _) => Some(Duration::ZERO),
+        // The answer to this one is a new key, and the node is there; one that came with the same
+        // key again waits like others.
+        (Code::CaUnknownOutcome, _, _) if known.is_none_or(|k| k.code != Some(code)) => {
+            Some(Duration::ZERO)
+        }
         // A person decides, or the certificate it has comes to its end.
         (_, Class::Conflict, _) => until_expiry(context, known),
         (_, _, Some(wanted)) => Some(context.with_rng(|rng| retry::not_before(wanted, rng))),

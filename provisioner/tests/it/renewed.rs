@@ -159,6 +159,15 @@ async fn a_fleet_is_renewed_before_its_certificates_end() {
     assert_eq!(show["certificate"]["serial"], before[GONE]["serial"]);
     assert_eq!(show["renewal"]["lapsed"], Value::Null);
     assert_eq!(service.ask(&["status"])["keys_signed_twice"], 0);
+
+    // Once the key is said to be stolen no certificate is made for it, although one would be due.
+    service.ask(&["evict", GONE, "--revoke=key-compromise"]);
+    service.ask(&["retry", GONE]);
+    let stolen = |s: &Value| s["code"] == "key.revoked";
+    let show = service.show_when(GONE, stolen).await;
+    let signed = |entry: &&Value| entry["what"] == "signed";
+    let history = show["history"].as_array().unwrap();
+    assert!(history.iter().filter(signed).count() <= 1, "{show:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
