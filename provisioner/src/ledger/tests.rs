@@ -457,11 +457,21 @@ async fn approval_frees_one_new_key() {
         new_key: true,
     };
     ledger
-        .commit(change("n1", 0, Act::SetBack(setback)))
+        .commit(change("n1", 0, Act::SetBack(setback.clone())))
         .await
         .unwrap();
     assert!(told(&ledger, "n1", Verb::Retry).await.is_err());
     assert_eq!(told(&ledger, "n1", Verb::Approve).await, Ok(State::Queued));
+    // That it did not work at once and was tried again takes nothing back.
+    let silent = Setback {
+        code: Code::RpcTimeout,
+        ..setback
+    };
+    ledger
+        .commit(change("n1", 0, Act::SetBack(silent)))
+        .await
+        .unwrap();
+    assert_eq!(told(&ledger, "n1", Verb::Retry).await, Ok(State::Queued));
     enrol(&ledger, "n1", "k2", "02").await;
     let enrolment = ledger.store().enrolment("n1").unwrap().unwrap();
     assert_eq!(enrolment.enrolled_key.as_deref(), Some("k2"));
