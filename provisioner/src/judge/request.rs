@@ -15,6 +15,7 @@ use der::{Decode, Encode, ErrorKind, Reader, SliceReader, Tag, Tagged};
 use x509_cert::name::Name;
 use x509_cert::request::CertReq;
 
+use super::CsrReply;
 use super::extensions::Asked;
 use super::identity::{judge_name, quoted};
 use super::key::{KeyKind, PublicKey};
@@ -96,8 +97,12 @@ fn leaked() -> Refusal {
 ///
 /// # Errors
 /// `csr.private_key_leaked`; `csr.too_large` for more than 16 KiB in one text.
-pub fn judge_beside(texts: &[&str]) -> Result<(), Refusal> {
-    for text in texts {
+pub fn judge_beside(reply: &CsrReply) -> Result<(), Refusal> {
+    let directory = reply.ed25519.as_ref().map(|reply| &reply.directory);
+    for text in [&reply.public_key, &reply.ssldir]
+        .into_iter()
+        .chain(directory)
+    {
         if holds_private_key(text.as_bytes()) {
             return Err(leaked());
         }
@@ -269,19 +274,32 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Ed25519Reply;
     use super::*;
 
     #[test]
     fn what_comes_beside_a_request_is_short_and_no_private_key() {
-        let code = |texts: &[&str]| judge_beside(texts).err().map(|refusal| refusal.code);
+        let code = |texts: [&str; 3]| {
+            let reply = CsrReply {
+                public_key: texts[0].to_owned(),
+                ssldir: texts[1].to_owned(),
+                ed25519: Some(Ed25519Reply {
+                    directory: texts[2].to_owned(),
+                    ..Ed25519Reply::default()
+                }),
+                ..CsrReply::default()
+            };
+            judge_beside(&reply).err().map(|refusal| refusal.code)
+        };
         let public = "-----BEGIN PUBLIC KEY-----";
-        assert_eq!(code(&[public, "/etc/choria/ssl"]), None);
+        assert_eq!(code([public, "/etc/choria/ssl", "/etc"]), None);
         let private = "-----BEGIN RSA PRIVATE KEY-----";
         let leaked = Some(Code::CsrPrivateKeyLeaked);
-        assert_eq!(code(&[private, "/etc"]), leaked);
-        assert_eq!(code(&[public, private]), leaked);
+        assert_eq!(code([private, "/etc", ""]), leaked);
+        assert_eq!(code([public, private, ""]), leaked);
+        assert_eq!(code([public, "/etc", private]), leaked);
         let long = "x".repeat(MAX_BESIDE + 1);
-        assert_eq!(code(&[public, &long]), Some(Code::CsrTooLarge));
-        assert_eq!(code(&[&long[1..], ""]), None);
+        assert_eq!(code([public, &long, ""]), Some(Code::CsrTooLarge));
+        assert_eq!(code([&long[1..], "", ""]), None);
     }
 }

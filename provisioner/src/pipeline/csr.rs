@@ -36,6 +36,7 @@ pub(crate) async fn run(
 ) -> Result<Requested, Stop> {
     let node = inspected.node().clone();
     let told = obtain(context, &mut inspected).await?;
+    judge::judge_beside(&told.csr).map_err(Stop::with_new_key)?;
     let policy = &context.site.config.csr.policy;
     let judged = match &told.csr.ed25519 {
         Some(reply) => judge::judge_possession(reply, node.as_str(), policy.punycode),
@@ -167,7 +168,6 @@ async fn ask(context: &Context, inspected: &mut Inspected) -> Result<Told, Stop>
         ssldir: text("ssldir"),
         ed25519: None,
     };
-    judge::judge_beside(&[&csr.public_key, &csr.ssldir]).map_err(Stop::with_new_key)?;
     Ok(Told {
         csr,
         says: "a new request",

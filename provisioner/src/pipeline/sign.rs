@@ -27,23 +27,6 @@ pub(crate) struct Signed {
     pub(crate) issuance: Issuance,
 }
 
-/// A key whose certificate was revoked gets no other one, however it comes back (rule 53).
-fn refuse_revoked(context: &Context, record: &KeyRecord) -> Result<(), Stop> {
-    // A renewal takes the issuance out of the record; its serial number stays.
-    let issued = record.issuance.as_ref().map(|issuance| &issuance.serial);
-    let Some(serial) = issued.or(record.serials.last()) else {
-        return Ok(());
-    };
-    let Some(revoked) = context.ledger.store().revocation(serial)? else {
-        return Ok(());
-    };
-    let says = format!(
-        "the certificate for the key it holds was revoked at {} ({}); it has to make a new key",
-        revoked.at, revoked.reason
-    );
-    Err(Stop::with_new_key(Refusal::new(Code::KeyRevoked, says)))
-}
-
 /// Has the request signed, unless it was before.
 pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signed, Stop> {
     refuse_revoked(context, &requested.record)?;
@@ -104,6 +87,23 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         requested,
         issuance,
     })
+}
+
+/// A key whose certificate was revoked gets no other one, however it comes back (rule 53).
+fn refuse_revoked(context: &Context, record: &KeyRecord) -> Result<(), Stop> {
+    // A renewal takes the issuance out of the record; its serial number stays.
+    let issued = record.issuance.as_ref().map(|issuance| &issuance.serial);
+    let Some(serial) = issued.or(record.serials.last()) else {
+        return Ok(());
+    };
+    let Some(revoked) = context.ledger.store().revocation(serial)? else {
+        return Ok(());
+    };
+    let says = format!(
+        "the certificate for the key it holds was revoked at {} ({}); it has to make a new key",
+        revoked.at, revoked.reason
+    );
+    Err(Stop::with_new_key(Refusal::new(Code::KeyRevoked, says)))
 }
 
 /// Has the ledger know what the node is to be sent, before any of it leaves.

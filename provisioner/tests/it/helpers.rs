@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Provisioner, Site, Swarm};
+use crate::support::{Provisioner, Site, Swarm, get};
 
 /// Does what the name of the node says.
 pub(crate) const HELPER: &str = r#"#!/usr/bin/env python3
@@ -121,6 +121,8 @@ async fn a_helper_that_goes_missing_makes_the_service_not_ready_until_it_is_back
     let missing = status["missing"].to_string();
     assert!(missing.contains("hook: "), "{status:#}");
     assert!(missing.contains("helper.py"), "{status:#}");
+    let told = get(status["http"].as_str().unwrap(), "/readyz");
+    assert!(told.contains("helper.py"), "{told}");
 
     std::fs::rename(&away, &helper).unwrap();
     service

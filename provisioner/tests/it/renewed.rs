@@ -165,9 +165,9 @@ async fn a_fleet_is_renewed_before_its_certificates_end() {
     service.ask(&["retry", GONE]);
     let stolen = |s: &Value| s["code"] == "key.revoked";
     let show = service.show_when(GONE, stolen).await;
-    let signed = |entry: &&Value| entry["what"] == "signed";
+    let signed = |entry: &&Value| entry["what"] == "done" && entry["step"] == "sign";
     let history = show["history"].as_array().unwrap();
-    assert!(history.iter().filter(signed).count() <= 1, "{show:#}");
+    assert_eq!(history.iter().filter(signed).count(), 1, "{show:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

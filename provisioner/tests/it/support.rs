@@ -9,8 +9,7 @@ mod swarm;
 pub(crate) use brokers::Broker;
 pub(crate) use certificates::Pki;
 pub(crate) use impostor::{Impostor, Manners, announce, announce_unflushed};
-use provisioner::get;
-pub(crate) use provisioner::{Provisioner, provisioner};
+pub(crate) use provisioner::{Provisioner, get, provisioner};
 pub(crate) use swarm::{Swarm, node_dial};
 
 use std::path::{Path, PathBuf};
