@@ -7,7 +7,8 @@
 //! asked last has a lane beside those: it is asked again when nobody else waits,
 //! and now and then while others do, so that dead nodes keep no living one
 //! waiting. Parked identities wait here for their time. The number of identities waiting and parked is bounded; what
-//! does not fit is shed, said so, and brought back by the next sweep. Nodes that
+//! does not fit is shed, said so, and brought back by the next sweep. Only what the ledger holds from
+//! before a restart is taken in beyond that. Nodes that
 //! never answered have three quarters of the places: made-up names cannot fill it.
 
 mod lanes;
@@ -197,6 +198,16 @@ impl Queue {
             }
         }
         offer
+    }
+
+    /// Takes in, to be tried at a time, what the ledger says was let in before: there has to be room
+    /// for it. One that is in already stays where it is; says whether it was not.
+    pub fn restore(&mut self, identity: &Identity, due: Timestamp, parking: Parking) -> bool {
+        let is_new = !self.places.contains_key(identity);
+        if is_new {
+            self.park(identity, due, parking);
+        }
+        is_new
     }
 
     /// A parked identity never answered, as far as the ledger knows.
@@ -498,6 +509,19 @@ mod tests {
         assert_eq!(queue.offer(&arrival("c", Source::Startup)), Offer::Full);
         queue.take();
         assert_eq!(queue.offer(&arrival("c", Source::Startup)), Offer::Queued);
+    }
+
+    #[test]
+    fn what_was_let_in_before_a_restart_is_taken_in_again_whether_or_not_there_is_room() {
+        let mut queue = Queue::new(1);
+        queue.offer(&arrival("stranger", Source::Startup));
+        for (name, parking) in [("begun", Parking::Firm), ("silent", Parking::Silent)] {
+            assert!(queue.restore(&id(name), at(1), parking));
+        }
+        assert!(!queue.restore(&id("stranger"), at(1), Parking::Firm));
+        assert_eq!((queue.waiting(), queue.parked()), (1, 2));
+        queue.wake(at(1));
+        assert_eq!(taken(&mut queue), ["stranger", "begun", "silent"]);
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn held(context: &Context, node: &Identity, step: Step, state: State) {
 /// before found it there, a later one does not.
 fn hasten_if_wanted(context: &Context, node: &Identity) {
     let known = context.enrolment(node).ok().flatten();
-    if known.is_some_and(|known| known.state == State::Queued) {
+    // One that is evicted with its key in hand is working still, and at no step any more.
+    if known.is_some_and(|known| matches!(known.state, State::Queued | State::Working)) {
         let now = context.now();
         context.with_queue(|queue| queue.hasten(node, now));
     }

@@ -8,7 +8,7 @@ mod sweep;
 use std::future::Future;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use server_core::client::{Client, Watch};
 use server_core::events::{Event, EventKind, SERVER};
 use server_core::words::{Identity, subject};
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::Context;
 use crate::pipeline::arrive::{Arrival, Heard, Listener};
 use crate::pipeline::ask::Late;
-use crate::pipeline::queue::{Offer, Parking};
+use crate::pipeline::queue::{Offer, Parking, Queue};
 use crate::pipeline::settle;
 use crate::step::State;
 
@@ -119,30 +119,15 @@ impl Sources {
             let Ok(identity) = Identity::parse(name) else {
                 return true;
             };
-            match (enrolment.state, enrolment.next_try) {
-                (State::Queued | State::Working, _) => {
-                    let at = enrolment.mark;
-                    let arrival = Arrival {
-                        identity,
-                        source: Source::Ledger,
-                        at,
-                        version: None,
-                    };
-                    context.with_queue(|queue| queue.offer(&arrival));
-                    queued += 1;
-                }
-                (State::Parked, Some(until)) => {
-                    let parking = enrolment.code.map_or(Parking::Eager, settle::parking);
-                    context.with_queue(|queue| {
-                        queue.park(&identity, until, parking);
-                        if !enrolment.answered {
-                            queue.doubt(&identity);
-                        }
-                    });
-                    parked += 1;
-                }
-                _ => {}
-            }
+            let Some(owed) = Owed::of(&enrolment, context.now()) else {
+                return true;
+            };
+            let count = match enrolment.state {
+                State::Parked => &mut parked,
+                _ => &mut queued,
+            };
+            *count += 1;
+            context.with_queue(|queue| owed.restore(queue, &identity));
             true
         })?;
         if queued + parked > 0 {
@@ -176,25 +161,18 @@ impl Sources {
             let Some(enrolment) = context.ledger.store().enrolment(&name)? else {
                 continue;
             };
-            let first = group.is_first_for(&name);
             let now = context.now();
-            let due = match enrolment.state {
-                State::Parked => enrolment.next_try,
-                _ => Some(now),
-            };
-            let Some(due) = due else {
+            let Some(mut owed) = Owed::of(&enrolment, now) else {
                 continue;
             };
-            let due = if first { due } else { due.max(now) + STAND_BY };
+            let first = group.is_first_for(&name);
+            if !first {
+                owed.due = owed.due.max(now) + STAND_BY;
+                owed.parking = Parking::Firm;
+            }
             let count = if first { &mut queued } else { &mut left };
             *count += 1;
-            let arrival = Arrival {
-                identity,
-                source: Source::Ledger,
-                at: due,
-                version: None,
-            };
-            context.with_queue(|queue| queue.stand_by(&arrival, due));
+            context.with_queue(|queue| owed.restore(queue, &identity));
         }
         if queued + left > 0 {
             tracing::info!(queued, left_to_others = left, "taken over");
@@ -311,6 +289,39 @@ impl Sources {
         self.metrics.enrolment.dropped(code);
         tracing::debug!(node = %arrival.identity, %code, "shed");
         Ok(())
+    }
+}
+
+/// What the ledger says is to be done for a node that was let in before.
+struct Owed {
+    due: Timestamp,
+    parking: Parking,
+    /// It never answered.
+    hearsay: bool,
+}
+
+impl Owed {
+    /// `None` where nothing is, or only the node can bring itself back.
+    fn of(enrolment: &Enrolment, now: Timestamp) -> Option<Self> {
+        let (due, parking, hearsay) = match enrolment.state {
+            State::Queued | State::Working => (enrolment.mark.min(now), Parking::Firm, false),
+            State::Parked => {
+                let parking = enrolment.code.map_or(Parking::Eager, settle::parking);
+                (enrolment.next_try?, parking, !enrolment.answered)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            due,
+            parking,
+            hearsay,
+        })
+    }
+
+    fn restore(&self, queue: &mut Queue, node: &Identity) {
+        if queue.restore(node, self.due, self.parking) && self.hearsay {
+            queue.doubt(node);
+        }
     }
 }
 
