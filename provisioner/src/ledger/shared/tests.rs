@@ -18,6 +18,8 @@ use super::super::order::{Order, Reprovision, Verb};
 use super::super::record::{Act, Applied, Change, Evidence, Presented, Setback, Source, TokenUse};
 use super::super::renewal::{Lapse, Policy};
 use super::super::revocation::Reason;
+use super::super::store::LedgerError;
+use super::super::writer::{Job, Work};
 use super::super::{Committed, Ledger, Rules, Store};
 use super::bucket::{News, Shelf, ShelfError, node_key};
 use super::group::{Group, Pair};
@@ -534,6 +536,61 @@ async fn what_is_revoked_is_known_to_every_member_and_outlives_the_node() {
     assert!(!value.forgotten && value.revoked.contains_key("01"));
 }
 
+/// Member `a` as a writer with its audit log in this folder.
+fn writer(bucket: &Arc<Bucket>, store: Arc<Store>, audit: &std::path::Path) -> Writer {
+    let with = With {
+        store,
+        group: member(bucket, "a", &[]).group,
+        policy: policy(),
+        able: Arc::new(|| true),
+        audit: Audit::new(audit.to_path_buf(), None, Rules::default().audit),
+        observer: Box::new(|_: &[Committed]| {}),
+        seed: Seed(7),
+    };
+    Writer::new(with, Arc::clone(bucket) as _)
+}
+
+/// The bucket has it and the log cannot be written: nothing more is done before the log has it too.
+#[tokio::test]
+async fn what_the_audit_log_was_not_told_it_is_told_before_anything_else_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("audit");
+    let bucket = Arc::new(Bucket::default());
+    let (_news, told) = tokio::sync::mpsc::channel(9);
+    let (jobs, waiting) = tokio::sync::mpsc::channel(9);
+    let store = Arc::new(Store::in_memory("replica").unwrap());
+    let work = writer(&bucket, store, &log).run(waiting, told);
+    let sender = jobs.clone();
+    let ask = async move |identity: &str, act: Act| {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let work = Work::Change(wanted(identity, act));
+        let done = Some(done);
+        sender.send(Job { work, done }).await.unwrap();
+        let limit = std::time::Duration::from_secs(9);
+        tokio::time::timeout(limit, answer).await.unwrap().unwrap()
+    };
+    let asking = async {
+        std::fs::write(&log, "no folder").unwrap();
+        // That a node is there is not told.
+        ask("n1", taken()).await.unwrap();
+        let unaudited = ask("n1", requested("k1")).await;
+        assert!(matches!(unaudited, Err(LedgerError::Audit(_))));
+        let stored = bucket.value("n1").unwrap().1.enrolment.key;
+        assert_eq!(stored.as_deref(), Some("k1"));
+        let other = ask("n2", taken()).await;
+        assert!(matches!(other, Err(LedgerError::Audit(_))));
+        assert!(bucket.value("n2").is_none());
+        std::fs::remove_file(&log).unwrap();
+        ask("n2", taken()).await.unwrap();
+        drop((ask, jobs));
+    };
+    tokio::join!(work, asking);
+    let lines = std::fs::read_to_string(log.join(format!("{:020}.jsonl", 1))).unwrap();
+    let told = r#""what":"requested","node":"n1""#;
+    assert_eq!(lines.matches(told).count(), 1, "{lines}");
+    assert!(crate::audit::verify(&log, None, None).unwrap().ok);
+}
+
 /// What was not taken in would be decided about wrongly: the others go on instead.
 #[tokio::test]
 async fn a_replica_that_cannot_be_written_ends_the_member() {
@@ -550,16 +607,7 @@ async fn a_replica_that_cannot_be_written_ends_the_member() {
         .insert("n1", row)
         .unwrap();
     write.commit().unwrap();
-    let with = With {
-        store,
-        group: member(&bucket, "a", &[]).group,
-        policy: policy(),
-        able: Arc::new(|| true),
-        audit: Audit::new(dir.path().to_path_buf(), None, Rules::default().audit),
-        observer: Box::new(|_: &[Committed]| {}),
-        seed: Seed(7),
-    };
-    let writer = Writer::new(with, bucket);
+    let writer = writer(&bucket, store, dir.path());
     let (jobs, waiting) = tokio::sync::mpsc::channel(9);
     let (news, told) = tokio::sync::mpsc::channel(9);
     let heard = News::Node {

@@ -6,6 +6,7 @@
 
 mod hear;
 mod number;
+mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use std::thread;
 
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use jiff::Timestamp;
 use server_core::words::Seed;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -30,8 +30,9 @@ use super::replica;
 use super::roll::BEAT;
 use super::turn::{Current, Hands, Turned, Wanted, turn};
 use super::value::Value;
-use crate::audit::{self, Anchor, Audit, Event};
+use crate::audit::{Anchor, Audit, Event};
 use crate::step::State;
+use tell::Untold;
 
 /// Turns under way at most.
 const TURNS: usize = 1_024;
@@ -95,6 +96,9 @@ pub(super) struct Writer {
     hot: HashMap<String, (u64, Value)>,
     /// Enrolments whose turn is under way, with what waits for their next.
     busy: HashMap<String, Vec<Wanted>>,
+    /// What the bucket has taken and the audit log has not: of the turns that were under way when it
+    /// failed.
+    untold: Vec<Untold>,
     /// The replica could not be written.
     broken: bool,
 }
@@ -115,6 +119,7 @@ impl Writer {
             numbers: AtomicU64::new(0),
             hot: HashMap::new(),
             busy: HashMap::new(),
+            untold: Vec::new(),
             broken: false,
         }
     }
@@ -168,7 +173,7 @@ impl Writer {
             answer(job.done, Err(LedgerError::Closed));
         }
         self.leave().await;
-        self.audit.close();
+        self.close();
         self.hands.group.has_left();
     }
 
@@ -196,6 +201,10 @@ impl Writer {
 
     /// Begins a turn for each enrolment that has none under way.
     fn begin(&mut self, jobs: &mut Vec<Job>) -> Vec<Turning> {
+        let able = self.can_tell();
+        if able.is_err() {
+            self.observe(&able, &[]);
+        }
         let mut fresh: HashMap<String, Vec<Wanted>> = HashMap::new();
         for Job { work, done } in jobs.drain(..) {
             let change = match work {
@@ -209,12 +218,17 @@ impl Writer {
                     continue;
                 }
                 Work::Probe => {
-                    let told = self.tell(&[]).and_then(|anchor| self.absorb(&[], anchor));
+                    let told = self.tell(&[]);
+                    let told = told.and_then(|anchor| self.absorb(&[], Some(&anchor)));
                     self.observe(&told, &[]);
                     answer(done, told.map(|()| Applied::Done));
                     continue;
                 }
             };
+            if let Err(error) = &able {
+                answer(done, Err(error.clone()));
+                continue;
+            }
             match self.busy.get_mut(&change.identity) {
                 Some(later) => later.push((change, done)),
                 None => {
@@ -250,7 +264,7 @@ impl Writer {
         let event = (pause.since, Event::pause(on, pause));
         let told = self
             .tell(&[event])
-            .and_then(|anchor| self.absorb(&[], anchor));
+            .and_then(|anchor| self.absorb(&[], Some(&anchor)));
         self.observe(&told, &[]);
         if let Err(error) = told {
             return answer(done, Err(error));
@@ -264,21 +278,17 @@ impl Writer {
         });
     }
 
-    /// Tells the audit log; whatever is not in it is told to nobody and leaves nobody.
-    fn tell(&mut self, events: &[(Timestamp, Event<'_>)]) -> Result<Anchor, LedgerError> {
-        Ok(self.audit.append(events)?)
-    }
-
     /// Takes values into the replica, with how far the audit log is.
     fn absorb(
         &mut self,
         batch: &[(String, u64, Value)],
-        anchor: Anchor,
+        anchor: Option<&Anchor>,
     ) -> Result<(), LedgerError> {
-        let absorbed = replica::absorb(&self.store, batch, Some(&anchor));
-        match &absorbed {
-            Ok(()) => self.audit.known(anchor),
-            Err(error) => self.break_off(error),
+        let absorbed = replica::absorb(&self.store, batch, anchor);
+        match (&absorbed, anchor) {
+            (Ok(()), Some(anchor)) => self.audit.known(anchor.clone()),
+            (Ok(()), None) => {}
+            (Err(error), _) => self.break_off(error),
         }
         absorbed
     }
@@ -307,7 +317,6 @@ impl Writer {
     fn end(&mut self, over: Vec<Turned>) -> Vec<Turning> {
         let mut batch = Vec::new();
         let mut committed = Vec::new();
-        let mut events = Vec::new();
         for turned in &over {
             let Ok((current, outcomes)) = &turned.result else {
                 continue;
@@ -317,26 +326,12 @@ impl Writer {
             {
                 batch.push((turned.identity.clone(), *revision, value.clone()));
             }
-            for ((change, _), (applied, seen)) in turned.jobs.iter().zip(outcomes) {
-                let told = audit::events(change, applied, seen.as_ref());
-                events.extend(told.map(|event| (change.at, event)));
-                committed.extend(seen.clone());
-            }
+            committed.extend(outcomes.iter().filter_map(|(_, seen)| seen.clone()));
         }
-        let told = match events.as_slice() {
-            [] => Ok(None),
-            events => self.audit.append(events).map(Some),
-        };
+        let told = self.tell_turns(&over);
         // What is in the bucket is known here, audited or not.
-        let anchor = told.as_ref().ok().and_then(Option::as_ref);
-        let absorbed = replica::absorb(&self.store, &batch, anchor);
-        if let (Ok(()), Some(anchor)) = (&absorbed, anchor) {
-            self.audit.known(anchor.clone());
-        }
-        if let Err(error) = &absorbed {
-            self.break_off(error);
-        }
-        let absorbed = told.map(drop).map_err(LedgerError::from).and(absorbed);
+        let absorbed = self.absorb(&batch, told.as_ref().ok().and_then(Option::as_ref));
+        let absorbed = told.map(drop).and(absorbed);
         for (identity, revision, value) in batch {
             let ours = value.holder.as_deref() == Some(self.hands.group.me());
             if ours && value.enrolment.state == State::Working {
@@ -361,7 +356,11 @@ impl Writer {
                 }
             }
             let later = self.busy.remove(&turned.identity).unwrap_or_default();
-            if !later.is_empty() {
+            if let Err(error) = &absorbed {
+                for (_, done) in later {
+                    answer(done, Err(error.clone()));
+                }
+            } else if !later.is_empty() {
                 self.busy.insert(turned.identity.clone(), Vec::new());
                 next.extend(self.turn(turned.identity, later));
             }

@@ -26,7 +26,7 @@ impl Writer {
         };
         let told = self
             .tell(&[(at, event)])
-            .and_then(|anchor| self.absorb(&[], anchor));
+            .and_then(|anchor| self.absorb(&[], Some(&anchor)));
         self.observe(&told, &[]);
         if let Err(error) = told {
             return answer(done, Err(error));
