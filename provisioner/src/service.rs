@@ -103,6 +103,9 @@ pub enum ServiceError {
     /// A connection is over for good.
     #[error("the connection to the {0} network is over")]
     Closed(&'static str),
+    /// Something that runs for ever came to its end, as when the ledger did.
+    #[error("{0} came to its end; the log says why")]
+    Ended(&'static str),
 }
 
 /// What the service is given from outside.
@@ -268,21 +271,22 @@ async fn enrol(site: Arc<Site>, outside: Outside, shared: Shared) -> Result<(), 
     let successions = sources.successions();
     sources.resume()?;
     tracing::info!("enrolling");
+    let ended = |what| Err(ServiceError::Ended(what));
     tokio::select! {
         ended = production => ended,
         ended = provisioning => ended,
         ended = sources.late(late_answers) => ended,
-        () = sources.sweep() => Ok(()),
+        ended = sources.sweep() => ended.map(|never| match never {}),
         ended = successions => ended,
-        () = call.answer() => Ok(()),
-        () = shared::watch(bucket.as_ref(), &ready) => Ok(()),
-        () = shared::pauses(&context) => Ok(()),
-        () = hook::watch(&hook, &ready) => Ok(()),
-        () = dispatch::run(Arc::clone(&context)) => Ok(()),
-        () = connect::watch(&clients, &ready) => Ok(()),
-        () = keep_signed(&context) => Ok(()),
-        () = stand(&context, campaign, &metrics, seed) => Ok(()),
-        () = renewals::run(Arc::clone(&context), metrics.clone()) => Ok(()),
+        () = call.answer() => ended("the roll call"),
+        () = shared::watch(bucket.as_ref(), &ready) => ended("the watch of the bucket"),
+        () = shared::pauses(&context) => ended("the watch of pauses"),
+        () = hook::watch(&hook, &ready) => ended("the watch of the hook"),
+        () = dispatch::run(Arc::clone(&context)) => ended("taking nodes up"),
+        () = connect::watch(&clients, &ready) => ended("the watch of the connections"),
+        () = keep_signed(&context) => ended("the signing of the audit log"),
+        () = stand(&context, campaign, &metrics, seed) => ended("the election"),
+        () = renewals::run(Arc::clone(&context), metrics.clone()) => ended("renewal"),
     }
 }
 

@@ -211,11 +211,15 @@ async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<Csr
 }
 
 /// Whether a node that would keep its key has to make another: somebody approved that, what it was
-/// enrolled with is over, or was revoked, or nobody knows whether its key was certified.
+/// enrolled with is over, or was revoked, or nobody knows whether its key was certified, or what was
+/// made for it cannot be sent.
 fn wants_new_key(known: &Enrolment) -> bool {
     let over = known.enrolled_key.is_none() && !known.certificates.is_empty();
     let spoilt = matches!(known.code, Some(Code::KeyRevoked | Code::CaUnknownOutcome));
-    known.approved || over || spoilt
+    let unfit = known
+        .code
+        .is_some_and(|code| code.as_str().starts_with("cert."));
+    known.approved || over || spoilt || unfit
 }
 
 /// Whether the key is one the node has or had a certificate for. A node that makes new keys never

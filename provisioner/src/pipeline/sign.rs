@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
     refuse_revoked(context, &requested.record)?;
     if let Some(issuance) = requested.record.issuance.clone() {
         seal::is_readable(&issuance, &requested.inspected).map_err(Stop::with_new_key)?;
-        // Signed before a kill; what the ledger holds was judged then.
+        still_trusted(context, &requested, &issuance).map_err(Stop::with_new_key)?;
         return Ok(Signed {
             requested,
             issuance,
@@ -87,6 +87,32 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         requested,
         issuance,
     })
+}
+
+/// A certificate of before a restart was judged then; the authorities that nodes trust may be others
+/// by now, and a node that is sent both would be on neither network.
+fn still_trusted(
+    context: &Context,
+    requested: &Requested,
+    issuance: &Issuance,
+) -> Result<(), Refusal> {
+    let Issues::Certificates(held) = &context.site.issues else {
+        return Ok(());
+    };
+    // Of a key that came from an authority the request is known no more.
+    if issuance.sealed_key.is_some() {
+        return Ok(());
+    }
+    let (chain, request) = (&issuance.chain, &requested.request);
+    let judged = judge_chain(
+        chain,
+        None,
+        request,
+        &held.trust,
+        &held.policy,
+        context.now(),
+    );
+    judged.map(drop)
 }
 
 /// A key whose certificate was revoked gets no other one, however it comes back (rule 53).
@@ -151,7 +177,7 @@ async fn decide(
 ) -> Result<HookAnswer, Stop> {
     let hook = &context.site.hook;
     let node = requested.inspected.node();
-    let (prepared, turn) = match recorded(&requested.record)? {
+    let (prepared, turn) = match recorded(&requested.record, hook.kind())? {
         Some(prepared) => (Some(prepared), None),
         None => {
             let prepared = context
@@ -195,16 +221,19 @@ async fn unanswered(
         let node = requested.inspected.node();
         context.commit(node, Act::Declined { key }).await?;
     }
-    // Who failed otherwise may have signed all the same.
-    let new_key = !prepared && !error.unsigned;
+    // Who failed otherwise may have signed all the same; and what was prepared for an authority that
+    // is another one now is never signed.
+    let unknown = !prepared && !error.unsigned;
+    let new_key = unknown || error.code == Code::CaUnknownOutcome;
     Ok(Stop::Refused {
         refusal: error.into(),
         new_key,
     })
 }
 
-/// The bytes to be signed that a kill left without an answer.
-fn recorded(record: &KeyRecord) -> Result<Option<ToBeSigned>, Stop> {
+/// The bytes to be signed that a kill left without an answer. Only the kind of hook that prepared
+/// them signs them and nothing else.
+fn recorded(record: &KeyRecord, kind: &str) -> Result<Option<ToBeSigned>, Stop> {
     let Some(ask) = record.open_ask() else {
         return Ok(None);
     };
@@ -215,7 +244,7 @@ fn recorded(record: &KeyRecord) -> Result<Option<ToBeSigned>, Stop> {
         );
         Stop::with_new_key(Refusal::new(Code::CaUnknownOutcome, says))
     };
-    let Some(prepared) = &ask.prepared else {
+    let Some(prepared) = ask.prepared.as_ref().filter(|_| ask.by == kind) else {
         return Err(unknown(""));
     };
     let bytes = STANDARD

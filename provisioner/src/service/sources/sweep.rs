@@ -1,5 +1,6 @@
 //! The sweep: who is there? Asked at intervals, and soon after anything may have been missed.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use server_core::client::{Connection, Discovery};
@@ -8,6 +9,7 @@ use server_core::wire::Filter;
 use super::{Sources, one_is_gone};
 use crate::ledger::Source;
 use crate::pipeline::arrive::Arrival;
+use crate::service::ServiceError;
 
 /// Longest a sweep may take while answers keep coming.
 const LONGEST_SWEEP: Duration = Duration::from_secs(60);
@@ -26,7 +28,7 @@ const AFTER_GAP: [Duration; 4] = [
 impl Sources {
     /// Asks who is there, at start and at intervals; less often while a crowd waits, and soon
     /// after the connection was lost, as what nodes said meanwhile was heard by nobody.
-    pub(in crate::service) async fn sweep(&self) {
+    pub(in crate::service) async fn sweep(&self) -> Result<Infallible, ServiceError> {
         let sweep = self.context.site.config.sweep;
         let mut gone = self.context.ledger.group().map(|group| group.gone());
         let mut connection = self.context.provisioning.client().connection();
@@ -56,9 +58,7 @@ impl Sources {
                             at,
                             version: None,
                         };
-                        if self.arrive(arrival).await.is_err() {
-                            return;
-                        }
+                        self.arrive(arrival).await?;
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the sweep could not be made"),
