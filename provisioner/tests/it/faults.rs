@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use openssl::x509::X509;
 use provisioner::config::Config;
 use provisioner::control;
 use provisioner::report::Show;
@@ -16,7 +17,10 @@ use server_core::bus::nats::NatsDialer;
 use server_core::words::{Clock, Seed, Shutdown, SystemClock, UnixTime};
 
 use crate::helpers::HELPER;
-use crate::support::{Provisioner, Site, Swarm, provisioner, until};
+use crate::support::{Provisioner, Site, Swarm, assert_ok, provisioner, until};
+
+/// Where the service is to stand still, and how long.
+const HOLD: &str = "PROVISIONER_TEST_HOLD";
 
 fn name(n: u64) -> String {
     format!("n{n}.example.net")
@@ -133,6 +137,44 @@ async fn an_authority_that_is_away_costs_time_and_nothing_else() {
     assert_eq!(status["certificates_issued"], 3, "{status:#}");
     assert_eq!(status["keys_signed_twice"], 0, "{status:#}");
     assert!(service.is_alive());
+}
+
+/// Killed with the question or the answer of an authority in the ledger, which is replaced before the
+/// service is there again: the node is sent the certificate of the new one, for another key.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_an_authority_that_was_replaced_is_sent() {
+    for (place, before, issued) in [("asked", 0, 1), ("signed", 1, 2)] {
+        let site = Site::start();
+        let hold = format!("{place}=60s");
+        let mut service = Provisioner::start_with(&site.config(""), &[(HOLD, &hold)]);
+        let mut swarm = Swarm::new();
+        swarm.add(&name(1), &site.token);
+        service.show_when(&name(1), |s| s["step"] == "sign").await;
+        service
+            .status_when("held", |s| s["certificates_issued"] == before)
+            .await;
+        service.kill();
+        let made = provisioner()
+            .args(["ca", "init", "--out", "other", "--name", "Other"])
+            .current_dir(site.dir.path())
+            .output();
+        assert_ok(&made.unwrap());
+        let ca = "[ca]\nkind = \"built-in\"\ncertificate = \"other/intermediate.pem\"\n\
+                  key = \"other/intermediate.key\"\nroots = \"other/ca.pem\"\n";
+        let service = Provisioner::start(&site.config_with_ca(ca, "[retry]\nfirst = \"1s\"\n"));
+        service
+            .status_when("signed anew", |s| s["certificates_issued"] == issued)
+            .await;
+        let sent = || swarm.file(&name(1), "ssl/certificate.pem");
+        let chain = until("the node has a certificate", sent).await;
+        let issuer = std::fs::read(site.path("other/intermediate.pem")).unwrap();
+        let issuer = X509::from_pem(&issuer).unwrap().public_key().unwrap();
+        let leaf = X509::from_pem(chain.as_bytes()).unwrap();
+        assert!(leaf.verify(&issuer).unwrap(), "{place}");
+        let status = service.ask(&["status"]);
+        assert_eq!(status["certificates_issued"], issued, "{place}: {status:#}");
+        assert_eq!(status["keys_signed_twice"], 0, "{place}: {status:#}");
+    }
 }
 
 /// The clock of the machine, set forward or back by seconds.
