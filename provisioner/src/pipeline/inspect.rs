@@ -197,9 +197,10 @@ fn was_restarted(before: Option<&Enrolment>) -> bool {
 }
 
 /// It waited for `confirm` in vain and is on the provisioning network again:
-/// what it has there does not work, so it makes a new key.
+/// what it has there does not work, so it makes a new key. Whether its return was noted before does not
+/// matter.
 fn came_back(before: &Enrolment) -> bool {
-    before.state == State::Parked && before.step == Step::Confirm
+    before.code == Some(Code::NodeUnconfirmed)
 }
 
 /// A certificate exists for it, whether or not it has it.

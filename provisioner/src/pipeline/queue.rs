@@ -277,6 +277,14 @@ impl Queue {
         }
     }
 
+    /// Takes an identity out that is parked, whatever for.
+    pub fn unpark(&mut self, identity: &Identity) {
+        let seat = self.places.get(identity);
+        if seat.is_some_and(|seat| seat.parking().is_some()) {
+            self.leave(identity);
+        }
+    }
+
     /// Takes an identity out that waits or is parked. One that is being worked on
     /// stays: its flow is stopped by the ledger and gives it back.
     pub fn withdraw(&mut self, identity: &Identity) {
@@ -569,6 +577,7 @@ mod tests {
         assert_eq!(queue.take().unwrap().source, Source::Ledger);
         assert_eq!(queue.offer(&arrival("b", Source::Startup)), Offer::Queued);
         assert_eq!(queue.offer(&arrival("c", Source::Startup)), Offer::Known);
+        queue.unpark(&id("a"));
         assert_eq!(
             (queue.waiting(), queue.parked(), queue.working()),
             (1, 1, 1)

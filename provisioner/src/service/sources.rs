@@ -250,6 +250,10 @@ impl Sources {
             }
             return Ok(());
         }
+        // It waits for nothing but itself: another member was told so, and this one's queue not.
+        if known.is_some_and(|it| it.state == State::Parked && it.next_try.is_none()) {
+            context.with_queue(|queue| queue.unpark(&arrival.identity));
+        }
         let name = arrival.identity.as_str();
         let group = context.ledger.group();
         let offer = match group.map_or(Duty::Ours, |group| group.duty(name)) {

@@ -2,11 +2,12 @@
 //!
 //! The order of the bucket is the clock. A member is dead when several beats of this one
 //! were stored since its last: a bucket that stands still, as while its leader changes,
-//! lets nobody die, and neither does a clock that is set.
+//! lets nobody die, and neither does a clock that is set. Beats of a member that was cut off are
+//! stored all at once when it is back, and count as one.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ struct Other {
 pub(super) struct Roll {
     me: String,
     others: BTreeMap<String, Other>,
+    /// When a beat of this member was heard that counted.
+    counted: Option<Instant>,
 }
 
 impl Roll {
@@ -46,16 +49,22 @@ impl Roll {
         Self {
             me: me.to_owned(),
             others: BTreeMap::new(),
+            counted: None,
         }
     }
 
-    /// A beat was stored; returns who is dead by it.
-    pub(super) fn beat(&mut self, member: &str, beat: Beat) -> Vec<String> {
+    /// A beat was stored, and heard of at this moment; returns who is dead by it.
+    pub(super) fn beat(&mut self, member: &str, beat: Beat, heard: Instant) -> Vec<String> {
         if member != self.me {
             let other = Other { missed: 0, beat };
             self.others.insert(member.to_owned(), other);
             return Vec::new();
         }
+        let is_late = |before| heard.saturating_duration_since(before) < BEAT / 2;
+        if self.counted.is_some_and(is_late) {
+            return Vec::new();
+        }
+        self.counted = Some(heard);
         self.others.values_mut().for_each(|other| other.missed += 1);
         let gone = |(_, other): (&String, &Other)| other.missed >= MISSED;
         let dead: Vec<_> = self
@@ -129,16 +138,18 @@ mod tests {
     #[test]
     fn who_does_not_beat_while_others_do_is_dead() {
         let mut roll = Roll::new("a");
-        roll.beat("b", beat(true));
-        roll.beat("c", beat(true));
+        let mut now = Instant::now();
+        roll.beat("b", beat(true), now);
+        roll.beat("c", beat(true), now);
         for _ in 1..MISSED {
-            assert!(roll.beat("a", beat(true)).is_empty());
-            roll.beat("c", beat(true));
+            now += BEAT;
+            assert!(roll.beat("a", beat(true), now).is_empty());
+            roll.beat("c", beat(true), now);
         }
         assert!(roll.is_alive("b"));
-        assert_eq!(roll.beat("a", beat(true)), ["b"]);
+        assert_eq!(roll.beat("a", beat(true), now + BEAT), ["b"]);
         assert!(!roll.is_alive("b") && roll.is_alive("c") && roll.is_alive("a"));
-        roll.beat("b", beat(true));
+        roll.beat("b", beat(true), now);
         assert!(roll.is_alive("b"), "it was only paused");
         assert!(roll.left("b") && !roll.left("b"));
     }
@@ -146,11 +157,24 @@ mod tests {
     #[test]
     fn a_bucket_that_stands_still_lets_nobody_die() {
         let mut roll = Roll::new("a");
-        roll.beat("b", beat(true));
-        for _ in 0..100 {
-            roll.beat("b", beat(true));
-            assert!(roll.beat("a", beat(true)).is_empty());
+        let start = Instant::now();
+        for n in 0..100 {
+            let now = start + BEAT * n;
+            roll.beat("b", beat(true), now);
+            assert!(roll.beat("a", beat(true), now).is_empty());
         }
+    }
+
+    #[test]
+    fn who_was_cut_off_and_is_back_buries_nobody() {
+        let mut roll = Roll::new("a");
+        let now = Instant::now();
+        roll.beat("b", beat(true), now);
+        for n in 0..100 {
+            let flushed = now + Duration::from_millis(n);
+            assert!(roll.beat("a", beat(true), flushed).is_empty());
+        }
+        assert!(roll.is_alive("b"));
     }
 
     #[test]
@@ -159,7 +183,7 @@ mod tests {
         let rolls = names.map(|me| {
             let mut roll = Roll::new(me);
             for other in names.iter().filter(|name| **name != me) {
-                roll.beat(other, beat(true));
+                roll.beat(other, beat(true), Instant::now());
             }
             roll
         });
@@ -181,14 +205,14 @@ mod tests {
     #[test]
     fn who_cannot_enrol_is_nobodys_first() {
         let mut roll = Roll::new("a");
-        roll.beat("b", beat(false));
+        roll.beat("b", beat(false), Instant::now());
         assert!((0..100).all(|n| roll.is_first_for(&n.to_string())));
     }
 
     #[test]
     fn another_pair_is_a_stranger() {
         let mut roll = Roll::new("a");
-        roll.beat("b", beat(false));
+        roll.beat("b", beat(false), Instant::now());
         assert_eq!(roll.stranger(&beat(true)), None);
         let other = Beat {
             sender: "q".to_owned(),

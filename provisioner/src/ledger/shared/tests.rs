@@ -99,7 +99,7 @@ fn member(bucket: &Arc<Bucket>, me: &str, others: &[&str]) -> Hands {
     let group = Group::new(me, pair);
     for other in others {
         let beat = group.own_beat(true);
-        group.roll().beat(other, beat);
+        group.roll().beat(other, beat, std::time::Instant::now());
     }
     Hands {
         shelf: Arc::clone(bucket) as _,
@@ -186,6 +186,30 @@ fn signed(key: &str, serial: &str) -> Act {
     let issuance = Box::new(issuance);
     let key = key.to_owned();
     Act::Signed { key, issuance }
+}
+
+/// What hooks have nodes configured with is kept for the keys in use, whatever its size.
+#[tokio::test]
+async fn a_node_with_many_keys_and_large_settings_fits_the_broker() {
+    let bucket = Arc::new(Bucket::default());
+    let a = member(&bucket, "a", &[]);
+    act(&bucket, &a, 0, "n1", taken()).await;
+    for n in 0..12 {
+        let key = format!("k{n}");
+        act(&bucket, &a, 10 + n, "n1", requested(&key)).await;
+        act(&bucket, &a, 30 + n, "n1", asked(&key)).await;
+        let mut signed = signed(&key, &format!("{n:02}"));
+        if let Act::Signed { issuance, .. } = &mut signed {
+            let settings = [("large".to_owned(), "x".repeat(250 << 10))];
+            issuance.configuration = Some(settings.into());
+        }
+        assert_eq!(act(&bucket, &a, 50 + n, "n1", signed).await, Applied::Done);
+    }
+    let (_, value) = bucket.value("n1").unwrap();
+    assert!(value.keys["k11"].issuance.is_some() && value.keys["k0"].issuance.is_none());
+    assert!(value.keys.values().all(|key| key.certificates() == 1));
+    let bytes = serde_json::to_vec(&value).unwrap().len();
+    assert!(bytes < 1 << 20, "{bytes} bytes");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! One enrolment as the bucket holds it, and what a change makes of it: pure.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ const HISTORY: usize = 60;
 /// Keys that can be used again beside those in use; of older ones only that they were signed for
 /// is kept, and a node that comes with one has to make another.
 const FORMER_KEYS: usize = 8;
+/// Bytes these may have together. A broker takes a value of 1 MiB, and what hooks have nodes
+/// configured with may be 256 KiB for each key.
+const FORMER_BYTES: usize = 128 << 10;
 
 /// How long a revoked certificate is kept beyond its end: longer than any list is good.
 const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 90);
@@ -174,9 +178,15 @@ impl Value {
         let in_use = |name: &String| Some(name) == key.as_ref() || Some(name) == enrolled.as_ref();
         let former = self.keys.iter_mut().filter(|(name, _)| !in_use(name));
         let mut former: Vec<_> = former.map(|(_, record)| record).collect();
-        former.sort_by_key(|record| record.asks.last().map(|ask| ask.at));
-        let surplus = former.len().saturating_sub(FORMER_KEYS);
-        former.into_iter().take(surplus).for_each(retire);
+        former.sort_by_key(|record| Reverse(record.asks.last().map(|ask| ask.at)));
+        let mut room = Some(FORMER_BYTES);
+        for (number, record) in former.into_iter().enumerate() {
+            let bytes = serde_json::to_vec(record).map_or(FORMER_BYTES, |bytes| bytes.len());
+            room = room.and_then(|room| room.checked_sub(bytes));
+            if number >= FORMER_KEYS || room.is_none() {
+                retire(record);
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -68,7 +69,7 @@ impl Writer {
                     return false;
                 };
                 let new = !group.is_alive(&member);
-                let dead = group.roll().beat(&member, beat);
+                let dead = group.roll().beat(&member, beat, Instant::now());
                 if new {
                     tracing::info!(member, "shares the ledger");
                 }
