@@ -5,6 +5,7 @@
 mod shipped;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -23,7 +24,7 @@ use super::super::writer::{Job, Work};
 use super::super::{Committed, Ledger, Rules, Store};
 use super::bucket::{News, Shelf, ShelfError, node_key};
 use super::group::{Group, Pair};
-use super::turn::{Hands, turn};
+use super::turn::{Begin, Hands, turn};
 use super::value::{Terms, Value};
 use super::writer::{With, Writer};
 use super::{replica, value};
@@ -40,6 +41,8 @@ type Keys = HashMap<String, (u64, Bytes)>;
 struct Bucket {
     keys: Mutex<(u64, Keys)>,
     fates: Mutex<Vec<Fate>>,
+    /// Nothing can be read.
+    away: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,9 @@ enum Fate {
 #[async_trait]
 impl Shelf for Bucket {
     async fn read(&self, key: &str) -> Result<Option<(u64, Bytes)>, ShelfError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(ShelfError::Unknown("away".to_owned()));
+        }
         Ok(self.keys.lock().unwrap().1.get(key).cloned())
     }
 
@@ -134,9 +140,10 @@ async fn act_on(
     act: Act,
 ) -> Applied {
     let jobs = vec![(wanted(identity, act), None)];
+    let known = Begin::Known(known);
     let turned = turn(hands.clone(), identity.to_owned(), known, jobs, number).await;
-    let (_, outcomes) = turned.result.unwrap();
-    outcomes[0].0.clone()
+    let written = turned.result.map_err(|failed| failed.error).unwrap();
+    written.outcomes[0].0.clone()
 }
 
 async fn act(bucket: &Bucket, hands: &Hands, number: u64, identity: &str, what: Act) -> Applied {
@@ -574,6 +581,48 @@ fn writer(bucket: &Arc<Bucket>, store: Arc<Store>, audit: &std::path::Path) -> W
     Writer::new(with, Arc::clone(bucket) as _)
 }
 
+/// Has a change made by a writer that runs.
+async fn ask(
+    jobs: &tokio::sync::mpsc::Sender<Job>,
+    identity: &str,
+    act: Act,
+) -> Result<Applied, LedgerError> {
+    let (done, answer) = tokio::sync::oneshot::channel();
+    let work = Work::Change(wanted(identity, act));
+    let done = Some(done);
+    jobs.send(Job { work, done }).await.unwrap();
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, answer).await.unwrap().unwrap()
+}
+
+/// Stored, not acknowledged, and not to be read back in time: what comes next finds it.
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_and_never_acknowledged_is_in_the_audit_log_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(Bucket::default());
+    let (_news, told) = tokio::sync::mpsc::channel(9);
+    let (jobs, waiting) = tokio::sync::mpsc::channel(9);
+    let store = Arc::new(Store::in_memory("replica").unwrap());
+    let work = writer(&bucket, store, dir.path()).run(waiting, told);
+    let asking = async {
+        ask(&jobs, "n1", taken()).await.unwrap();
+        bucket.away.store(true, Ordering::Relaxed);
+        // The name of the key, then the node.
+        *bucket.fates.lock().unwrap() = vec![Fate::StoredAndLost, Fate::Told];
+        let unknown = ask(&jobs, "n1", requested("k1")).await;
+        assert!(matches!(unknown, Err(LedgerError::Bucket(_))));
+        bucket.away.store(false, Ordering::Relaxed);
+        ask(&jobs, "n1", asked("k1")).await.unwrap();
+        drop(jobs);
+    };
+    tokio::join!(work, asking);
+    let log = std::fs::read_to_string(dir.path().join(format!("{:020}.jsonl", 1))).unwrap();
+    let place = |what: &str| log.find(&format!(r#""what":"{what}","node":"n1""#));
+    let (requested, asked) = (place("requested"), place("asked"));
+    assert!(requested.is_some() && requested < asked, "{log}");
+    assert_eq!(log.matches("requested").count(), 1, "{log}");
+}
+
 /// The bucket has it and the log cannot be written: nothing more is done before the log has it too.
 #[tokio::test]
 async fn what_the_audit_log_was_not_told_it_is_told_before_anything_else_is_done() {
@@ -584,29 +633,20 @@ async fn what_the_audit_log_was_not_told_it_is_told_before_anything_else_is_done
     let (jobs, waiting) = tokio::sync::mpsc::channel(9);
     let store = Arc::new(Store::in_memory("replica").unwrap());
     let work = writer(&bucket, store, &log).run(waiting, told);
-    let sender = jobs.clone();
-    let ask = async move |identity: &str, act: Act| {
-        let (done, answer) = tokio::sync::oneshot::channel();
-        let work = Work::Change(wanted(identity, act));
-        let done = Some(done);
-        sender.send(Job { work, done }).await.unwrap();
-        let limit = std::time::Duration::from_secs(9);
-        tokio::time::timeout(limit, answer).await.unwrap().unwrap()
-    };
     let asking = async {
         std::fs::write(&log, "no folder").unwrap();
         // That a node is there is not told.
-        ask("n1", taken()).await.unwrap();
-        let unaudited = ask("n1", requested("k1")).await;
+        ask(&jobs, "n1", taken()).await.unwrap();
+        let unaudited = ask(&jobs, "n1", requested("k1")).await;
         assert!(matches!(unaudited, Err(LedgerError::Audit(_))));
         let stored = bucket.value("n1").unwrap().1.enrolment.key;
         assert_eq!(stored.as_deref(), Some("k1"));
-        let other = ask("n2", taken()).await;
+        let other = ask(&jobs, "n2", taken()).await;
         assert!(matches!(other, Err(LedgerError::Audit(_))));
         assert!(bucket.value("n2").is_none());
         std::fs::remove_file(&log).unwrap();
-        ask("n2", taken()).await.unwrap();
-        drop((ask, jobs));
+        ask(&jobs, "n2", taken()).await.unwrap();
+        drop(jobs);
     };
     tokio::join!(work, asking);
     let lines = std::fs::read_to_string(log.join(format!("{:020}.jsonl", 1))).unwrap();

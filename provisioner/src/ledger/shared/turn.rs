@@ -41,24 +41,63 @@ pub(super) type Wanted = (Change, Option<Done>);
 pub(super) struct Turned {
     pub(super) identity: String,
     pub(super) jobs: Vec<Wanted>,
-    /// What is in the bucket now, and what became of each change.
-    pub(super) result: Result<(Current, Vec<Outcome>), LedgerError>,
+    pub(super) result: Result<Written, Failed>,
+}
+
+/// What a turn wrote, if it had to.
+pub(super) struct Written {
+    /// What is in the bucket now.
+    pub(super) current: Current,
+    /// What became of each change.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Which write the changes were applied on top of.
+    pub(super) onto: Option<Stamp>,
+}
+
+/// Why a turn came to nothing, as far as is known.
+pub(super) struct Failed {
+    pub(super) error: LedgerError,
+    /// A write that may have been stored all the same.
+    pub(super) doubt: Option<Unacknowledged>,
+}
+
+/// A write that the bucket was asked for and said nothing of.
+pub(super) struct Unacknowledged {
+    pub(super) stamp: Stamp,
+    /// What became of each change, if it is stored.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Which write it was to follow.
+    pub(super) onto: Option<Stamp>,
 }
 
 /// A value with its revision; none of an enrolment that is not there.
 pub(super) type Current = Option<(u64, Value)>;
 pub(super) type Outcome = (Applied, Option<Committed>);
 
+/// What a turn begins with.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each turn, and most are known"
+)]
+pub(super) enum Begin {
+    /// What was heard last; whoever wrote since lets the write fail.
+    Known(Current),
+    /// What is there: a write of this member may have been stored that it did not hear of.
+    Read,
+}
+
 /// Makes one turn. `number` is unique among the writes of this member.
 pub(super) async fn turn(
     hands: Hands,
     identity: String,
-    known: Current,
+    begin: Begin,
     jobs: Vec<Wanted>,
     number: u64,
 ) -> Turned {
     let changes: Vec<_> = jobs.iter().map(|(change, _)| change).collect();
-    let result = write(&hands, &identity, known, &changes, number).await;
+    let mut doubt = None;
+    let result = write(&hands, &identity, begin, &changes, number, &mut doubt).await;
+    let result = result.map_err(|error| Failed { error, doubt });
     Turned {
         identity,
         jobs,
@@ -69,43 +108,69 @@ pub(super) async fn turn(
 async fn write(
     hands: &Hands,
     identity: &str,
-    mut known: Current,
+    begin: Begin,
     changes: &[&Change],
     number: u64,
-) -> Result<(Current, Vec<Outcome>), LedgerError> {
+    doubt: &mut Option<Unacknowledged>,
+) -> Result<Written, LedgerError> {
     let mut patience = Patience::new(hands.seed, number);
     let stamp = Stamp {
         by: hands.group.me().to_owned(),
         write: number,
     };
     let key = node_key(identity);
-    let mut done: Option<Vec<Outcome>> = None;
+    let mut known = match begin {
+        Begin::Known(known) => known,
+        Begin::Read => read(hands, &key, &mut patience).await?,
+    };
     loop {
         let (revision, value) = known.clone().unzip();
         let revision = revision.unwrap_or(0);
         // An earlier try may have been stored though nobody said so.
         if value.as_ref().is_some_and(|value| value.stamp == stamp)
-            && let Some(done) = done.take()
+            && let Some(stored) = doubt.take()
         {
-            return Ok((known, done));
+            return Ok(Written {
+                current: known,
+                outcomes: stored.outcomes,
+                onto: stored.onto,
+            });
         }
+        let onto = value.as_ref().map(|value| value.stamp.clone());
         let mut next = value.clone();
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(one(hands, &mut next, change, &mut patience).await?);
         }
         let Some(mut next) = next.filter(|next| Some(next) != value.as_ref()) else {
-            return Ok((known, outcomes));
+            return Ok(Written {
+                current: known,
+                outcomes,
+                onto,
+            });
         };
         next.stamp = stamp.clone();
         let bytes = serde_json::to_vec(&next).map_err(|error| bucket(&error.to_string()))?;
         let stored = hands.shelf.write(&key, bytes.into(), revision).await;
         match stored {
-            Ok(revision) => return Ok((Some((revision, next)), outcomes)),
-            Err(ShelfError::Conflict) => {}
-            Err(ShelfError::Unknown(says)) => patience.wait(&says).await?,
+            Ok(revision) => {
+                return Ok(Written {
+                    current: Some((revision, next)),
+                    outcomes,
+                    onto,
+                });
+            }
+            Err(failed) => {
+                *doubt = Some(Unacknowledged {
+                    stamp: stamp.clone(),
+                    outcomes,
+                    onto,
+                });
+                if let ShelfError::Unknown(says) = failed {
+                    patience.wait(&says).await?;
+                }
+            }
         }
-        done = Some(outcomes);
         known = read(hands, &key, &mut patience).await?;
     }
 }

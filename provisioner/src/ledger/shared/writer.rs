@@ -28,11 +28,11 @@ use super::bucket::{JetStream, News, PAUSE, Shelf, member_key};
 use super::group::Group;
 use super::replica;
 use super::roll::BEAT;
-use super::turn::{Current, Hands, Turned, Wanted, turn};
+use super::turn::{Begin, Hands, Turned, Wanted, turn};
 use super::value::Value;
 use crate::audit::{Anchor, Audit, Event};
 use crate::step::State;
-use tell::Untold;
+use tell::{Doubt, Untold};
 
 /// Turns under way at most.
 const TURNS: usize = 1_024;
@@ -99,6 +99,8 @@ pub(super) struct Writer {
     /// What the bucket has taken and the audit log has not: of the turns that were under way when it
     /// failed.
     untold: Vec<Untold>,
+    /// What the bucket may have taken though nobody said so, by identity.
+    doubts: HashMap<String, Doubt>,
     /// The replica could not be written.
     broken: bool,
 }
@@ -120,6 +122,7 @@ impl Writer {
             hot: HashMap::new(),
             busy: HashMap::new(),
             untold: Vec::new(),
+            doubts: HashMap::new(),
             broken: false,
         }
     }
@@ -303,14 +306,19 @@ impl Writer {
         }
     }
 
-    fn known(&mut self, identity: &str) -> Result<Current, LedgerError> {
-        let Some(revision) = self.hands.group.revision(identity) else {
-            return Ok(None);
-        };
-        match self.hot.remove(identity) {
-            Some(hot) if hot.0 == revision => Ok(Some(hot)),
-            _ => replica::value(&self.store, identity),
+    fn known(&mut self, identity: &str) -> Result<Begin, LedgerError> {
+        let hot = self.hot.remove(identity);
+        if self.doubts.contains_key(identity) {
+            return Ok(Begin::Read);
         }
+        let Some(revision) = self.hands.group.revision(identity) else {
+            return Ok(Begin::Known(None));
+        };
+        let known = match hot {
+            Some(hot) if hot.0 == revision => Some(hot),
+            _ => replica::value(&self.store, identity)?,
+        };
+        Ok(Begin::Known(known))
     }
 
     /// Ends turns: audit log and replica first, then whoever waits, then the next turns.
@@ -318,15 +326,17 @@ impl Writer {
         let mut batch = Vec::new();
         let mut committed = Vec::new();
         for turned in &over {
-            let Ok((current, outcomes)) = &turned.result else {
+            let Ok(written) = &turned.result else {
+                self.doubt(turned);
                 continue;
             };
-            if let Some((revision, value)) = current
+            self.resolve(&turned.identity, written.onto.as_ref());
+            if let Some((revision, value)) = &written.current
                 && self.hands.group.learn(&turned.identity, *revision, value)
             {
                 batch.push((turned.identity.clone(), *revision, value.clone()));
             }
-            committed.extend(outcomes.iter().filter_map(|(_, seen)| seen.clone()));
+            committed.extend(written.outcomes.iter().filter_map(|(_, seen)| seen.clone()));
         }
         let told = self.tell_turns(&over);
         // What is in the bucket is known here, audited or not.
@@ -341,9 +351,10 @@ impl Writer {
         self.observe(&absorbed, &committed);
         let mut next = Vec::new();
         for turned in over {
-            let result = absorbed.clone().and(turned.result);
-            match result {
-                Ok((_, outcomes)) => {
+            let result = turned.result.map_err(|failed| failed.error);
+            match absorbed.clone().and(result) {
+                Ok(written) => {
+                    let outcomes = written.outcomes;
                     for ((_, done), (applied, _)) in turned.jobs.into_iter().zip(outcomes) {
                         answer(done, Ok(applied));
                     }

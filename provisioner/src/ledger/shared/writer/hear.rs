@@ -53,6 +53,8 @@ impl Writer {
                 }
                 match serde_json::from_slice::<Value>(&value) {
                     Ok(value) => {
+                        self.resolve(&identity, Some(&value.stamp));
+                        let group = &self.hands.group;
                         group.learn(&identity, revision, &value);
                         self.hot.remove(&identity);
                         batch.insert(identity, (revision, value));

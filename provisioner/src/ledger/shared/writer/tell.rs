@@ -1,5 +1,6 @@
 //! What the audit log is told. The bucket is first here, so what it has taken and the log has not
-//! is owed to the log: until that is told, nothing more is written.
+//! is owed to the log: until that is told, nothing more is written. Of a write that nobody
+//! acknowledged the bucket tells later whether it is owed.
 
 use jiff::Timestamp;
 
@@ -7,6 +8,7 @@ use super::super::super::record::{Applied, Change};
 use super::super::super::store::LedgerError;
 use super::super::super::writer::Committed;
 use super::super::turn::Turned;
+use super::super::value::Stamp;
 use super::Writer;
 use crate::audit::{self, Anchor, Event};
 
@@ -17,7 +19,21 @@ pub(super) struct Untold {
     seen: Option<Committed>,
 }
 
+/// A write that may be in the bucket, and what is owed if it is.
+pub(super) struct Doubt {
+    stamp: Stamp,
+    owed: Vec<Untold>,
+}
+
 impl Untold {
+    fn of((change, applied, seen): Told<'_>) -> Self {
+        Self {
+            change: change.clone(),
+            applied: applied.clone(),
+            seen: seen.cloned(),
+        }
+    }
+
     fn events(&self) -> impl Iterator<Item = (Timestamp, Event<'_>)> {
         told(&self.change, &self.applied, self.seen.as_ref())
     }
@@ -56,20 +72,44 @@ impl Writer {
             .flat_map(changes)
             .flat_map(|c| told(c.0, c.1, c.2))
             .collect();
-        if events.is_empty() {
+        if events.is_empty() && self.untold.is_empty() {
             return Ok(None);
         }
         let told = self.tell(&events);
         if told.is_err() {
             let owed = over.iter().flat_map(changes);
-            let owed = owed.map(|(change, applied, seen)| Untold {
-                change: change.clone(),
-                applied: applied.clone(),
-                seen: seen.cloned(),
-            });
-            self.untold.extend(owed);
+            self.untold.extend(owed.map(Untold::of));
         }
         told.map(Some)
+    }
+
+    /// Keeps what a turn may have written though nobody said so.
+    pub(super) fn doubt(&mut self, turned: &Turned) {
+        let Err(failed) = &turned.result else {
+            return;
+        };
+        let Some(doubt) = &failed.doubt else {
+            return;
+        };
+        self.resolve(&turned.identity, doubt.onto.as_ref());
+        let changes = turned.jobs.iter().map(|(change, _)| change);
+        let changes = changes.zip(&doubt.outcomes);
+        let owed = changes.map(|(change, (applied, seen))| (change, applied, seen.as_ref()));
+        let doubt = Doubt {
+            stamp: doubt.stamp.clone(),
+            owed: owed.map(Untold::of).collect(),
+        };
+        self.doubts.insert(turned.identity.clone(), doubt);
+    }
+
+    /// The bucket holds a write for this identity, or held it before another: what was in doubt is
+    /// owed if it is that one, and else was never stored.
+    pub(super) fn resolve(&mut self, identity: &str, found: Option<&Stamp>) {
+        if let Some(doubt) = self.doubts.remove(identity)
+            && found == Some(&doubt.stamp)
+        {
+            self.untold.extend(doubt.owed);
+        }
     }
 
     /// The service ends: what is still owed is at least said.
@@ -83,12 +123,12 @@ impl Writer {
     }
 }
 
-type Outcome<'a> = (&'a Change, &'a Applied, Option<&'a Committed>);
+type Told<'a> = (&'a Change, &'a Applied, Option<&'a Committed>);
 
 /// The changes of a turn, with what became of each.
-fn changes(turned: &Turned) -> impl Iterator<Item = Outcome<'_>> {
-    let outcomes = turned.result.as_ref().ok().map(|(_, outcomes)| outcomes);
-    let outcomes = outcomes.into_iter().flatten();
+fn changes(turned: &Turned) -> impl Iterator<Item = Told<'_>> {
+    let written = turned.result.as_ref().ok();
+    let outcomes = written.into_iter().flat_map(|written| &written.outcomes);
     let changes = turned.jobs.iter().map(|(change, _)| change);
     changes
         .zip(outcomes)
