@@ -4,6 +4,7 @@
 //! [`configuration`] what is about to be sent to it. Each returns a type that only a judge can
 //! make, so that nothing unjudged fits into the next step, or a [`crate::code::Refusal`].
 
+mod blocked;
 pub mod configuration;
 pub(crate) mod extensions;
 pub mod identity;
@@ -19,6 +20,7 @@ mod shipped;
 pub mod token;
 mod weak;
 
+pub use blocked::BlockedKeys;
 pub use inventory::judge_inventory;
 pub use key::KeyKind;
 pub use policy::RequestPolicy;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::mistake::{Located, Mistakes};
 use super::reader::{Document, Section};
 use crate::judge::policy::Oid;
-use crate::judge::{KeyKind, RequestPolicy};
+use crate::judge::{BlockedKeys, KeyKind, RequestPolicy};
 use crate::secret::Secret;
 
 use super::{
@@ -187,6 +187,13 @@ fn token(section: Section<'_, '_>) -> Token {
 }
 
 fn csr(section: Section<'_, '_>) -> Csr {
+    let lists = section.paths("blocked_keys", "[\"blocked-keys.txt\"]");
+    let blocked_keys = lists.map(|files| {
+        BlockedKeys::read(&files.value).unwrap_or_else(|says| {
+            section.report(&files, says);
+            BlockedKeys::default()
+        })
+    });
     let keys = parsed(&section, "keys", "[\"p256\", \"rsa2048\"]", |text| {
         serde_json::from_value(text.into())
             .map_err(|_| format!("has {text:?}, not one of {}", KEY_KINDS.join(", ")))
@@ -202,6 +209,7 @@ fn csr(section: Section<'_, '_>) -> Csr {
             Oid::try_from(text.to_owned())
         }),
         ip_ranges: parsed(&section, "ip_ranges", "[\"10.1.0.0/16\"]", str::parse),
+        blocked_keys: blocked_keys.unwrap_or_default(),
     };
     section.finish();
     Csr { policy }

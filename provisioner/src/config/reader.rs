@@ -209,6 +209,14 @@ impl<'d, 'a> Section<'d, 'a> {
         }
     }
 
+    /// A list of paths, relative to the file they are written in.
+    pub(crate) fn paths(&self, key: &str, example: &str) -> Option<Located<Vec<PathBuf>>> {
+        let Located { value, key, place } = self.texts(key, example)?;
+        let folder = &self.doc.folder;
+        let value = value.iter().map(|path| folder.join(path)).collect();
+        Some(Located { value, key, place })
+    }
+
     /// A program and its arguments; a program with a slash in it is a path, relative to the file
     /// it is written in, any other is looked for in `PATH`.
     pub(crate) fn command(&self, key: &str, example: &str) -> Option<Located<Vec<String>>> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use der::asn1::ObjectIdentifier;
 use serde::{Deserialize, Serialize};
 
+use super::blocked::BlockedKeys;
 use super::key::KeyKind;
 
 /// Policy for certificate requests; the default grants the node's own name only.
@@ -21,6 +22,9 @@ pub struct RequestPolicy {
     pub subject_attributes: Vec<Oid>,
     /// Address ranges from which a node may ask for addresses as alternative names.
     pub ip_ranges: Vec<IpRange>,
+    /// Keys that are certified for nobody.
+    #[serde(skip)]
+    pub blocked_keys: BlockedKeys,
 }
 
 impl Default for RequestPolicy {
@@ -30,6 +34,7 @@ impl Default for RequestPolicy {
             punycode: false,
             subject_attributes: Vec::new(),
             ip_ranges: Vec::new(),
+            blocked_keys: BlockedKeys::default(),
         }
     }
 }

@@ -152,10 +152,12 @@ pub fn judge(pem: &[u8], identity: &str, policy: &RequestPolicy) -> Result<Judge
     let addresses = asked.judge(identity, policy)?;
 
     let spki = request.info.public_key.to_der().map_err(not_der)?;
+    let spki_sha256 = sha256(&spki);
+    policy.blocked_keys.judge(&key, &spki_sha256)?;
     Ok(JudgedRequest {
         identity: identity.to_owned(),
         key: key.kind,
-        spki_sha256: sha256(&spki),
+        spki_sha256,
         spki,
         addresses,
     })

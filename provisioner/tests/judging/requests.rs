@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use provisioner::code::{Class, Code};
 use provisioner::judge::policy::Oid;
 use provisioner::judge::request::judge;
-use provisioner::judge::{JudgedRequest, KeyKind, RequestPolicy};
+use provisioner::judge::{BlockedKeys, JudgedRequest, KeyKind, RequestPolicy};
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
 
 use crate::forge::{
@@ -100,6 +100,48 @@ fn the_policy_narrows_and_widens() {
         judged.addresses(),
         ["10.1.2.3".parse::<std::net::IpAddr>().unwrap()]
     );
+}
+
+#[test]
+fn rule_11_a_key_on_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, debian) = (dir.path().join("own.txt"), dir.path().join("debian.txt"));
+    let (listed, weak) = (p256(), rsa2048());
+    let digest = openssl::sha::sha256(&listed.public_key_to_der().unwrap());
+    std::fs::write(
+        &own,
+        format!("# found in a repository\n{}\n", hex::encode(digest)),
+    )
+    .unwrap();
+    let public = dir.path().join("public.pem");
+    std::fs::write(&public, weak.public_key_to_pem().unwrap()).unwrap();
+    // As the lists of openssl-blacklist are made.
+    let made = "openssl rsa -pubin -noout -modulus -in \"$0\" | sha1sum | cut -c 21-40";
+    let line = std::process::Command::new("sh")
+        .args(["-c", made])
+        .arg(&public)
+        .output()
+        .unwrap();
+    std::fs::write(&debian, &line.stdout).unwrap();
+    let policy = RequestPolicy {
+        blocked_keys: BlockedKeys::read([&own, &debian]).unwrap(),
+        ..RequestPolicy::default()
+    };
+    for (key, blocked) in [
+        (listed, true),
+        (weak, true),
+        (ed25519(), false),
+        (rsa(3072), false),
+    ] {
+        let judged = with_policy(Forge::with(&key).pem().as_bytes(), &policy);
+        assert_eq!(
+            judged.err().map(|refusal| refusal.code),
+            blocked.then_some(Code::KeyWeak)
+        );
+    }
+    std::fs::write(&own, "\n\nnot a key\n").unwrap();
+    let says = BlockedKeys::read([&own]).unwrap_err();
+    assert!(says.contains("own.txt, whose line 3 is no key"), "{says}");
 }
 
 #[test]
