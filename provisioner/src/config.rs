@@ -222,6 +222,8 @@ pub struct Timeouts {
     pub restart: Duration,
     /// From restart to seen on the production network.
     pub confirm: Duration,
+    /// How long the certificate of a node stands that was not seen with it.
+    pub unconfirmed: Duration,
     /// Age at which an event is stale.
     pub event_age: Duration,
 }

@@ -299,6 +299,14 @@ fn set_back(change: &Change, enrolment: &mut Enrolment, setback: &Setback) -> Ou
     enrolment.code = Some(setback.code);
     enrolment.says.clone_from(&setback.says);
     enrolment.next_try = setback.next_try;
+    let key = enrolment
+        .key
+        .clone()
+        .filter(|_| setback.code == Code::NodeGone);
+    let (identity, reason) = (&change.identity, Reason::CessationOfOperation);
+    let revoked = enrolment.revoke(identity, reason, change.at, |held| {
+        key.as_ref() == Some(&held.key)
+    });
     if setback.new_key {
         enrolment.drop_key();
     }
@@ -310,6 +318,7 @@ fn set_back(change: &Change, enrolment: &mut Enrolment, setback: &Setback) -> Ou
     };
     Outcome {
         forget: is_forgettable(setback, enrolment),
+        revoked,
         ..Outcome::told(change.at, setback.step, what)
     }
 }

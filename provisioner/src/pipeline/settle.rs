@@ -96,6 +96,8 @@ pub(crate) async fn settle(
 
 async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refusal, new_key: bool) {
     let known = context.enrolment(node).ok().flatten();
+    let gone = known.as_ref().and_then(|it| gone(context, it, &refusal));
+    let (refusal, new_key) = gone.map_or((refusal, new_key), |gone| (gone, true));
     let state = state(refusal.code, known.as_ref());
     let pause = (state == State::Parked).then(|| pause(context, known.as_ref(), &refusal));
     let pause = pause.flatten();
@@ -123,6 +125,30 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
         (Err(Stop::Held(state)), _) => held(context, node, step, state),
         _ => context.with_queue(|queue| queue.leave(node)),
     }
+}
+
+/// A node that was silent on both networks for so long since it has its certificate gives that up:
+/// whoever has it by now need not be that node (rule 40). One that is enrolled with the same key
+/// has what it is enrolled with.
+fn gone(context: &Context, known: &Enrolment, refusal: &Refusal) -> Option<Refusal> {
+    let lost = matches!(refusal.code, Code::NodeUnconfirmed | Code::RpcTimeout);
+    let held = known.certificates.iter();
+    let mut held = held.filter(|held| Some(&held.key) == known.key.as_ref());
+    let held = held
+        .next()
+        .filter(|_| lost && known.enrolled_key != known.key)?;
+    let limit = context.site.config.timeouts.unconfirmed;
+    let asked = known.from?;
+    if after(asked, limit) > context.now() {
+        return None;
+    }
+    let says = format!(
+        "it was not seen with the certificate {} that was asked for at {asked}, for {} by now: it is \
+         revoked, and the node has to make a new key ([timeouts] unconfirmed; rule 40)",
+        held.serial,
+        humantime::format_duration(limit)
+    );
+    Some(Refusal::new(Code::NodeGone, says))
 }
 
 /// Somebody decided about the node while it was worked on. What they want tried is tried now.

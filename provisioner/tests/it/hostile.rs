@@ -300,6 +300,39 @@ async fn a_node_that_is_back_from_its_restart_is_told_so() {
     assert_eq!(show["step"], "confirm", "{show:#}");
 }
 
+/// It takes its certificate, says that it restarts, and is never seen again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_with_a_certificate_and_is_gone_has_it_revoked() {
+    let site = Site::start();
+    let more = "[timeouts]\nprobe = \"300ms\"\nconfirm = \"3s\"\nunconfirmed = \"5s\"\n\
+                [retry]\nfirst = \"1s\"\nmax = \"1s\"\n";
+    let service = Provisioner::start(&site.config(more));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let node = "web1.example.net";
+    let manners = Manners {
+        csr: Some(csr(node)),
+        stays: true,
+        ..Manners::honest(&site, node)
+    };
+    let thief = Impostor::start(&site, node, manners).await;
+    let dial = node_dial(&site.provisioning.url(), "once", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    announce(link.bus.as_ref(), node).await;
+    service.show_when(node, |s| s["step"] == "restart").await;
+    drop(thief);
+    let show = service.show_when(node, |s| s["code"] == "node.gone").await;
+    assert!(
+        show["says"].as_str().unwrap().contains("is revoked"),
+        "{show:#}"
+    );
+    let status = service.ask(&["status"]);
+    assert_eq!(status["certificates_revoked"], 1, "{status:#}");
+    // The node itself starts anew.
+    let mut swarm = Swarm::new();
+    swarm.add(node, &site.token);
+    service.show_when(node, |s| s["state"] == "confirmed").await;
+}
+
 /// Made-up names at the gate: they cannot fill the queue, cost no more memory than
 /// there are places, and an honest node is enrolled meanwhile.
 async fn flood(events: usize, names: usize, places: usize) -> (u64, u64) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::reader::Section;
 use super::super::{Limits, Log, Retry, Sweep, Timeouts};
-use super::{SECOND, located};
+use super::{DAY, SECOND, located};
 use crate::audit;
 use crate::ledger::Reprovision;
 
@@ -29,6 +29,7 @@ pub(super) fn timeouts(section: Section<'_, '_>) -> Timeouts {
         node: section.duration("node", 20 * SECOND, 10 * MILLISECOND),
         restart: section.duration("restart", 5 * SECOND, 10 * MILLISECOND),
         confirm: section.duration("confirm", 120 * SECOND, 3 * SECOND),
+        unconfirmed: section.duration("unconfirmed", 30 * DAY, 3 * SECOND),
         event_age: section.duration("event_age", 300 * SECOND, SECOND),
     };
     section.finish();
