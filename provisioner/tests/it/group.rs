@@ -2,8 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use server_core::bus::Dialer;
+use server_core::bus::nats::NatsDialer;
 
-use crate::support::{Provisioner, Site, Swarm, provisioner};
+use crate::support::{Provisioner, Site, Swarm, announce, node_dial, provisioner, until};
 
 const NODES: u64 = 24;
 
@@ -136,4 +138,49 @@ async fn who_would_not_fit_into_the_group_does_not_start() {
         said.contains("other.example.net") && said.contains("one pair"),
         "{said}"
     );
+}
+
+/// Made-up names are forgotten by every member, and leave nothing in the bucket either.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_names_leave_nothing_in_the_bucket() {
+    let mut site = Site::start_with_buckets();
+    let more = "[timeouts]\nprobe = \"100ms\"\n[retry]\nfirst = \"100ms\"\nmax = \"100ms\"\n\
+                forget_after = 2\n";
+    let first = Provisioner::start(&site.member("first", more));
+    let second = Provisioner::start(&site.member("second", more));
+    for service in [&first, &second] {
+        service.status_when("ready", |s| s["ready"] == true).await;
+    }
+    let empty = messages(&mut site);
+    let dial = node_dial(&site.provisioning.url(), "forger", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    for n in 0..50 {
+        announce(link.bus.as_ref(), &format!("made-up{n}.example.net")).await;
+    }
+    until("the names in the bucket", || {
+        (messages(&mut site) >= empty + 50).then_some(())
+    })
+    .await;
+    until("none of them", || {
+        (messages(&mut site) <= empty + 1).then_some(())
+    })
+    .await;
+    // And an honest node of such a name is enrolled.
+    let mut swarm = Swarm::new();
+    let name = "made-up7.example.net";
+    swarm.add(name, &site.token);
+    for service in [&first, &second] {
+        let show = service.show_when(name, |s| s["state"] == "confirmed").await;
+        assert_eq!(show["attempts"], 1, "{show:#}");
+        let status = service.ask(&["status"]);
+        assert_eq!(status["confirmed"], 1, "{status:#}");
+        assert_eq!(status["states"]["parked"], 0, "{status:#}");
+    }
+}
+
+/// Messages in the streams of the production network.
+fn messages(site: &mut Site) -> u64 {
+    site.production.monitor("/jsz")["messages"]
+        .as_u64()
+        .unwrap()
 }

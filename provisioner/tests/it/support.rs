@@ -65,6 +65,7 @@ impl Site {
         let mut config = brokers::production(&pki);
         if buckets {
             config["jetstream"] = serde_json::json!({ "store_dir": dir.path().join("buckets") });
+            config["http"] = "127.0.0.1:-1".into();
         }
         let production = Broker::start(dir.path(), "production", &config);
         Self::of(dir, provisioning, production, Vec::new())

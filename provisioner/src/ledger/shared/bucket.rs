@@ -76,6 +76,8 @@ pub(super) trait Shelf: Send + Sync {
     async fn put(&self, key: &str, value: Bytes) -> Result<(), ShelfError>;
     /// Removes a key.
     async fn remove(&self, key: &str) -> Result<(), ShelfError>;
+    /// Leaves no trace of a key, unless it was written after this revision.
+    async fn erase(&self, key: &str, revision: u64) -> Result<(), ShelfError>;
 }
 
 /// What is heard of the bucket, in the order of its revisions.
@@ -203,6 +205,13 @@ impl Shelf for JetStream {
     async fn remove(&self, key: &str) -> Result<(), ShelfError> {
         let removed = self.store.purge(key).await;
         removed.map_err(|error| unknown(&error))
+    }
+
+    async fn erase(&self, key: &str, revision: u64) -> Result<(), ShelfError> {
+        let subject = format!("{}{key}", self.store.prefix);
+        let purge = self.store.stream.purge();
+        let erased = purge.sequence(revision + 1).filter(subject).await;
+        erased.map(drop).map_err(|error| unknown(&error))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a member knows of the others and of who works on what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -49,6 +49,8 @@ pub struct Group {
     pair: Pair,
     roll: Mutex<Roll>,
     known: RwLock<HashMap<String, Known>>,
+    /// Names of which nothing need be known, by the revision of their last value.
+    erased: Mutex<BTreeMap<u64, String>>,
     gone: watch::Sender<u64>,
     paused: watch::Sender<bool>,
     left: Notify,
@@ -68,6 +70,7 @@ impl Group {
             pair,
             roll: Mutex::new(Roll::new(me)),
             known: RwLock::default(),
+            erased: Mutex::default(),
             gone: watch::Sender::new(0),
             paused: watch::Sender::new(false),
             left: Notify::new(),
@@ -225,6 +228,9 @@ impl Group {
         {
             return false;
         }
+        if value.is_nothing() {
+            self.erased().insert(revision, identity.to_owned());
+        }
         let learned = Known {
             revision,
             holder: value.holder.clone(),
@@ -233,6 +239,23 @@ impl Group {
         };
         known.insert(identity.to_owned(), learned);
         true
+    }
+
+    /// Everything up to this revision was heard of. Names of which nothing need be known are only
+    /// now let go of: what was written before they were erased would bring them back.
+    pub(super) fn has_heard(&self, revision: u64) {
+        let mut erased = self.erased();
+        while let Some(first) = erased.first_entry().filter(|e| *e.key() <= revision) {
+            let (last, identity) = first.remove_entry();
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.get(&identity).is_some_and(|it| it.revision == last) {
+                known.remove(&identity);
+            }
+        }
+    }
+
+    fn erased(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.erased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn revision(&self, identity: &str) -> Option<u64> {

@@ -167,10 +167,14 @@ impl Tables<'_> {
             let found = found.map(|row| self.store.decode(row.value().1));
             found.transpose()?
         };
-        let bytes = self.encode(value)?;
-        self.values
-            .insert(identity, (revision, bytes.as_slice()))
-            .map_err(&failed)?;
+        if value.is_nothing() {
+            self.values.remove(identity).map_err(&failed)?;
+        } else {
+            let bytes = self.encode(value)?;
+            self.values
+                .insert(identity, (revision, bytes.as_slice()))
+                .map_err(&failed)?;
+        }
         // Those of a forgotten node too: they are not signed for once more.
         for (name, record) in &value.keys {
             if before.as_ref().and_then(|before| before.keys.get(name)) != Some(record) {
@@ -198,6 +202,9 @@ impl Tables<'_> {
                 if !value.keys.contains_key(name) {
                     self.keys.remove(name.as_str()).map_err(&failed)?;
                 }
+            }
+            if before.is_none() && value.is_nothing() {
+                return Ok(());
             }
             return self.count(before.as_ref(), value);
         }

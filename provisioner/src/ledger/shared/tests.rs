@@ -87,6 +87,14 @@ impl Shelf for Bucket {
     async fn remove(&self, _: &str) -> Result<(), ShelfError> {
         Ok(())
     }
+
+    async fn erase(&self, key: &str, revision: u64) -> Result<(), ShelfError> {
+        let keys = &mut self.keys.lock().unwrap().1;
+        if keys.get(key).is_some_and(|found| found.0 <= revision) {
+            keys.remove(key);
+        }
+        Ok(())
+    }
 }
 
 impl Bucket {

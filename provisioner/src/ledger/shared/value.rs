@@ -97,8 +97,17 @@ impl Value {
         self.forgotten = true;
     }
 
+    /// Nothing was ever signed for it: what is known of it is that it was a name, and that need not
+    /// be known.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.forgotten && self.keys.is_empty() && self.revoked.is_empty()
+    }
+
     /// The same node when it is heard of again.
     fn begun_anew(self, at: Timestamp) -> Self {
+        if self.is_nothing() {
+            return Self::newcomer(at);
+        }
         Self {
             keys: self.keys,
             older: self.older,

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -24,7 +25,7 @@ use super::super::renewal::Policy;
 use super::super::standing::Pause;
 use super::super::store::{LedgerError, Store};
 use super::super::writer::{Committed, Done, Job, Observer, Work, answer};
-use super::bucket::{JetStream, News, PAUSE, Shelf, member_key};
+use super::bucket::{JetStream, News, PAUSE, Shelf, member_key, node_key};
 use super::group::Group;
 use super::replica;
 use super::roll::BEAT;
@@ -40,6 +41,8 @@ const TURNS: usize = 1_024;
 const BATCH: usize = 1_024;
 /// News that may wait to be taken in.
 const WAITING_NEWS: usize = 4_096;
+/// How long the others have to hear of a name that is erased.
+const ERASE_AFTER: Duration = Duration::from_secs(5);
 
 /// A turn under way.
 type Turning = futures::future::BoxFuture<'static, Turned>;
@@ -306,6 +309,18 @@ impl Writer {
         }
     }
 
+    /// Takes a name out of the bucket of which nothing need be known, when the others have heard so.
+    /// Where that fails it costs its bytes and nothing else.
+    fn erase(&self, identity: &str, revision: u64) {
+        let (shelf, key) = (Arc::clone(&self.hands.shelf), node_key(identity));
+        tokio::spawn(async move {
+            tokio::time::sleep(ERASE_AFTER).await;
+            if let Err(error) = shelf.erase(&key, revision).await {
+                tracing::debug!(key, ?error, "not erased");
+            }
+        });
+    }
+
     fn known(&mut self, identity: &str) -> Result<Begin, LedgerError> {
         let hot = self.hot.remove(identity);
         if self.doubts.contains_key(identity) {
@@ -343,6 +358,9 @@ impl Writer {
         let absorbed = self.absorb(&batch, told.as_ref().ok().and_then(Option::as_ref));
         let absorbed = told.map(drop).and(absorbed);
         for (identity, revision, value) in batch {
+            if value.is_nothing() {
+                self.erase(&identity, revision);
+            }
             let ours = value.holder.as_deref() == Some(self.hands.group.me());
             if ours && value.enrolment.state == State::Working {
                 self.hot.insert(identity, (revision, value));

@@ -45,10 +45,9 @@ impl Writer {
                 revision,
                 value,
             } => {
-                if group
-                    .revision(&identity)
-                    .is_some_and(|known| known >= revision)
-                {
+                let known = group.revision(&identity);
+                if known.is_some_and(|known| known >= revision) {
+                    group.has_heard(revision);
                     return false;
                 }
                 match serde_json::from_slice::<Value>(&value) {
@@ -56,6 +55,7 @@ impl Writer {
                         self.resolve(&identity, Some(&value.stamp));
                         let group = &self.hands.group;
                         group.learn(&identity, revision, &value);
+                        group.has_heard(revision);
                         self.hot.remove(&identity);
                         batch.insert(identity, (revision, value));
                     }
