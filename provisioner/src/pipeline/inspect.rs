@@ -41,7 +41,9 @@ pub(crate) struct Inspected {
     pub(crate) ecdh_public: String,
     /// Which try this is, counting from 1.
     pub(crate) attempt: u32,
-    /// The key of a request recorded before, which is used again.
+    /// The key of a request recorded before, which is used again: also by one that was awaited on
+    /// production in vain, as it may never have left. One that is seen to come back from there has
+    /// none any more.
     pub(crate) recorded_key: Option<String>,
     /// Its place among the nodes being enrolled.
     pub(crate) place: OwnedSemaphorePermit,
@@ -113,7 +115,7 @@ pub(crate) async fn run(
         },
         out_of_scope,
         attempt: before.as_ref().map_or(0, |b| b.attempts) + 1,
-        recorded_key: before.filter(|b| !came_back(b)).and_then(|b| b.key),
+        recorded_key: before.and_then(|before| before.key),
         place,
     })))
 }
@@ -194,13 +196,6 @@ fn was_restarted(before: Option<&Enrolment>) -> bool {
     before.is_some_and(|b| {
         b.state == State::Working && matches!(b.step, Step::Restart | Step::Confirm)
     })
-}
-
-/// It waited for `confirm` in vain and is on the provisioning network again:
-/// what it has there does not work, so it makes a new key. Whether its return was noted before does not
-/// matter.
-fn came_back(before: &Enrolment) -> bool {
-    before.code == Some(Code::NodeUnconfirmed)
 }
 
 /// A certificate exists for it, whether or not it has it.
