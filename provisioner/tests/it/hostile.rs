@@ -300,6 +300,29 @@ async fn a_node_that_is_back_from_its_restart_is_told_so() {
     assert_eq!(show["step"], "confirm", "{show:#}");
 }
 
+/// Its restart was lost, as when a broker died at that moment: it is sent again what it was sent, and
+/// there is no second certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_awaited_in_vain_is_sent_the_same_again() {
+    let site = Site::start();
+    let more = "[timeouts]\nconfirm = \"3s\"\n[retry]\nfirst = \"1s\"\nmax = \"1s\"\n";
+    let service = Provisioner::start(&site.config(more));
+    service.status_when("ready", |s| s["ready"] == true).await;
+    let node = "web1.example.net";
+    let manners = Manners {
+        csr: Some(csr(node)),
+        stays: true,
+        ..Manners::honest(&site, node)
+    };
+    let _stays = Impostor::start(&site, node, manners).await;
+    let dial = node_dial(&site.provisioning.url(), "once", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    announce(link.bus.as_ref(), node).await;
+    let again = |show: &Value| show["history"].to_string().contains("the recorded request");
+    service.show_when(node, again).await;
+    assert_eq!(service.ask(&["status"])["certificates_issued"], 1);
+}
+
 /// It takes its certificate, says that it restarts, and is never seen again.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_with_a_certificate_and_is_gone_has_it_revoked() {
