@@ -45,11 +45,13 @@ pub fn judge_shipped(
         return Err(Refusal::new(Code::KeyAlgorithm, says));
     }
     weak::judge(&public)?;
+    let spki_sha256 = sha256(&spki);
+    policy.blocked_keys.judge(&public, &spki_sha256)?;
     judge_name(identity, "the node's identity", policy.punycode)?;
     let judged = JudgedRequest {
         identity: identity.to_owned(),
         key: public.kind,
-        spki_sha256: sha256(&spki),
+        spki_sha256,
         spki,
         addresses: Vec::new(),
     };

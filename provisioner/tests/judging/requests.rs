@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use provisioner::code::{Class, Code};
 use provisioner::judge::policy::Oid;
 use provisioner::judge::request::judge;
-use provisioner::judge::{BlockedKeys, JudgedRequest, KeyKind, RequestPolicy};
+use provisioner::judge::{BlockedKeys, JudgedRequest, KeyKind, RequestPolicy, judge_shipped};
 use server_core::trust::{CsrSubject, KeyAlgorithm, KeyPair};
 
 use crate::forge::{
@@ -139,6 +139,10 @@ fn rule_11_a_key_on_a_list() {
             blocked.then_some(Code::KeyWeak)
         );
     }
+    // An authority that makes keys may have made one of those, too.
+    let pem = rsa2048().private_key_to_pem_pkcs8().unwrap();
+    let shipped = judge_shipped(std::str::from_utf8(&pem).unwrap(), IDENTITY, &policy);
+    assert_eq!(shipped.unwrap_err().code, Code::KeyWeak);
     std::fs::write(&own, "\n\nnot a key\n").unwrap();
     let says = BlockedKeys::read([&own]).unwrap_err();
     assert!(says.contains("own.txt, whose line 3 is no key"), "{says}");
