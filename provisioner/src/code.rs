@@ -208,8 +208,7 @@ codes! {
     NodeToken = "node.token", Defer;
     /// Another provisioner holds the node's lock.
     NodeLocked = "node.locked", Defer;
-    /// The node left with its certificate and was seen on neither network for so long that the
-    /// certificate is revoked.
+    /// The node was not seen with its certificate for so long that the certificate is revoked.
     NodeGone = "node.gone", Defer;
     /// The node's clock is far from ours.
     NodeClockSkew = "node.clock_skew", Defer;

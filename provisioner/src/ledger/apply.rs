@@ -162,6 +162,9 @@ pub(super) fn apply(
         } => {
             enrolment.token_until = presented.token_until;
             enrolment.keeps_key = presented.keeps_key.unwrap_or(enrolment.keeps_key);
+            if let Some(record) = key.as_mut().filter(|_| presented.outdated) {
+                record.reissue();
+            }
             requested(change, enrolment, key, name, csr, policy);
             enrolment.pass(Step::Csr, at, says).with_key(true)
         }

@@ -134,7 +134,7 @@ pub enum Act {
     Ordered(Order),
 }
 
-/// What a node presented along with its request.
+/// What a node presented along with its request, and what is seen of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     /// Its token, where that is for a number of nodes only.
@@ -143,6 +143,8 @@ pub struct Presented {
     pub token_until: Option<Timestamp>,
     /// Whether it comes with the same key when it is enrolled again, where it said so.
     pub keeps_key: Option<bool>,
+    /// The certificate that was made for its key is of authorities that nodes no longer trust.
+    pub outdated: bool,
 }
 
 /// The use of a token that enrols a number of identities only, each as often as it likes.

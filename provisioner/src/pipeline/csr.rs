@@ -10,6 +10,7 @@ use server_core::words::Identity;
 use super::inspect::Inspected;
 use super::question::Question;
 use super::{Context, Stop, confirm};
+use crate::ca::judge_chain;
 use crate::code::{Code, Refusal};
 use crate::judge::{self, JudgedRequest};
 use crate::judge::{CsrReply, Ed25519Reply};
@@ -51,6 +52,7 @@ pub(crate) async fn run(
         says: format!("{}: {}", told.says, request.key()),
         presented: Box::new(Presented {
             keeps_key: told.keeps_key,
+            outdated: is_outdated(context, &request)?,
             ..inspected.presented.clone()
         }),
     };
@@ -211,15 +213,29 @@ async fn ask_for_key(context: &Context, inspected: &mut Inspected) -> Result<Csr
 }
 
 /// Whether a node that would keep its key has to make another: somebody approved that, what it was
-/// enrolled with is over, or was revoked, or nobody knows whether its key was certified, or what was
-/// made for it cannot be sent.
+/// enrolled with is over, or was revoked, or nobody knows whether its key was certified.
 fn wants_new_key(known: &Enrolment) -> bool {
     let over = known.enrolled_key.is_none() && !known.certificates.is_empty();
     let spoilt = matches!(known.code, Some(Code::KeyRevoked | Code::CaUnknownOutcome));
-    let unfit = known
-        .code
-        .is_some_and(|code| code.as_str().starts_with("cert."));
-    known.approved || over || spoilt || unfit
+    known.approved || over || spoilt
+}
+
+/// Whether the certificate the ledger has for a request was made by authorities that nodes no longer
+/// trust: one that is sent both would be on neither network. Of a key that an authority made only
+/// the node could tell.
+fn is_outdated(context: &Context, request: &JudgedRequest) -> Result<bool, Stop> {
+    let Issues::Certificates(held) = &context.site.issues else {
+        return Ok(false);
+    };
+    let record = context.key(&request.spki_sha256_hex())?;
+    let issuance = record.and_then(|record| record.issuance);
+    let Some(issuance) = issuance.filter(|issued| issued.sealed_key.is_none()) else {
+        return Ok(false);
+    };
+    let (chain, trust) = (&issuance.chain, &held.trust);
+    let judged = judge_chain(chain, None, request, trust, &held.policy, context.now());
+    let untrusted = |code| matches!(code, Code::CertUntrusted | Code::CertChainIncomplete);
+    Ok(judged.is_err_and(|refusal| untrusted(refusal.code)))
 }
 
 /// Whether the key is one the node has or had a certificate for. A node that makes new keys never

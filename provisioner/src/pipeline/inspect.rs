@@ -112,6 +112,7 @@ pub(crate) async fn run(
             token: token.counted(),
             token_until: token.until(),
             keeps_key: None,
+            outdated: false,
         },
         out_of_scope,
         attempt: before.as_ref().map_or(0, |b| b.attempts) + 1,

@@ -127,16 +127,16 @@ async fn set_back(context: &Context, node: &Identity, step: Step, refusal: Refus
     }
 }
 
-/// A node that was silent on both networks for so long since it has its certificate gives that up:
-/// whoever has it by now need not be that node (rule 40). One that is enrolled with the same key
-/// has what it is enrolled with.
+/// A node that was not seen with its certificate so long after that was asked for gives it up: whoever
+/// has it by now need not be that node (rule 40). One that is enrolled with the same key has what it
+/// is enrolled with.
 fn gone(context: &Context, known: &Enrolment, refusal: &Refusal) -> Option<Refusal> {
     let lost = matches!(refusal.code, Code::NodeUnconfirmed | Code::RpcTimeout);
-    let held = known.certificates.iter();
-    let mut held = held.filter(|held| Some(&held.key) == known.key.as_ref());
-    let held = held
-        .next()
-        .filter(|_| lost && known.enrolled_key != known.key)?;
+    if !lost || known.enrolled_key == known.key {
+        return None;
+    }
+    let mut held = known.certificates.iter();
+    let held = held.find(|held| Some(&held.key) == known.key.as_ref())?;
     let limit = context.site.config.timeouts.unconfirmed;
     let asked = known.from?;
     if after(asked, limit) > context.now() {

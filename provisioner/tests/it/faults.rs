@@ -19,9 +19,6 @@ use server_core::words::{Clock, Seed, Shutdown, SystemClock, UnixTime};
 use crate::helpers::HELPER;
 use crate::support::{Provisioner, Site, Swarm, assert_ok, provisioner, until};
 
-/// Where the service is to stand still, and how long.
-const HOLD: &str = "PROVISIONER_TEST_HOLD";
-
 fn name(n: u64) -> String {
     format!("n{n}.example.net")
 }
@@ -140,13 +137,14 @@ async fn an_authority_that_is_away_costs_time_and_nothing_else() {
 }
 
 /// Killed with the question or the answer of an authority in the ledger, which is replaced before the
-/// service is there again: the node is sent the certificate of the new one, for another key.
+/// service is there again: the node is sent a certificate of the new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_authority_that_was_replaced_is_sent() {
     for (place, before, issued) in [("asked", 0, 1), ("signed", 1, 2)] {
         let site = Site::start();
         let hold = format!("{place}=60s");
-        let mut service = Provisioner::start_with(&site.config(""), &[(HOLD, &hold)]);
+        let mut service =
+            Provisioner::start_with(&site.config(""), &[("PROVISIONER_TEST_HOLD", &hold)]);
         let mut swarm = Swarm::new();
         swarm.add(&name(1), &site.token);
         service.show_when(&name(1), |s| s["step"] == "sign").await;

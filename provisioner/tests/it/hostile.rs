@@ -300,6 +300,20 @@ async fn a_node_that_is_back_from_its_restart_is_told_so() {
     assert_eq!(show["step"], "confirm", "{show:#}");
 }
 
+/// A node that announces itself and takes what it is sent, says that it restarts and does not.
+async fn who_says_so(site: &Site, node: &str) -> Impostor {
+    let manners = Manners {
+        csr: Some(csr(node)),
+        stays: true,
+        ..Manners::honest(site, node)
+    };
+    let impostor = Impostor::start(site, node, manners).await;
+    let dial = node_dial(&site.provisioning.url(), "once", &site.token);
+    let link = NatsDialer::default().dial(dial).await.unwrap();
+    announce(link.bus.as_ref(), node).await;
+    impostor
+}
+
 /// Its restart was lost, as when a broker died at that moment: it is sent again what it was sent, and
 /// there is no second certificate.
 #[tokio::test(flavor = "multi_thread")]
@@ -309,15 +323,7 @@ async fn who_was_awaited_in_vain_is_sent_the_same_again() {
     let service = Provisioner::start(&site.config(more));
     service.status_when("ready", |s| s["ready"] == true).await;
     let node = "web1.example.net";
-    let manners = Manners {
-        csr: Some(csr(node)),
-        stays: true,
-        ..Manners::honest(&site, node)
-    };
-    let _stays = Impostor::start(&site, node, manners).await;
-    let dial = node_dial(&site.provisioning.url(), "once", &site.token);
-    let link = NatsDialer::default().dial(dial).await.unwrap();
-    announce(link.bus.as_ref(), node).await;
+    let _stays = who_says_so(&site, node).await;
     let again = |show: &Value| show["history"].to_string().contains("the recorded request");
     service.show_when(node, again).await;
     assert_eq!(service.ask(&["status"])["certificates_issued"], 1);
@@ -332,15 +338,7 @@ async fn who_leaves_with_a_certificate_and_is_gone_has_it_revoked() {
     let service = Provisioner::start(&site.config(more));
     service.status_when("ready", |s| s["ready"] == true).await;
     let node = "web1.example.net";
-    let manners = Manners {
-        csr: Some(csr(node)),
-        stays: true,
-        ..Manners::honest(&site, node)
-    };
-    let thief = Impostor::start(&site, node, manners).await;
-    let dial = node_dial(&site.provisioning.url(), "once", &site.token);
-    let link = NatsDialer::default().dial(dial).await.unwrap();
-    announce(link.bus.as_ref(), node).await;
+    let thief = who_says_so(&site, node).await;
     service.show_when(node, |s| s["step"] == "restart").await;
     drop(thief);
     let show = service.show_when(node, |s| s["code"] == "node.gone").await;
